@@ -1,0 +1,143 @@
+"""The frozen causal language model that writes the caption: any ``transformers`` causal LM behind a small face.
+
+Shape legend: B captions, P prefix embeddings, T caption tokens, D language-model width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .distributed import gather
+from .errors import WeightsError
+
+__all__ = ["LanguageModel"]
+
+
+class LanguageModel(nn.Module):
+    """A causal LM, frozen unless LoRA is asked for, and its tokenizer.
+
+    Args:
+        name: ``"starter"`` (SmolLM2-135M from the starter weights), a local folder, or a hub name that
+            ``AutoModelForCausalLM`` reads.
+        dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"`` of the frozen weights.
+        lora_rank: above 0, train LoRA adapters of this rank on the attention projections (needs ``peft``).
+        lora_alpha, lora_dropout: as in LoRA (Hu et al., ICLR 2022).
+        model, tokenizer: ready-made ones instead of ``name``.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "starter",
+        dtype: str = "float32",
+        lora_rank: int = 0,
+        lora_alpha: float = 16.0,
+        lora_dropout: float = 0.0,
+        model: nn.Module | None = None,
+        tokenizer: object | None = None,
+    ) -> None:
+        super().__init__()
+        if model is None:
+            model, tokenizer = _load(name)
+        model = model.to(getattr(torch, dtype)).requires_grad_(False).eval()
+        self.tunable = lora_rank > 0
+        if self.tunable:
+            model = _with_lora(model, rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
+        self.model = model
+        self.tokenizer = tokenizer
+        if tokenizer is not None and tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+
+    @property
+    def width(self) -> int:
+        return self.model.get_input_embeddings().embedding_dim
+
+    @property
+    def eos_token_id(self) -> int:
+        return self.tokenizer.eos_token_id
+
+    @property
+    def pad_token_id(self) -> int:
+        return self.tokenizer.pad_token_id
+
+    def train(self, mode: bool = True) -> LanguageModel:
+        """Stay in eval mode when frozen: dropout in a frozen model would only add noise."""
+        return super().train(mode and self.tunable)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """``[B, T] -> [B, T, D]``."""
+        return self.model.get_input_embeddings()(ids)
+
+    def _hidden_and_head(self, embeddings: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
+        """Logits ``[M, V]`` of the positions that ``rows`` ``[B, S]`` marks, without making all the others.
+
+        Gathering rows before the output layer saves its largest tensor. A model that post-processes its logits
+        (soft capping, scaling) goes through its own forward instead.
+        """
+        base = self.model.get_base_model() if self.tunable else self.model
+        config = base.config
+        post_processed = any(getattr(config, key, None) for key in ("final_logit_softcapping", "logit_scale"))
+        if post_processed or getattr(config, "logits_scaling", 1.0) != 1.0:
+            return base(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).logits[rows]
+        hidden = base.base_model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).last_hidden_state
+        return base.get_output_embeddings()(hidden[rows])
+
+    def loss(
+        self,
+        prefix: Tensor,
+        prefix_mask: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        label_smoothing: float = 0.0,
+    ) -> Tensor:
+        """Cross-entropy of the caption tokens after a prefix, averaged over the tokens of all processes' captions.
+
+        Args:
+            prefix: ``[B, P, D]``; prefix_mask: ``[B, P]``.
+            input_ids: caption with its end token, ``[B, T]``, padded on the right; attention_mask: ``[B, T]``.
+            label_smoothing: as in ``torch.nn.functional.cross_entropy``.
+        """
+        embeddings = torch.cat([prefix, self.embed(input_ids).to(prefix.dtype)], dim=1)
+        mask = torch.cat([prefix_mask.to(attention_mask.dtype), attention_mask], dim=1)
+        real = attention_mask.bool()
+        rows = F.pad(real, (prefix.shape[1] - 1, 1))  # position P - 1 + t predicts caption token t
+        logits = self._hidden_and_head(embeddings.to(self.dtype), mask, rows).float()
+        total = F.cross_entropy(logits, input_ids[real], label_smoothing=label_smoothing, reduction="sum")
+        return total / gather(real.sum().float()[None]).mean()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.get_input_embeddings().weight.dtype
+
+
+def _load(name: str) -> tuple[nn.Module, object]:
+    if name == "starter":
+        from .weights.starter import load_language_model
+
+        return load_language_model()
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        return AutoModelForCausalLM.from_pretrained(name), AutoTokenizer.from_pretrained(name)
+    except OSError as error:
+        where = "folder" if Path(name).exists() else "hub name"
+        raise WeightsError(
+            f"no causal language model could be loaded from the {where} {name!r}: give a folder that "
+            f"AutoModelForCausalLM reads, a reachable hub name, or 'starter' ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def _with_lora(model: nn.Module, *, rank: int, alpha: float, dropout: float) -> nn.Module:
+    """Wrap with LoRA adapters on all linear layers of the transformer blocks."""
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise WeightsError("lora_rank needs the package peft: pip install peft") from error
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    return get_peft_model(model, config)

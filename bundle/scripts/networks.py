@@ -1,0 +1,142 @@
+"""Stage 2 and inference: query states of one or two branches stand as a prefix in front of a frozen language model.
+
+Shape legend: B images, N encoder tokens, C encoder width, Q queries, H Q-Former width, P prefix, D language-model
+width, T caption tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .branches import Branch
+from .generation import Generated, GenerationOptions, Generator
+from .language_model import LanguageModel
+
+__all__ = ["CaptionNetwork"]
+
+
+class CaptionNetwork(nn.Module):
+    """Image to caption.
+
+    ``prefix = [general queries | detail queries | prompt]``, each branch's queries through its own Linear. Frozen:
+    encoders and language model. Trained: Q-Formers, their queries, token norms, projections.
+
+    Args:
+        branches: ``{"general": Branch, "detail": Branch}`` in prefix order, or one of them (``general`` alone is
+            BLIP-2, ``detail`` alone SAM-BLIP2).
+        language_model: any :class:`LanguageModel`.
+        prompt: text between the queries and the caption; not part of the caption.
+        options: how captions are generated.
+        label_smoothing: of the caption loss.
+    """
+
+    def __init__(
+        self,
+        *,
+        branches: Mapping[str, Branch],
+        language_model: LanguageModel,
+        prompt: str = "",
+        options: GenerationOptions | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not branches:
+            raise ValueError("a caption network needs at least one branch")
+        self.branches = nn.ModuleDict(branches)
+        self.projections = nn.ModuleDict(
+            {name: nn.Linear(branch.qformer.width, language_model.width) for name, branch in branches.items()}
+        )
+        self.language_model = language_model
+        self.generator = Generator(
+            language_model.model, eos_token_id=language_model.eos_token_id, pad_token_id=language_model.pad_token_id
+        )
+        self.prompt = prompt
+        self.options = options or GenerationOptions()
+        self.label_smoothing = label_smoothing
+
+    @property
+    def tokenizer(self) -> object:
+        return self.language_model.tokenizer
+
+    def encode(
+        self, image: Tensor | None = None, image_mask: Tensor | None = None, **cached: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Frozen encoder tokens ``[B, N, C]`` and masks by branch, computed once for any number of captions."""
+        return {
+            name: branch.tokens(image, image_mask, cached.get(f"{name}_tokens"), cached.get(f"{name}_tokens_mask"))
+            for name, branch in self.branches.items()
+        }
+
+    def image_prefix(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> Tensor:
+        """``[B, Q * branches, D]`` of encoder tokens by branch."""
+        parts = [self.projections[name](branch(*encoded[name])) for name, branch in self.branches.items()]
+        return torch.cat(parts, dim=1)
+
+    def prompt_ids(self, prompts: list[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Token ids ``[B, T]`` and mask of prompts of different lengths, padded on the left."""
+        rows = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in prompts]
+        longest = max(len(row) for row in rows)
+        ids = torch.full((len(rows), longest), self.language_model.pad_token_id, device=device)
+        mask = torch.zeros_like(ids)
+        for index, row in enumerate(rows):
+            if row:
+                ids[index, longest - len(row) :] = torch.tensor(row, device=device)
+                mask[index, longest - len(row) :] = 1
+        return ids, mask
+
+    def prefix(
+        self, encoded: Mapping[str, tuple[Tensor, Tensor | None]], prompts: str | list[str] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Embeddings ``[B, P, D]`` and mask ``[B, P]`` of what stands before the captions."""
+        images = self.image_prefix(encoded)
+        batch, device = images.shape[0], images.device
+        prompts = self.prompt if prompts is None else prompts
+        prompts = [prompts] * batch if isinstance(prompts, str) else list(prompts)
+        ids, mask = self.prompt_ids(prompts, device)
+        embedded = self.language_model.embed(ids).to(images.dtype)
+        image_mask = torch.ones(batch, images.shape[1], dtype=mask.dtype, device=device)
+        return torch.cat([images, embedded], dim=1), torch.cat([image_mask, mask], dim=1)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+        *,
+        prompts: str | list[str] | None = None,
+        options: GenerationOptions | None = None,
+    ) -> Generated:
+        """Captions of encoded images; see :class:`Generated`."""
+        embeddings, mask = self.prefix(encoded, prompts)
+        return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options or self.options)
+
+    def decode(self, token_ids: Tensor) -> list[str]:
+        """Texts of generated ids ``[B, T]``."""
+        return [text.strip() for text in self.tokenizer.batch_decode(token_ids, skip_special_tokens=True)]
+
+    def forward(
+        self,
+        image: Tensor | None = None,
+        image_mask: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **cached: Tensor,
+    ) -> dict[str, Tensor] | Tensor:
+        """Caption loss where a caption is given, captions where none is.
+
+        Args:
+            image: ``[B, 3, H, W]`` in [0, 1], or ``[B, V, 3, H, W]`` with ``image_mask`` ``[B, V]``.
+            input_ids: caption token ids with their end token ``[B, T]``; attention_mask: ``[B, T]``.
+            cached: ``general_tokens`` ``[B, N, C]`` and so on, instead of images.
+
+        Returns:
+            ``{"loss": scalar}`` with ``input_ids``; else token ids ``[B, max_new_tokens]``, padded.
+        """
+        encoded = self.encode(image, image_mask, **cached)
+        if input_ids is None:
+            return self.generate(encoded).token_ids
+        embeddings, mask = self.prefix(encoded)
+        loss = self.language_model.loss(embeddings, mask, input_ids, attention_mask, self.label_smoothing)
+        return {"loss": loss}

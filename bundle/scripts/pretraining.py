@@ -1,0 +1,200 @@
+"""Stage 1, mixed-semantic pre-training: each branch learns ITC + ITM + ITG on its own.
+
+Shape legend: B pairs, Q queries, T text tokens, H Q-Former width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .branches import Branch
+from .distributed import gather, pad_to_common_length, rank
+from .objectives import (
+    ImageGroundedGeneration,
+    ImageTextContrast,
+    ImageTextMatching,
+    matching_mask,
+    packed_mask,
+    same_text,
+)
+from .qformer import Memory
+
+__all__ = ["PretrainingBranch", "PretrainingNetwork"]
+
+OBJECTIVES = ("itc", "itm", "itg")
+
+
+def _concatenate(memories: list[Memory]) -> Memory:
+    """One memory of several, along the batch."""
+    first = memories[0]
+    return Memory(
+        tokens=torch.cat([memory.tokens for memory in memories]),
+        mask=None if first.mask is None else torch.cat([memory.mask for memory in memories]),
+        projected={
+            layer: tuple(torch.cat([memory.projected[layer][i] for memory in memories]) for i in (0, 1))
+            for layer in first.projected
+        },
+    )
+
+
+class PretrainingBranch(nn.Module):
+    """A branch with the three objectives on top.
+
+    Two passes give the three losses: one over ``[queries | text to generate | text to contrast]`` for ITC and ITG,
+    one over ``[queries | text]`` of right and wrong pairs for ITM. Losses and gradients equal those of the published
+    four-pass form; keys and values of the encoder tokens are projected once.
+
+    Args:
+        branch: encoder, token preparation and a Q-Former with its text path.
+        decoder_token_id: the added ``[DEC]`` token that replaces the first token of a text to generate.
+        embedding, temperature, label_smoothing: see the objectives.
+        duplicates_are_positives: captions that are equal token for token count as right for one another; else only
+            the diagonal does, as published.
+        seed: of the hard-negative draws.
+    """
+
+    def __init__(
+        self,
+        *,
+        branch: Branch,
+        decoder_token_id: int,
+        embedding: int = 256,
+        temperature: float = 0.07,
+        label_smoothing: float = 0.1,
+        duplicates_are_positives: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        width = branch.qformer.width
+        vocabulary = branch.qformer.word_embeddings.num_embeddings
+        self.branch = branch
+        self.decoder_token_id = decoder_token_id
+        self.duplicates_are_positives = duplicates_are_positives
+        self.contrast = ImageTextContrast(
+            width=width, embedding=embedding, temperature=temperature, label_smoothing=label_smoothing
+        )
+        self.matching = ImageTextMatching(width=width, seed=seed)
+        self.generation = ImageGroundedGeneration(width=width, vocabulary=vocabulary, label_smoothing=label_smoothing)
+
+    def positives(self, input_ids: Tensor) -> Tensor:
+        """``[B, G]`` bool: which of all processes' captions are right for this process's images."""
+        batch = input_ids.shape[0]
+        if self.duplicates_are_positives:
+            return same_text(input_ids, gather(input_ids))
+        total = gather(input_ids[:, :1]).shape[0]
+        own = torch.arange(batch, device=input_ids.device) + rank() * batch
+        return own[:, None] == torch.arange(total, device=input_ids.device)[None]
+
+    def embed_images(self, memory: Memory) -> Tensor:
+        """Unit vectors ``[B, Q, E]`` for retrieval."""
+        return self.contrast.embed_image(self.branch.qformer(memory))
+
+    def embed_texts(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Unit vectors ``[B, E]`` for retrieval, from ``[B, T]``."""
+        mask = attention_mask.bool()[:, None, None, :]
+        hidden = self.branch.qformer(texts=(input_ids,), mask=mask, use_queries=False)
+        return self.contrast.embed_text(hidden[:, 0])
+
+    def match(self, memory: Memory, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """ITM states ``[B, Q, H]`` of pairs (image i, text i)."""
+        queries = self.branch.qformer.query_count
+        mask = matching_mask(queries, attention_mask)
+        return self.branch.qformer(memory, texts=(input_ids,), mask=mask)[:, :queries]
+
+    def forward(
+        self, tokens: Tensor, token_mask: Tensor | None, input_ids: Tensor, attention_mask: Tensor
+    ) -> dict[str, Tensor]:
+        """The losses ``itc``, ``itm``, ``itg`` of B pairs.
+
+        Args:
+            tokens: frozen encoder tokens ``[B, N, C]``; token_mask: ``[B, N]`` or None.
+            input_ids: ``[B, T]``, first token ``[CLS]``.
+            attention_mask: ``[B, T]``.
+        """
+        qformer = self.branch.qformer
+        memory = self.branch.remember(tokens, token_mask)
+        queries, length = qformer.query_count, input_ids.shape[1]
+        to_generate = input_ids.clone()
+        to_generate[:, 0] = self.decoder_token_id
+        hidden = qformer(memory, texts=(to_generate, input_ids), mask=packed_mask(queries, attention_mask))
+        images = self.contrast.embed_image(hidden[:, :queries])
+        texts = self.contrast.embed_text(hidden[:, queries + length])
+        positives = self.positives(input_ids)
+        itc, image_to_text, text_to_image = self.contrast(images, texts, positives)
+        itg = self.generation(
+            hidden[:, queries : queries + length], input_ids, attention_mask, qformer.word_embeddings.weight
+        )
+        wrong_image, wrong_text = self.matching.draw(image_to_text, text_to_image, positives)
+        memories = [memory, self._memory_of(wrong_image, memory, tokens, token_mask), memory]
+        texts = torch.cat([input_ids, input_ids, gather(input_ids)[wrong_text]])
+        masks = torch.cat([attention_mask, attention_mask, gather(attention_mask)[wrong_text]])
+        itm = self.matching(self.match(_concatenate(memories), texts, masks), ~positives.all(dim=1))
+        return {"itc": itc, "itm": itm, "itg": itg}
+
+    def _memory_of(self, index: Tensor, memory: Memory, tokens: Tensor, token_mask: Tensor | None) -> Memory:
+        """Memory of the images named by their global ``index`` ``[B]``; other processes' tokens are prepared here."""
+        all_tokens = gather(tokens)
+        if all_tokens is tokens:
+            return memory.select(index)
+        all_mask = None if token_mask is None else gather(token_mask)
+        return self.branch.remember(all_tokens[index], None if all_mask is None else all_mask[index])
+
+
+class PretrainingNetwork(nn.Module):
+    """Stage-1 network: one or two independent branches, losses summed.
+
+    Args:
+        branches: ``{"general": PretrainingBranch, "detail": PretrainingBranch}``, or one of them.
+        weights: of ``itc``, ``itm``, ``itg`` (1:1:1 in the paper).
+    """
+
+    def __init__(
+        self, *, branches: Mapping[str, PretrainingBranch], weights: Mapping[str, float] | None = None
+    ) -> None:
+        super().__init__()
+        unknown = set(weights or {}) - set(OBJECTIVES)
+        if unknown:
+            raise ValueError(f"unknown objectives {sorted(unknown)}; the weights are of {', '.join(OBJECTIVES)}")
+        self.branches = nn.ModuleDict(branches)
+        self.weights = {name: float((weights or {}).get(name, 1.0)) for name in OBJECTIVES}
+        self.learning = tuple(self.branches)
+
+    def learn(self, names: list[str] | None) -> None:
+        """Let only the named branches learn (a phase of mixed-semantic pre-training); None means all."""
+        unknown = set(names or ()) - set(self.branches)
+        if unknown:
+            raise ValueError(f"no branch named {sorted(unknown)}; there are {sorted(self.branches)}")
+        self.learning = tuple(self.branches) if names is None else tuple(n for n in self.branches if n in names)
+
+    def forward(
+        self,
+        image: Tensor | None = None,
+        image_mask: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **cached: Tensor,
+    ) -> dict[str, Tensor]:
+        """Losses of B pairs.
+
+        Args:
+            image: ``[B, 3, H, W]`` in [0, 1], or ``[B, V, 3, H, W]`` with ``image_mask`` ``[B, V]``.
+            input_ids: ``[B, T]``; attention_mask: ``[B, T]``.
+            cached: ``general_tokens`` ``[B, N, C]``, ``general_tokens_mask`` and so on, instead of images.
+
+        Returns:
+            ``{"loss": sum, "general_itc": ..., "general_itm": ..., ...}``, scalars.
+        """
+        input_ids, attention_mask = pad_to_common_length(input_ids), pad_to_common_length(attention_mask)
+        losses: dict[str, Tensor] = {}
+        for name in self.learning:
+            module = self.branches[name]
+            tokens, mask = module.branch.tokens(
+                image, image_mask, cached.get(f"{name}_tokens"), cached.get(f"{name}_tokens_mask")
+            )
+            for objective, value in module(tokens, mask, input_ids, attention_mask).items():
+                losses[f"{name}_{objective}"] = value
+        total = sum(self.weights[key.rsplit("_", 1)[1]] * value for key, value in losses.items())
+        return {"loss": total, **losses}

@@ -1,0 +1,36 @@
+"""Shared fixtures: the bundle on the import path, offline by default, and real data where it is present."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+ROOT = Path(__file__).resolve().parents[1]
+BUNDLE = ROOT / "bundle"
+sys.path.insert(0, str(BUNDLE))
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+SHARED_DATA = Path(os.environ.get("MSMEDCAP_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real images (medcap-open, formats); tests that need it skip where it is absent."""
+    if not (SHARED_DATA / "medcap-open" / "datalist.json").is_file():
+        pytest.skip(f"real test images are not on this machine (looked in {SHARED_DATA}; set MSMEDCAP_TEST_DATA)")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def bundle_root() -> Path:
+    return BUNDLE
