@@ -96,9 +96,14 @@ class CaptionNetwork(nn.Module):
         prompts = self.prompt if prompts is None else prompts
         prompts = [prompts] * batch if isinstance(prompts, str) else list(prompts)
         ids, mask = self.prompt_ids(prompts, device)
-        embedded = self.language_model.embed(ids).to(images.dtype)
         image_mask = torch.ones(batch, images.shape[1], dtype=mask.dtype, device=device)
-        return torch.cat([images, embedded], dim=1), torch.cat([image_mask, mask], dim=1)
+        embeddings = torch.cat([images, self.language_model.embed(ids).to(images.dtype)], dim=1)
+        mask = torch.cat([image_mask, mask], dim=1)
+        if bool(mask.all()):
+            return embeddings, mask
+        # Prompts of different lengths: move the padding in front of the queries, where language models expect it.
+        order = mask.argsort(dim=1, stable=True)
+        return embeddings.gather(1, order[..., None].expand_as(embeddings)), mask.gather(1, order)
 
     @torch.no_grad()
     def generate(

@@ -1,0 +1,76 @@
+"""Captions to token ids, as dictionary transforms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+__all__ = ["TokenizeCaptiond", "clean_caption"]
+
+
+def clean_caption(text: str, *, style: str = "keep", max_words: int = 0) -> str:
+    """Prepare a caption for training.
+
+    Args:
+        text: the caption.
+        style: ``"keep"`` only joins runs of white space: sides, numbers and brackets carry meaning. ``"paper"`` does
+            what the official code's text processor does: lower case, the characters ``.!"()*#:;~`` become spaces,
+            and what remains of runs of spaces is joined.
+        max_words: above 0, keep only so many words (50 in the official code).
+
+    Raises:
+        ValueError: another style.
+    """
+    if style == "paper":
+        text = re.sub(r"([.!\"()*#:;~])", " ", text.lower())
+    elif style != "keep":
+        raise ValueError(f"caption style {style!r} is not known: use 'keep' or 'paper'")
+    words = text.split()
+    return " ".join(words[:max_words] if max_words else words)
+
+
+class TokenizeCaptiond(MapTransform):
+    """Add ``input_ids`` ``[T]`` (int64) of a caption.
+
+    Args:
+        keys: of the captions; only the first is tokenized.
+        tokenizer: a ``transformers`` tokenizer.
+        max_tokens: longest sequence, the end token included.
+        append_end: end with the tokenizer's end-of-text token and add no other special token (language model). False
+            keeps the tokenizer's own special tokens (BERT's ``[CLS] ... [SEP]``).
+        style, max_words: see :func:`clean_caption`.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "caption",
+        *,
+        tokenizer: object,
+        max_tokens: int = 64,
+        append_end: bool = True,
+        style: str = "keep",
+        max_words: int = 0,
+    ) -> None:
+        super().__init__(keys)
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.append_end = append_end
+        self.style = style
+        self.max_words = max_words
+
+    def tokenize(self, text: str) -> torch.Tensor:
+        text = clean_caption(text, style=self.style, max_words=self.max_words)
+        if not self.append_end:
+            ids = self.tokenizer(text, truncation=True, max_length=self.max_tokens)["input_ids"]
+            return torch.tensor(ids)
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"][: self.max_tokens - 1]
+        return torch.tensor([*ids, self.tokenizer.eos_token_id])
+
+    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        result = dict(data)
+        result["input_ids"] = self.tokenize(result[self.keys[0]])
+        return result

@@ -1,0 +1,65 @@
+"""Write trained parameters as a small checkpoint: half precision, split into files that a model zoo accepts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .loading import shards_of, trained_names
+
+__all__ = ["save_trained", "trained_state"]
+
+
+def trained_state(network: nn.Module, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """Name to tensor of what training changes; floating-point tensors in ``dtype`` where given."""
+    state = network.state_dict()
+    values = {name: state[name].detach().cpu() for name in trained_names(network)}
+    if dtype is None:
+        return values
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in values.items()}
+
+
+def _split(state: dict[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
+    """Fill files in order, each at most ``max_bytes`` of tensors."""
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, value in state.items():
+        need = value.numel() * value.element_size()
+        if parts[-1] and size + need > max_bytes:
+            parts.append({})
+            size = 0
+        parts[-1][name] = value.contiguous()
+        size += need
+    return parts
+
+
+def save_trained(
+    network: nn.Module, path: str | Path, *, dtype: torch.dtype = torch.float16, max_bytes: int = 24_000_000
+) -> list[Path]:
+    """Write ``model.pt`` (and ``model_2.pt``, ... as needed) atomically; returns the files.
+
+    Args:
+        network: its trained parameters are written, nothing frozen.
+        path: of the first file.
+        dtype: stored precision.
+        max_bytes: of one file's tensors; model zoos take files up to 25 MB.
+    """
+    first = Path(path)
+    first.parent.mkdir(parents=True, exist_ok=True)
+    old = set(shards_of(first))
+    parts = _split(trained_state(network, dtype), max_bytes)
+    files = [first if i == 0 else first.with_name(f"{first.stem}_{i + 1}{first.suffix}") for i in range(len(parts))]
+    temporary = []
+    for file, part in zip(files, parts, strict=True):
+        part["__shards__"] = torch.tensor(len(parts))
+        unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        torch.save(part, unfinished)
+        temporary.append(unfinished)
+    for unfinished, file in zip(temporary, files, strict=True):
+        os.replace(unfinished, file)
+    for stale in old - set(files):
+        stale.unlink(missing_ok=True)
+    return files
