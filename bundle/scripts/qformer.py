@@ -111,6 +111,8 @@ class Attention(nn.Module):
             wide_query, shared, shared, attn_mask=mask, dropout_p=dropout, scale=scale
         )
         context = torch.einsum("bhsc,hdc->bhsd", wide, value_weight)
+        # The key bias has no influence here; its zero share keeps it in the graph, as distributed training demands.
+        value_bias = value_bias + 0.0 * self.key.bias.sum()
         # Dropout leaves attention weights that no longer sum to one; the plain form then scales the bias with them,
         # this form does not. The expectation is the same, so only dropout > 0 distinguishes the two.
         return context + value_bias
