@@ -1,0 +1,6 @@
+"""From a prefix to captions: greedy, beams, diverse beams, sampling, streaming."""
+
+from scripts.generation.generator import Generator
+from scripts.generation.options import Generated, GenerationOptions, Step
+
+__all__ = ["Generated", "GenerationOptions", "Generator", "Step"]

@@ -1,0 +1,212 @@
+"""Beam search and diverse beam search over a `Decoder`.
+
+The candidates, the length penalty and the three ways to stop are those of `transformers.generate`, so tokens are
+identical in float32. Two differences change no token: an image whose result is final leaves the batch, and per-token
+log-probabilities of the unmodified model are kept.
+
+Legend: B images in the batch now, K beams (of one group), C candidates, V vocabulary, T `max_new_tokens`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from scripts.generation.decoders import Decoder
+from scripts.generation.options import Generated, GenerationOptions
+from scripts.generation.scoring import Scoring
+from scripts.generation.stopping import Stopping
+
+NEVER = -1.0e9  # a score that no caption reaches; finite, so that sums with it stay ordered
+DROP_SHARE = 0.25  # finished images leave the batch when they are this share of it: moving caches has a price
+
+
+class Beams:
+    """The K running and the K best finished captions of each image, for one group of beams."""
+
+    ROWS = (
+        "tokens",
+        "logprobs",
+        "scores",
+        "best_tokens",
+        "best_logprobs",
+        "best_scores",
+        "best_lengths",
+        "is_full",
+        "open",
+    )
+
+    def __init__(self, options: GenerationOptions, *, images: int, beams: int, ends: int, pad: int, device) -> None:
+        self.options, self.beams = options, beams
+        # With E end tokens at most E candidates a beam can end, so this many always leave K that go on.
+        self.candidates = max(2, 1 + ends) * beams
+        shape = (images, beams, options.max_new_tokens)
+        self.tokens = torch.full(shape, pad, dtype=torch.int64, device=device)
+        self.logprobs = torch.zeros(shape, device=device)
+        self.scores = torch.zeros(shape[:2], device=device)
+        self.scores[:, 1:] = NEVER  # all beams start alike: only the first may branch
+        self.best_tokens = self.tokens.clone()
+        self.best_logprobs = self.logprobs.clone()
+        self.best_scores = torch.full(shape[:2], NEVER, device=device)
+        self.best_lengths = torch.zeros(shape[:2], dtype=torch.int64, device=device)
+        self.is_full = torch.zeros(shape[:2], dtype=torch.bool, device=device)  # a slot of `best_*` is taken
+        self.open = torch.ones(images, dtype=torch.bool, device=device)  # the result may still change
+
+    def advance(self, raw: Tensor, processed: Tensor, step: int, stopping: Stopping) -> Tensor:
+        """Give each running caption its token `step`.
+
+        Args:
+            raw: `[B, K, V]` log-probabilities of the model.
+            processed: `[B, K, V]` the same after scoring rules.
+
+        Returns:
+            `[B, K]` the beam that each new running caption continues.
+        """
+        scores, flat = self._candidates(processed + self.scores[:, :, None])
+        parents, tokens = flat // raw.shape[2], flat % raw.shape[2]
+        image = torch.arange(len(raw), device=raw.device)[:, None]
+        captions = self.tokens[image, parents]
+        captions[:, :, step] = tokens
+        logprobs = self.logprobs[image, parents]
+        logprobs[:, :, step] = raw[image, parents, tokens]
+        ended = stopping(captions[:, :, : step + 1].flatten(0, 1)).unflatten(0, tokens.shape)
+
+        self.scores, kept = (scores + ended * NEVER).topk(self.beams)
+        self._finish(scores, captions, logprobs, ended, step)
+        self.tokens, self.logprobs = captions[image, kept], logprobs[image, kept]
+        self._close(step)
+        return parents.gather(1, kept)
+
+    def _candidates(self, total: Tensor) -> tuple[Tensor, Tensor]:
+        """Accumulated scores `[B, K, V]` -> the best, or drawn, C: scores and flat indices `[B, C]`."""
+        total = total.flatten(1)
+        if not self.options.do_sample:
+            best = total.topk(self.candidates)
+            return best.values, best.indices
+        drawn = torch.multinomial(total.softmax(dim=1), self.candidates)
+        return total.gather(1, drawn), drawn
+
+    def _finish(self, scores: Tensor, captions: Tensor, logprobs: Tensor, ended: Tensor, step: int) -> None:
+        """Merge candidates that ended into the best finished captions. Only the first K candidates may enter."""
+        ended = ended.clone()
+        ended[:, self.beams :] = False
+        scores = scores / (step + 1) ** self.options.length_penalty
+        scores = scores + (~self._may_change())[:, None] * NEVER + ~ended * NEVER
+        merged = torch.cat([self.best_scores, scores], dim=1)
+        order = merged.topk(self.beams).indices
+        image = torch.arange(len(order), device=order.device)[:, None]
+        lengths = torch.full_like(ended, step + 1, dtype=torch.int64)
+        self.best_scores = merged.gather(1, order)
+        self.best_tokens = torch.cat([self.best_tokens, captions], dim=1)[image, order]
+        self.best_logprobs = torch.cat([self.best_logprobs, logprobs], dim=1)[image, order]
+        self.best_lengths = torch.cat([self.best_lengths, lengths], dim=1).gather(1, order)
+        self.is_full = torch.cat([self.is_full, ended], dim=1).gather(1, order)
+
+    def _close(self, step: int) -> None:
+        """Note the images where no running caption is expected to beat the worst finished one."""
+        options = self.options
+        hopeful = options.early_stopping == "never" and options.length_penalty > 0
+        length = options.max_new_tokens if hopeful else step + 1
+        reachable = self.scores[:, :1] / length**options.length_penalty
+        worst = torch.where(self.is_full, self.best_scores.min(dim=1, keepdim=True).values, NEVER)
+        self.open = self.open & (reachable > worst).any(dim=1)
+
+    def _may_change(self) -> Tensor:
+        """`[B]` bool: a caption that ends now may still enter the result."""
+        if self.options.early_stopping is True:
+            return self.open & ~self.is_full.all(dim=1)
+        return self.open
+
+    @property
+    def done(self) -> Tensor:
+        """`[B]` bool: the result is final."""
+        return ~self._may_change()
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Forget all images but `rows [N]`."""
+        for name in self.ROWS:
+            setattr(self, name, getattr(self, name)[rows])
+
+
+class BeamSearch:
+    """Beam search with `num_beam_groups` groups; one `Decoder` runs all groups' beams in one pass."""
+
+    def __init__(
+        self, decoder: Decoder, options: GenerationOptions, scoring: Scoring, stopping: Stopping, pad: int
+    ) -> None:
+        self.decoder, self.options, self.scoring, self.stopping, self.pad = decoder, options, scoring, stopping, pad
+        self.group_size = options.num_beams // options.num_beam_groups
+
+    def run(self, prefix: Tensor, mask: Tensor) -> Generated:
+        """Left-padded prefix `[B, P, D]` and mask `[B, P]` bool -> the best `num_return` captions an image."""
+        images = torch.arange(len(prefix), device=prefix.device)
+        groups = [self._group(len(prefix), prefix.device) for _ in range(self.options.num_beam_groups)]
+        results: list[tuple[Tensor, Generated]] = []
+        logits = self.decoder.prefill(prefix, mask)[:, None].expand(-1, self.options.num_beams, -1)
+        for step in range(self.options.max_new_tokens):
+            parents = self._advance(groups, logits, step)
+            done = torch.stack([group.done for group in groups]).all(dim=0)
+            if step + 1 == self.options.max_new_tokens or bool(done.all()):
+                break
+            tokens = torch.cat([group.tokens[:, :, step] for group in groups], dim=1)
+            logits = self.decoder.step(tokens, parents)
+            if int(done.sum()) >= DROP_SHARE * len(images):
+                results.append((images[done], self._result(groups, done)))
+                going = (~done).nonzero().flatten()
+                images, logits = images[going], logits[going]
+                for part in (self.decoder, *groups):
+                    part.keep_rows(going)
+        results.append((images, self._result(groups, torch.ones_like(images, dtype=torch.bool))))
+        return _in_order(results)
+
+    def _group(self, images: int, device: torch.device) -> Beams:
+        ends = len(self.stopping.ends)
+        return Beams(self.options, images=images, beams=self.group_size, ends=ends, pad=self.pad, device=device)
+
+    def _advance(self, groups: list[Beams], logits: Tensor, step: int) -> Tensor:
+        """One token for every beam; returns the parents over all groups `[B, num_beams]`."""
+        raw = logits.float().log_softmax(dim=2)
+        parents, chosen = [], []
+        for number, group in enumerate(groups):
+            first = number * self.group_size
+            own = raw[:, first : first + self.group_size]
+            scores = own
+            if chosen and self.options.diversity_penalty > 0:
+                scores = scores - self._penalty(torch.cat(chosen, dim=1), own)
+            if self.scoring.rules:
+                captions = group.tokens[:, :, :step].flatten(0, 1)
+                scores = self.scoring(captions, scores.flatten(0, 1)).unflatten(0, own.shape[:2])
+            parents.append(group.advance(own, scores, step, self.stopping) + first)
+            chosen.append(group.tokens[:, :, step])
+        return torch.cat(parents, dim=1)
+
+    def _penalty(self, chosen: Tensor, like: Tensor) -> Tensor:
+        """Hamming diversity: tokens `[B, n]` of earlier groups -> what each token costs, `[B, 1, V]`."""
+        counts = like.new_zeros(like.shape[0], like.shape[2]).scatter_add_(
+            1, chosen, torch.ones_like(chosen, dtype=like.dtype)
+        )
+        return self.options.diversity_penalty * counts[:, None]
+
+    def _result(self, groups: list[Beams], rows: Tensor) -> Generated:
+        """The best of every group, then the second of every group, ...; likeliest first within each round."""
+        keep = self.options.num_return
+        ranks = torch.arange(self.group_size, device=rows.device).repeat(len(groups))
+        scores = torch.cat([group.best_scores[rows] for group in groups], dim=1)
+        by_score = scores.argsort(dim=1, descending=True, stable=True)
+        order = by_score.gather(1, ranks[by_score].argsort(dim=1, stable=True))[:, :keep]
+        image = torch.arange(len(order), device=rows.device)[:, None]
+
+        def pick(name: str) -> Tensor:
+            return torch.cat([getattr(group, name)[rows] for group in groups], dim=1)[image, order]
+
+        return Generated(pick("best_tokens"), pick("best_logprobs"), pick("best_lengths"), pick("best_scores"))
+
+
+def _in_order(results: list[tuple[Tensor, Generated]]) -> Generated:
+    """Results of some images each, in the order they left the batch -> one result `[B*R, ...]` in the images' order."""
+    order = torch.cat([images for images, _ in results]).argsort()
+
+    def join(name: str) -> Tensor:
+        return torch.cat([getattr(result, name) for _, result in results])[order].flatten(0, 1)
+
+    return Generated(join("token_ids"), join("token_logprobs"), join("lengths"), join("sequence_scores"))

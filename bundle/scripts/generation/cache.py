@@ -1,0 +1,74 @@
+"""Keys and values of one prefix and of everything that several captions added to it, stored once, never moved.
+
+Slots of a row, with P prefix positions and K captions written in parallel: `[P prefix | K step 0 | K step 1 ...]`.
+Which slots a caption may see is the business of the attention bias (`scripts.generation.decoders`), so a beam that
+changes its parent costs a row of that bias instead of a copy of its keys and values.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+
+class SlotLayer(CacheLayerMixin):
+    """Keys and values of one layer in buffers of a fixed size `[B, H, capacity, D]`, filled from the left."""
+
+    is_sliding = False
+    is_compileable = False
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self.capacity = capacity
+        self.length = 0
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self.keys = key_states.new_empty(*key_states.shape[:2], self.capacity, key_states.shape[3])
+        self.values = value_states.new_empty(*value_states.shape[:2], self.capacity, value_states.shape[3])
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        """Append `[B, H, n, D]` and return all filled slots `[B, H, length, D]` (views, not copies)."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start, self.length = self.length, self.length + key_states.shape[2]
+        self.keys[:, :, start : self.length] = key_states
+        self.values[:, :, start : self.length] = value_states
+        if start == 0:
+            return key_states, value_states
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Forget all batch rows but `rows [N]`."""
+        self.keys = self.keys.index_select(0, rows)
+        self.values = self.values.index_select(0, rows)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.length + query_length, 0
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def get_max_length(self) -> int:
+        return self.capacity
+
+
+class SlotCache(Cache):
+    """A `SlotLayer` a layer; `capacity` slots a row."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(layer_class_to_replicate=partial(SlotLayer, capacity))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the stored keys; known after the first forward pass."""
+        return self.layers[0].dtype
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Forget all batch rows but `rows [N]`."""
+        for layer in self.layers:
+            layer.keep_rows(rows)

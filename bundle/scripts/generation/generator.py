@@ -1,0 +1,171 @@
+"""`Generator`: prefix embeddings in, captions as token ids out; it knows nothing of images.
+
+Legend: B images, P prefix positions, D width of the language model's embeddings, R captions an image, T new tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from scripts.errors import InputError
+from scripts.generation.beams import BeamSearch
+from scripts.generation.decoders import (
+    Decoder,
+    ReorderingDecoder,
+    SharedPrefixDecoder,
+    base_model,
+    supports_shared_prefix,
+)
+from scripts.generation.options import Generated, GenerationOptions, Step, mean_logprobs
+from scripts.generation.sampling import Sampler
+from scripts.generation.scoring import Scoring
+from scripts.generation.stopping import Stopping, TextDecoder
+
+
+class Generator:
+    """Decodes captions with a transformers causal language model that takes `inputs_embeds` and `past_key_values`.
+
+    Tokens equal those of `transformers.generate(inputs_embeds=...)` in float32. One deliberate difference: with
+    left-padded prefixes transformers lets the repetition penalty skip as many new tokens as a row has padding; here a
+    caption does not depend on the padding.
+
+    Args:
+        language_model: e.g. `OPTForCausalLM`, `LlamaForCausalLM`, or one of these inside a PEFT wrapper.
+        eos_token_id: end token or tokens; `None` lets every caption reach `max_new_tokens`.
+        pad_token_id: fills captions that ended.
+        tokenizer: only for `stop_strings`; anything with `decode(list of ids) -> str`.
+        shared_prefix: `True`/`False` overrides the choice between the shared-prefix decoder and the reordering one;
+            `None` takes the shared prefix for architectures where it is tested.
+    """
+
+    def __init__(
+        self,
+        language_model: nn.Module,
+        *,
+        eos_token_id: int | Sequence[int] | None,
+        pad_token_id: int,
+        tokenizer: TextDecoder | None = None,
+        shared_prefix: bool | None = None,
+    ) -> None:
+        ends = [] if eos_token_id is None else [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
+        self.language_model = language_model
+        self.ends = torch.tensor(ends, dtype=torch.int64)
+        self.pad = pad_token_id
+        self.tokenizer = tokenizer
+        self.shared_prefix = shared_prefix
+
+    @torch.no_grad()
+    def generate(self, prefix: Tensor, prefix_mask: Tensor | None, options: GenerationOptions) -> Generated:
+        """Caption each prefix.
+
+        Args:
+            prefix: `[B, P, D]`, any floating-point type.
+            prefix_mask: `[B, P]`, non-zero where a position counts; padding may stand anywhere. `None`: all count.
+
+        Raises:
+            InputError: shapes do not fit, a row has no position or a value that is not finite, or prefix and new
+                tokens are more than the model has positions for.
+        """
+        prefix, mask = self._prepared(prefix, prefix_mask, options)
+        if options.num_beams > 1:
+            with evaluating(self.language_model):
+                return BeamSearch(*self._parts(prefix, options)).run(prefix, mask)
+        steps = list(self.stream(prefix, mask, options))
+        shape = (len(steps[0].tokens), options.max_new_tokens)
+        token_ids = torch.full(shape, self.pad, dtype=torch.int64, device=prefix.device)
+        logprobs = torch.zeros(shape, device=prefix.device)
+        token_ids[:, : len(steps)] = torch.stack([step.tokens for step in steps], dim=1)
+        logprobs[:, : len(steps)] = torch.stack([step.logprobs for step in steps], dim=1)
+        lengths = torch.stack([step.live for step in steps]).sum(dim=0)
+        return Generated(token_ids, logprobs, lengths, mean_logprobs(logprobs, lengths))
+
+    @torch.no_grad()
+    def stream(self, prefix: Tensor, prefix_mask: Tensor | None, options: GenerationOptions) -> Iterator[Step]:
+        """Like `generate`, without beams, giving each token as soon as it is known."""
+        if options.num_beams > 1:
+            raise InputError(
+                f"Beams cannot be streamed; set num_beams to 1 (it is {options.num_beams}) or use generate."
+            )
+        prefix, mask = self._prepared(prefix, prefix_mask, options)
+        with evaluating(self.language_model):
+            yield from Sampler(*self._parts(prefix, options)).steps(prefix, mask)
+
+    def _parts(
+        self, prefix: Tensor, options: GenerationOptions
+    ) -> tuple[Decoder, GenerationOptions, Scoring, Stopping, int]:
+        ends = self.ends.to(prefix.device)
+        stopping = Stopping(options, ends, self.tokenizer)
+        return self._decoder(prefix, options), options, Scoring(options, ends), stopping, self.pad
+
+    def _decoder(self, prefix: Tensor, options: GenerationOptions) -> Decoder:
+        captions = options.num_beams if options.num_beams > 1 else options.num_return
+        shared = self.shared_prefix
+        if shared is None:
+            shared = supports_shared_prefix(self.language_model, prefix.shape[1] + options.max_new_tokens)
+        if shared:
+            return SharedPrefixDecoder(self.language_model, captions=captions, max_new_tokens=options.max_new_tokens)
+        return ReorderingDecoder(self.language_model, captions=captions)
+
+    def _prepared(self, prefix: Tensor, mask: Tensor | None, options: GenerationOptions) -> tuple[Tensor, Tensor]:
+        """Checked, left-padded prefix in the model's type, and its mask as bool."""
+        if prefix.ndim != 3 or prefix.shape[0] == 0:
+            raise InputError(
+                f"A prefix has the shape [images, positions, width], images at least 1; got {tuple(prefix.shape)}."
+            )
+        if mask is None:
+            mask = torch.ones(prefix.shape[:2], dtype=torch.bool, device=prefix.device)
+        if mask.shape != prefix.shape[:2]:
+            raise InputError(
+                f"The prefix mask has the shape {tuple(mask.shape)}; it must be {tuple(prefix.shape[:2])}."
+            )
+        mask = mask != 0
+        empty = (~mask.any(dim=1)).nonzero().flatten().tolist()
+        if empty:
+            raise InputError(f"Prefix rows {empty} have no position that counts; give each row at least one.")
+        wrong = (~(prefix.isfinite().all(dim=2) | ~mask).all(dim=1)).nonzero().flatten().tolist()
+        if wrong:
+            raise InputError(f"Prefix rows {wrong} hold values that are not finite; check the image and the weights.")
+        prefix, mask = left_padded(prefix, mask)
+        limit = getattr(base_model(self.language_model).config, "max_position_embeddings", None)
+        if limit is not None and prefix.shape[1] + options.max_new_tokens > limit:
+            raise InputError(
+                f"{prefix.shape[1]} prefix positions and {options.max_new_tokens} new tokens are more than the {limit} "
+                "positions that the language model has; lower max_new_tokens or shorten the prompt."
+            )
+        return prefix.to(next(self.language_model.parameters()).dtype), mask
+
+
+def left_padded(prefix: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Move the positions that count to the right end of each row, keeping their order, and drop common padding.
+
+    Args:
+        prefix: `[B, P, D]`.
+        mask: `[B, P]` bool.
+
+    Returns:
+        Prefix `[B, P', D]` and mask `[B, P']` with `P' <= P`; padding is zero.
+    """
+    if bool(mask.all()):
+        return prefix, mask
+    longest = int(mask.sum(dim=1).max())
+    order = mask.int().argsort(dim=1, stable=True)[:, -longest:]
+    mask = mask.gather(1, order)
+    rows = torch.arange(len(prefix), device=prefix.device)[:, None]
+    return prefix[rows, order].masked_fill(~mask[:, :, None], 0.0), mask
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the former mode after: drop-out would make captions random."""
+    was_training = model.training
+    if was_training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if was_training:
+            model.train()
