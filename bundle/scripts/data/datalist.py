@@ -1,0 +1,222 @@
+"""Datalists and inference inputs: JSON or folders in, lists of cases out, everything checked before work starts.
+
+A case is a dictionary whose ``image`` is one absolute path (file, or folder of one DICOM series) or a list of such
+paths (views of one case). All other keys of a datalist entry are kept as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+IMAGE_SUFFIXES = (".dcm", ".dicom", ".nii", ".nii.gz", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+"""File name endings that count as images when a folder is searched (DICOM also by its preamble)."""
+
+
+def load_datalist(
+    path: str | os.PathLike[str],
+    *,
+    section: str,
+    dataset_dir: str | os.PathLike[str],
+    require_caption: bool = False,
+    check_files: bool = True,
+) -> list[dict[str, Any]]:
+    """Read one section of a MONAI-style datalist.
+
+    Args:
+        path: JSON file; a relative path that does not exist here is looked up under ``dataset_dir``.
+        section: key of the list to read, such as ``training``.
+        dataset_dir: folder that image paths are relative to, and which they may not leave.
+        require_caption: refuse an entry without a non-empty ``caption`` string.
+        check_files: refuse an entry whose image is not on disk.
+
+    Returns:
+        One dictionary per entry, ``image`` made absolute, other keys untouched.
+
+    Raises:
+        InputError: the file, the section or an entry cannot be used; the message names entry and file.
+    """
+    path = _find_datalist(Path(path), Path(dataset_dir))
+    entries = _read_section(path, section)
+    root = _PathGuard(Path(dataset_dir))
+    items = []
+    for index, entry in enumerate(entries):
+        where = f"entry {index} of '{section}' in {path}"
+        if not isinstance(entry, dict):
+            raise InputError(f"{where} is not an object with an 'image' key: {_short(entry)}.")
+        image = _absolute_images(entry.get("image"), where, root, check_files)
+        if require_caption:
+            _check_caption(entry.get("caption"), where)
+        items.append({**entry, "image": image})
+    return items
+
+
+def inference_items(path: str | os.PathLike[str], *, section: str | None = None) -> list[dict[str, Any]]:
+    """List the cases to caption at ``path``: a file, a folder, or a datalist ``.json``.
+
+    A folder gives one case per image file and one case per DICOM series (files of one folder that share a
+    SeriesInstanceUID, when there are two or more); sub-folders are searched too. Of a datalist, ``section`` is read,
+    or the first of ``test``, ``validation``, ``training`` that it has; its paths are relative to its own folder.
+
+    Raises:
+        InputError: nothing is there, or nothing that looks like an image.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give an image file, a folder of images or a datalist .json.")
+    if path.is_dir():
+        items = [{"image": image} for folder in _folders(path) for image in _folder_cases(folder)]
+        if not items:
+            raise InputError(f"{path} holds no image; expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
+        return items
+    if path.suffix.lower() == ".json":
+        section = section or _first_section(path)
+        return load_datalist(path, section=section, dataset_dir=path.parent)
+    return [{"image": str(path.absolute())}]
+
+
+def image_paths(item: dict[str, Any]) -> list[str]:
+    """Return the image paths of a case as a list, one per view."""
+    image = item["image"]
+    return [image] if isinstance(image, str) else list(image)
+
+
+class _PathGuard:
+    """Makes image paths absolute and refuses those that leave the dataset folder, also through symbolic links."""
+
+    def __init__(self, dataset_dir: Path) -> None:
+        if not dataset_dir.is_dir():
+            raise InputError(f"dataset_dir {dataset_dir} is not a folder; set dataset_dir to where the images are.")
+        self._root = dataset_dir.absolute()
+        self._real_root = os.path.realpath(dataset_dir)
+        self._real_parents: dict[str, str] = {}
+
+    def resolve(self, name: str, where: str) -> str:
+        """Return the absolute form of ``name``; symbolic links inside the dataset folder are kept as given."""
+        if "\0" in name or not name.strip():
+            raise InputError(f"{where} has an 'image' that is not a path: {name!r}.")
+        absolute = os.path.normpath(os.path.join(self._root, name))
+        # ".." is judged on the real path, since normpath would fold "link/.." differently from the kernel.
+        real = self._real(os.path.join(self._root, name))
+        if real != self._real_root and not real.startswith(self._real_root.rstrip(os.sep) + os.sep):
+            raise InputError(
+                f"{where} names {name}, which lies outside dataset_dir {self._root}; "
+                "copy the file into it or set dataset_dir to a folder that holds both."
+            )
+        return real if ".." in Path(name).parts else absolute
+
+    def _real(self, path: str) -> str:
+        if os.path.islink(path) or path.endswith((os.sep, "..", ".")):
+            return os.path.realpath(path)
+        parent, base = os.path.split(path)  # folders repeat over entries: resolve each once
+        if parent not in self._real_parents:
+            self._real_parents[parent] = os.path.realpath(parent)
+        return os.path.join(self._real_parents[parent], base)
+
+
+def _find_datalist(path: Path, dataset_dir: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_absolute() and (dataset_dir / path).is_file():
+        return dataset_dir / path
+    raise InputError(f"datalist {path} does not exist (also looked in {dataset_dir}); set 'datalist' to a JSON file.")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"datalist {path} is not valid JSON: {error}.") from error
+    except OSError as error:
+        raise InputError(f"datalist {path} cannot be read: {error.strerror or error}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f'datalist {path} must be a JSON object such as {{"training": [...]}}.')
+    return content
+
+
+def _read_section(path: Path, section: str) -> list[Any]:
+    content = _read_json(path)
+    lists = [key for key, value in content.items() if isinstance(value, list)]
+    if section not in content:
+        raise InputError(f"datalist {path} has no section '{section}'; it has {', '.join(lists) or 'no lists'}.")
+    if not isinstance(content[section], list) or not content[section]:
+        raise InputError(f"section '{section}' of datalist {path} is not a list with at least one entry.")
+    return content[section]
+
+
+def _first_section(path: Path) -> str:
+    content = _read_json(path)
+    for section in ("test", "validation", "training"):
+        if content.get(section):
+            return section
+    raise InputError(f"datalist {path} has none of the sections test, validation, training.")
+
+
+def _absolute_images(image: Any, where: str, root: _PathGuard, check_files: bool) -> str | list[str]:
+    names = [image] if isinstance(image, str) else image
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{where} needs an 'image': a path or a list of paths, not {_short(image)}.")
+    paths = [root.resolve(name, where) for name in names]
+    for path in paths if check_files else []:
+        if not os.path.exists(path):
+            raise InputError(f"{where} names {path}, which does not exist; correct the entry or set dataset_dir.")
+    return paths[0] if isinstance(image, str) else paths
+
+
+def _check_caption(caption: Any, where: str) -> None:
+    if not isinstance(caption, str) or not caption.strip():
+        raise InputError(f"{where} needs a 'caption' that is a non-empty string, not {_short(caption)}.")
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    for folder, names, _ in os.walk(root):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        yield Path(folder)
+
+
+def _folder_cases(folder: Path) -> list[str | list[str]]:
+    """Cases of one folder: a folder that is one DICOM series counts once, otherwise each file counts."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    images = [path for path in files if _looks_like_image(path)]
+    series = {_series_uid(path) for path in images}
+    if len(images) > 1 and len(series) == 1 and None not in series:
+        return [str(folder.absolute())]
+    return [str(path.absolute()) for path in images]
+
+
+def _looks_like_image(path: Path) -> bool:
+    # DICOM files often have no ending, or a UID for a name
+    return path.name.lower().endswith(IMAGE_SUFFIXES) or _has_dicom_preamble(path)
+
+
+def _has_dicom_preamble(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _series_uid(path: Path) -> str | None:
+    """SeriesInstanceUID of a DICOM file; None for other files and for multi-frame files, which are whole cases."""
+    if not _has_dicom_preamble(path):
+        return None
+    import pydicom
+
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "NumberOfFrames"])
+    except Exception:  # an unreadable file becomes a case of its own, and its reader will say what is wrong
+        return None
+    if int(header.get("NumberOfFrames") or 1) > 1:
+        return None
+    return str(header.get("SeriesInstanceUID") or "") or None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
