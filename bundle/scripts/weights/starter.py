@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from scripts.errors import WeightsError
+from ..errors import WeightsError
 
 if TYPE_CHECKING:
     import torch
@@ -181,7 +181,7 @@ def load_language_model(
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from scripts.weights.gguf import quiet
+    from .gguf import quiet
 
     folder = language_model_folder(cache_dir=cache_dir, offline=offline)
     with quiet():
@@ -192,7 +192,7 @@ def load_language_model(
 
 def language_model_folder(*, cache_dir: str | Path | None = None, offline: bool | None = None) -> Path:
     """Folder of the converted language model (``from_pretrained`` layout, float16 safetensors), made on first use."""
-    from scripts.weights.gguf import conversion_intact, convert_gguf
+    from .gguf import conversion_intact, convert_gguf
 
     pin = _part("language_model").members[0]
     folder = cache_folder(cache_dir) / f"smollm2-135m-instruct-{pin.sha256[:12]}-v{CONVERSION}"
