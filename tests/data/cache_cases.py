@@ -70,9 +70,9 @@ def _build_slowly(folder: str, pictures: str) -> None:
     """Build a cache with tiny shards; the parent kills this process somewhere in between."""
     import time
 
-    from scripts.data import FeatureCache, feature_cache
+    from scripts.data import FeatureCache, cache_shards
 
-    feature_cache._SHARD_BYTES = 200
+    cache_shards.SHARD_BYTES = 200
     items = [{"image": str(path)} for path in sorted(Path(pictures).glob("*.png"))]
     encoders = two_encoders()
     forward = encoders["detail"].forward

@@ -25,6 +25,8 @@ from ..errors import InputError
 from .cache_key import digest
 
 STORED_DTYPES = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
+SHARD_BYTES = 64 * 2**20
+SHARD_SECONDS = 30.0  # a killed build loses at most this much work
 _OPEN_SHARDS = 16  # shards kept open per process; each is a memory map
 
 
@@ -156,6 +158,27 @@ class ShardStore:
                 self._open.pop(next(iter(self._open)))
             self._open[place] = safe_open(self.folder / f"{shard}.safetensors", framework="pt")
         return self._open[place]
+
+
+class ShardBuffer:
+    """Collects items and writes a shard when it is large or old enough."""
+
+    def __init__(self, store: ShardStore) -> None:
+        self._store = store
+        self._items: list[tuple[str, dict[str, dict[str, torch.Tensor]]]] = []
+        self._bytes = 0
+        self._since = time.monotonic()
+
+    def add(self, key: str, named: dict[str, dict[str, torch.Tensor]]) -> None:
+        self._items.append((key, named))
+        self._bytes += sum(part.nbytes for packed in named.values() for part in packed.values())
+        if self._bytes >= SHARD_BYTES or time.monotonic() - self._since > SHARD_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._items:
+            self._store.write(self._items)
+        self._items, self._bytes, self._since = [], 0, time.monotonic()
 
 
 def _read_index(path: Path) -> list[list[str]]:

@@ -44,14 +44,19 @@ class CaptionDataset(torch.utils.data.Dataset):
         self.text_transform = text_transform
         self.cache = cache
         self.seed = seed
-        self.epoch = 0
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # seen by workers that live on
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that random transforms draw for."""
+        return int(self._epoch)
 
     def __len__(self) -> int:
         return len(self.data)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that random transforms draw for; a sampler calls this before workers start."""
-        self.epoch = epoch
+        self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return one case; ``image_path`` names its files."""

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,13 +23,12 @@ from torch import nn
 from tqdm import tqdm
 
 from ..errors import InputError
+from .cache_images import CaseImages, case_name, failure_sentence, readable_size
 from .cache_key import case_key, describe, digest
-from .cache_shards import STORED_DTYPES, DamagedItemError, ShardStore, pack
+from .cache_shards import STORED_DTYPES, DamagedItemError, ShardBuffer, ShardStore, pack
 from .datalist import image_paths
 
 logger = logging.getLogger(__name__)
-_SHARD_BYTES = 64 * 2**20
-_SHARD_SECONDS = 30.0  # a killed build loses at most this much work
 _SPARE_BYTES = 256 * 2**20  # never fill a disk to the last byte
 
 
@@ -148,7 +146,7 @@ class FeatureCache:
         self.store.reload()
         report.bytes = self.store.size_bytes()
         if report.failed and not skip_failed:
-            raise InputError(_failure_sentence(report.failed))
+            raise InputError(failure_sentence(report.failed))
         return report
 
     def tokens(self, item: dict[str, Any], *, view: int = 0) -> dict[str, torch.Tensor]:
@@ -186,7 +184,7 @@ class FeatureCache:
             try:
                 self.store.read(key)
             except DamagedItemError as error:
-                logger.warning("feature cache: %s (%s)", error, _name(item))
+                logger.warning("feature cache: %s (%s)", error, case_name(item))
                 self.store.forget(key)
                 damaged.append((item, view, key))
         for item, view, key in damaged if repair else []:
@@ -220,7 +218,7 @@ class FeatureCache:
                 key = self._key(item, view)
             except InputError:
                 key = ""
-            jobs.setdefault(key or f"{_name(item)} {view}", (item, view, key))
+            jobs.setdefault(key or f"{case_name(item)} {view}", (item, view, key))
         return [job for job in list(jobs.values())[part[0] :: part[1]] if job[2] not in self.store]
 
     def _check_space(self, jobs: list[Any], report: BuildReport, *, announce: bool) -> None:
@@ -229,12 +227,12 @@ class FeatureCache:
         if announce and jobs:
             logger.info(
                 "feature cache %s: %d of %d to encode, about %s; %s free.",
-                *(self.folder, len(jobs), report.total, _readable(need), _readable(free)),
+                *(self.folder, len(jobs), report.total, readable_size(need), readable_size(free)),
             )
         if need and need + _SPARE_BYTES > free:
             raise InputError(
-                f"the feature cache needs about {_readable(need)}, but {self.folder} has {_readable(free)} free; set "
-                "feature_cache_dir to a larger disk, store int8, or pool the detail tokens."
+                f"the feature cache needs about {readable_size(need)}, but {self.folder} has {readable_size(free)} free; "
+                "set feature_cache_dir to a larger disk, store int8, or pool the detail tokens."
             )
 
     def _encode_all(
@@ -246,23 +244,23 @@ class FeatureCache:
         device: torch.device,
         progress: bool,
     ) -> None:
-        shard = _ShardBuffer(self.store)
+        shard = ShardBuffer(self.store)
         with tqdm(total=len(jobs), desc="encoding", unit="image", disable=not progress or not jobs) as bar:
             for group in self._read_groups(jobs, batch_size, workers):
                 bar.update(len(group))
                 images = [(jobs[number], image) for number, image in group if isinstance(image, torch.Tensor)]
-                report.failed += [(_name(jobs[n][0]), text) for n, text in group if isinstance(text, str)]
+                report.failed += [(case_name(jobs[n][0]), text) for n, text in group if isinstance(text, str)]
                 for (item, _, key), named in zip((job for job, _ in images), self._encode(images, device), strict=True):
                     try:
                         shard.add(key, {name: pack(tokens, self.dtype) for name, tokens in named.items()})
                         report.encoded += 1
                     except InputError as error:
-                        report.failed.append((_name(item), str(error)))
+                        report.failed.append((case_name(item), str(error)))
         shard.flush()
 
     def _read_groups(self, jobs: list[Any], batch_size: int, workers: int) -> Iterator[list[tuple[int, Any]]]:
         """Yield groups of ``(job number, image or reason of failure)``; reading runs in ``workers`` processes."""
-        images = _Images(jobs, self.transform, self.seed if self.augmented_views else None)
+        images = CaseImages(jobs, self.transform, self.seed if self.augmented_views else None)
         yield from torch.utils.data.DataLoader(
             images,
             batch_size=batch_size,
@@ -310,10 +308,10 @@ class FeatureCache:
         report = BuildReport(total=1, cached=0)
         device = next(next(iter(self.encoders.values())).parameters()).device
         if device.type == "cuda" and torch.utils.data.get_worker_info() is not None:
-            raise InputError(f"the cached tokens of {_name(item)} are damaged; start again, they are then rebuilt.")
+            raise InputError(f"the cached tokens of {case_name(item)} are damaged; start again, they are then rebuilt.")
         self._encode_all([(item, view, key)], report, 1, 0, device, progress=False)
         if report.failed:
-            raise InputError(_failure_sentence(report.failed))
+            raise InputError(failure_sentence(report.failed))
 
     def _join_reports(self, report: BuildReport) -> None:
         parts: list[Any] = [None] * dist.get_world_size()
@@ -328,81 +326,3 @@ class FeatureCache:
             temporary = path.with_suffix(f".{os.getpid()}.tmp")
             temporary.write_text(json.dumps(self.description, indent=1), encoding="utf-8")
             os.replace(temporary, path)
-
-
-class _ShardBuffer:
-    """Collects items and writes a shard when it is large or old enough."""
-
-    def __init__(self, store: ShardStore) -> None:
-        self._store = store
-        self._items: list[tuple[str, dict[str, dict[str, torch.Tensor]]]] = []
-        self._bytes = 0
-        self._since = time.monotonic()
-
-    def add(self, key: str, named: dict[str, dict[str, torch.Tensor]]) -> None:
-        self._items.append((key, named))
-        self._bytes += sum(part.nbytes for packed in named.values() for part in packed.values())
-        if self._bytes >= _SHARD_BYTES or time.monotonic() - self._since > _SHARD_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._items:
-            self._store.write(self._items)
-        self._items, self._bytes, self._since = [], 0, time.monotonic()
-
-
-class _Images(torch.utils.data.Dataset):
-    """Reads and transforms the image of each job; gives the reason as text where that fails."""
-
-    def __init__(
-        self, jobs: list[Any], transform: Callable[[dict[str, Any]], dict[str, Any]], seed: int | None
-    ) -> None:
-        self._jobs, self._transform, self._seed = jobs, transform, seed
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def __getitem__(self, number: int) -> tuple[int, torch.Tensor | str]:
-        item, view, key = self._jobs[number]
-        if not key:
-            return number, "the file does not exist"
-        try:
-            if self._seed is not None:
-                seed = int(digest([self._seed, key, view])[:8], 16)
-                self._transform.set_random_state(seed=seed)
-            image = torch.as_tensor(self._transform(dict(item))["image"])
-            return number, image[None] if image.ndim == 3 else image
-        except Exception as error:  # one bad file must not stop the others
-            return number, _reason(error)
-
-
-def _reason(error: BaseException) -> str:
-    """The first sentence a user can act on: an InputError anywhere in the chain, else the innermost error."""
-    chain = [error]
-    while chain[-1].__cause__ is not None:
-        chain.append(chain[-1].__cause__)
-    for link in chain:
-        if isinstance(link, InputError):
-            return str(link)
-    return f"{type(chain[-1]).__name__}: {chain[-1]}"
-
-
-def _failure_sentence(failed: list[tuple[str, str]]) -> str:
-    shown = "; ".join(f"{name}: {reason}" for name, reason in failed[:10])
-    more = f" and {len(failed) - 10} more" if len(failed) > 10 else ""
-    return (
-        f"{len(failed)} images could not be encoded ({shown}{more}); remove them or set skip_failed to go on without."
-    )
-
-
-def _name(item: dict[str, Any]) -> str:
-    paths = image_paths(item)
-    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more views"
-
-
-def _readable(size: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.4g} {unit}"
-        size /= 1024
-    return f"{size:.4g} GiB"
