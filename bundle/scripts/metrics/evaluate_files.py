@@ -1,0 +1,213 @@
+"""Score one file of captions against another, beside the baselines, in one table.
+
+    python -m scripts.metrics --predictions captions.jsonl --references datalist.json --split validation --baselines
+
+Every figure carries its protocol, its bootstrap 95 % interval over images and the versions that made it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, WeightsError
+from .baselines import cached_features, commonest_caption, nearest_captions
+from .pairs import Item, Pairs, match, read_items
+from .protocols import PROTOCOLS, Protocol, protocol
+from .resampling import RESAMPLES, compare
+from .scoring import Scores, score_pairs
+from .tables import as_markdown, as_text
+from .versions import versions
+
+SYSTEM, COMMONEST, NEAREST = "predictions", "commonest caption", "1-nearest neighbour"
+DEFAULT_CACHE = Path.home() / ".cache" / "msmedcap" / "baselines"
+
+
+def training_items(references: str | Path) -> list[Item]:
+    """The training split of a datalist; empty where the file has none."""
+    try:
+        return read_items(references, "training")
+    except InputError:
+        return []
+
+
+def baseline_captions(
+    training: Sequence[Item], images: Sequence[str], folder: str | Path, cache_dir: str | Path = DEFAULT_CACHE
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Captions of both baselines for `images`, and for one that could not run the reason.
+
+    Args:
+        training: items whose captions are retrieved.
+        images: paths of the images to caption, relative to `folder`.
+        folder: where the pictures of both lie.
+        cache_dir: where pooled features are kept.
+    """
+    if not training:
+        reason = "the references file has no training split"
+        return {}, {COMMONEST: reason, NEAREST: reason}
+    captions = [item.captions[0] for item in training]
+    systems = {COMMONEST: [commonest_caption(captions)] * len(images)}
+    try:
+        bank = cached_features([Path(folder) / item.image for item in training], cache_dir)
+        queries = cached_features([Path(folder) / image for image in images], cache_dir)
+    except (InputError, WeightsError) as error:
+        return systems, {NEAREST: str(error)}
+    systems[NEAREST] = nearest_captions(bank, queries, captions)
+    return systems, {}
+
+
+def _score_all(systems: dict[str, Pairs], chosen: Protocol, training: Sequence[str], meteor: bool) -> dict[str, Scores]:
+    return {name: score_pairs(pairs, chosen, training=training, with_meteor=meteor) for name, pairs in systems.items()}
+
+
+def _comparisons(scored: dict[str, Scores], resamples: int, seed: int) -> list[dict[str, Any]]:
+    """How far the predictions are from each baseline, score by score, with a paired test."""
+    own = scored[SYSTEM].statistics()
+    rows = []
+    for name, scores in scored.items():
+        if name == SYSTEM:
+            continue
+        for score, statistic in scores.statistics().items():
+            if score in own:
+                difference = compare(statistic, own[score], resamples=resamples, seed=seed)
+                rows.append({"against": name, "name": score, **vars(difference)})
+    return rows
+
+
+def by_modality(pairs: Pairs, chosen: Protocol, smallest: int = 5) -> list[dict[str, Any]]:
+    """Field accuracy and text scores of each modality with at least `smallest` images, commonest first.
+
+    CIDEr-D is left out: its document frequencies belong to the whole corpus.
+    """
+    groups: dict[str, list[int]] = {}
+    for i, modality in enumerate(pairs.modalities):
+        groups.setdefault(modality or "unknown", []).append(i)
+    rows = []
+    for modality, members in sorted(groups.items(), key=lambda group: -len(group[1])):
+        if len(members) >= smallest:
+            part = select(pairs, members)
+            statistics = score_pairs(part, chosen, with_meteor=False).statistics()
+            names = ("plane", "modality", "organ", "abnormality", "BLEU-4", "ROUGE-L")
+            row = {name: statistics[name].value for name in names}
+            rows.append({"modality": modality, "images": len(members), **row})
+    return rows
+
+
+def select(pairs: Pairs, members: Sequence[int]) -> Pairs:
+    """The pairs at these places."""
+    lists = ("images", "predictions", "references", "fields", "modalities")
+    return replace(pairs, **{name: [getattr(pairs, name)[i] for i in members] for name in lists})
+
+
+def evaluate(
+    predictions: str | Path,
+    references: str | Path,
+    *,
+    split: str | None = None,
+    protocol_name: str = "coco",
+    baselines: bool = False,
+    images: str | Path | None = None,
+    cache_dir: str | Path = DEFAULT_CACHE,
+    with_meteor: bool = True,
+    allow_missing: bool = False,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score a file of captions against a file of references; the result can be written as JSON.
+
+    Args:
+        predictions: `captions.jsonl`, JSON list or CSV.
+        references: datalist, JSON Lines or CSV.
+        split: split of the datalist (default: validation, or the only one).
+        protocol_name: `coco` or `imageclef`.
+        baselines: also score the commonest caption and 1-nearest-neighbour retrieval.
+        images: folder of the pictures (default: the folder of `references`); 1-nearest-neighbour reads them.
+        cache_dir: where the pictures' pooled features are kept.
+        with_meteor: whether to run METEOR (Java).
+        allow_missing: score only references that have a prediction.
+        resamples: bootstrap and permutation draws; 0 gives no intervals.
+        seed: seed of the draws.
+
+    Raises:
+        InputError: a file cannot be used, or images do not match.
+    """
+    chosen = protocol(protocol_name)
+    items = read_items(references, split)
+    pairs = match(read_items(predictions), items, allow_missing=allow_missing, source=str(predictions))
+    training = training_items(references)
+    systems, unavailable = {SYSTEM: pairs}, {}
+    if baselines:
+        folder = images or Path(references).parent
+        captions, unavailable = baseline_captions(training, pairs.images, folder, cache_dir)
+        systems |= {name: replace(pairs, predictions=texts) for name, texts in captions.items()}
+    scored = _score_all(systems, chosen, [item.captions[0] for item in training], with_meteor)
+    return {
+        "kind": "msmedcap evaluation 1",
+        "predictions": Path(predictions).name,
+        "references": Path(references).name,
+        "split": split,
+        "images": len(pairs.images),
+        "failed": pairs.failed,
+        "missing": pairs.missing,
+        "protocol": chosen.name,
+        "tokenizer": chosen.tokenizer,
+        "bootstrap": {"resamples": resamples, "level": 0.95, "seed": seed, "unit": "image"},
+        "versions": versions(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "systems": {name: scores.rows(resamples=resamples, seed=seed) for name, scores in scored.items()},
+        "skipped": {**scored[SYSTEM].skipped, **unavailable},
+        "comparisons": _comparisons(scored, resamples, seed) if resamples > 0 else [],
+        "by_modality": by_modality(pairs, chosen),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m scripts.metrics", description=__doc__.splitlines()[0])
+    parser.add_argument("--predictions", required=True, help="captions.jsonl, a JSON list, or an ID,Caption CSV")
+    parser.add_argument("--references", required=True, help="datalist.json, JSON Lines, or an ID,Caption CSV")
+    parser.add_argument("--split", help="split of the datalist (default: validation)")
+    parser.add_argument("--protocol", default="coco", choices=sorted(PROTOCOLS))
+    parser.add_argument("--baselines", action="store_true", help="also score commonest caption and 1-NN retrieval")
+    parser.add_argument("--images", help="folder of the pictures (default: beside the references)")
+    parser.add_argument("--cache-dir", default=str(DEFAULT_CACHE), help="where pooled image features are kept")
+    parser.add_argument("--no-meteor", action="store_true", help="do not start Java")
+    parser.add_argument("--allow-missing", action="store_true", help="score only references that have a prediction")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="bootstrap draws (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", help="write the whole result here")
+    parser.add_argument("--markdown", help="write the table here")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        result = evaluate(
+            options.predictions,
+            options.references,
+            split=options.split,
+            protocol_name=options.protocol,
+            baselines=options.baselines,
+            images=options.images,
+            cache_dir=options.cache_dir,
+            with_meteor=not options.no_meteor,
+            allow_missing=options.allow_missing,
+            resamples=options.resamples,
+            seed=options.seed,
+        )
+        if options.json:
+            Path(options.json).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        if options.markdown:
+            Path(options.markdown).write_text(as_markdown(result), encoding="utf-8")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(as_text(result))
+    return 0

@@ -1,0 +1,163 @@
+"""Two files, one of predictions and one of references, into pairs of captions of the same image.
+
+Predictions: the ``captions.jsonl`` that inference writes, a JSON list, or ImageCLEF's ``ID,Caption`` CSV. References: a
+MONAI datalist (one of its splits), JSON Lines, or the same CSV. Images match by path: the same path, or one that ends
+in the other, or the same file name where it is the only one of that name.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image with its captions: several for a reference, one for a prediction (empty where none was made)."""
+
+    image: str
+    captions: tuple[str, ...]
+    fields: Mapping[str, str | None] | None = None
+    modality: str | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Predictions beside their references, in the order of the references."""
+
+    images: list[str]
+    predictions: list[str]
+    references: list[tuple[str, ...]]
+    fields: list[Mapping[str, str | None] | None]
+    modalities: list[str | None]
+    failed: int = 0
+    missing: int = 0
+
+    @property
+    def first_references(self) -> list[str]:
+        """The first reference of every image."""
+        return [group[0] for group in self.references]
+
+
+def _image_name(value: object) -> str:
+    """One name for an image entry; several views of a case are named by the first."""
+    first = value[0] if isinstance(value, list) and value else value
+    return PurePosixPath(str(first).replace("\\", "/")).as_posix()
+
+
+def _item(record: Mapping[str, Any], path: Path) -> Item:
+    image = record.get("image", record.get("ID"))
+    if image is None:
+        raise InputError(f"{path}: an entry has no 'image' (or 'ID'); every entry needs one, found {sorted(record)}")
+    caption = record.get("caption", record.get("Caption"))
+    captions = caption if isinstance(caption, list) else [caption]
+    texts = tuple(str(text) for text in captions if text is not None) or ("",)
+    return Item(_image_name(image), texts, record.get("fields"), record.get("modality"), record)
+
+
+def _lines(path: Path) -> list[Mapping[str, Any]]:
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise InputError(f"{path}, line {number}: not JSON ({error.msg}); write one object a line") from None
+    return records
+
+
+def _split(content: object, path: Path, split: str | None) -> list[Mapping[str, Any]]:
+    if isinstance(content, list):
+        return content
+    if isinstance(content, dict):
+        splits = {name: value for name, value in content.items() if isinstance(value, list)}
+        wanted = split or ("validation" if "validation" in splits else next(iter(splits), None))
+        if wanted in splits:
+            return splits[wanted]
+        raise InputError(f"{path}: no split '{wanted}'; it has {', '.join(splits) or 'none'}")
+    raise InputError(f"{path}: expected a datalist or a list of entries, found {type(content).__name__}")
+
+
+def read_items(path: str | Path, split: str | None = None) -> list[Item]:
+    """Read captions from `.jsonl`, `.json` (datalist or list) or `.csv` (`ID,Caption`).
+
+    Raises:
+        InputError: the file is absent, is none of these, or has no such split.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give captions.jsonl, a datalist.json or an ID,Caption CSV")
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8", newline="") as stream:
+            records: Sequence[Mapping[str, Any]] = list(csv.DictReader(stream))
+    elif path.suffix == ".jsonl":
+        records = _lines(path)
+    else:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{path}: not JSON ({error.msg} at line {error.lineno}); use .jsonl for JSON Lines"
+            ) from None
+        records = _split(content, path, split)
+    items = [_item(record, path) for record in records]
+    if not items:
+        raise InputError(f"{path}: holds no captions")
+    return items
+
+
+def _suffixes(image: str) -> list[str]:
+    """The path and every ending of it, longest first."""
+    parts = PurePosixPath(image).parts
+    return ["/".join(parts[i:]) for i in range(len(parts))]
+
+
+def _index(items: Sequence[Item], path: str) -> dict[str, Item]:
+    """Every path ending that names exactly one item."""
+    repeated = [image for image, count in Counter(item.image for item in items).items() if count > 1]
+    if repeated:
+        raise InputError(f"{path}: '{repeated[0]}' occurs more than once ({len(repeated)} such images); keep one entry")
+    endings = Counter(ending for item in items for ending in _suffixes(item.image))
+    return {e: item for item in items for e in _suffixes(item.image) if endings[e] == 1 or e == item.image}
+
+
+def match(
+    predictions: Sequence[Item], references: Sequence[Item], *, allow_missing: bool = False, source: str = "predictions"
+) -> Pairs:
+    """Pair every reference with the prediction for the same image.
+
+    Args:
+        predictions: any order; images that no reference knows are left out.
+        references: what is scored, in this order.
+        allow_missing: score only the references that have a prediction, and count the others.
+        source: how to call the predictions in messages.
+
+    Raises:
+        InputError: an image occurs twice, or a reference has no prediction (and `allow_missing` is off).
+    """
+    known = _index(predictions, source)
+    found = [next((known[e] for e in _suffixes(item.image) if e in known), None) for item in references]
+    absent = [item.image for item, prediction in zip(references, found, strict=True) if prediction is None]
+    if absent and (not allow_missing or len(absent) == len(references)):
+        raise InputError(
+            f"{source}: {len(absent)} of {len(references)} references have no prediction, first '{absent[0]}'; "
+            "caption all images of the split, or add --allow-missing to score only those present"
+        )
+    kept = [(r, p) for r, p in zip(references, found, strict=True) if p is not None]
+    return Pairs(
+        images=[r.image for r, _ in kept],
+        predictions=[p.captions[0] for _, p in kept],
+        references=[r.captions for r, _ in kept],
+        fields=[r.fields for r, _ in kept],
+        modalities=[r.modality for r, _ in kept],
+        failed=sum(not p.captions[0].strip() for _, p in kept),
+        missing=len(absent),
+    )

@@ -1,0 +1,113 @@
+"""All scores of one system on one set of images, as statistics that can be resampled and compared.
+
+A score that cannot run here (METEOR without Java, BERTScore without a model) is listed with its reason, never left out
+silently and never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .bleu import bleu
+from .cider import cider_d
+from .diversity import distinct_ratio, looped, verbatim, word_count
+from .fields import field_agreement
+from .meteor import meteor, why_no_meteor
+from .pairs import Pairs
+from .protocols import Protocol
+from .resampling import RESAMPLES, bootstrap
+from .rouge import rouge_1, rouge_l
+from .statistic import Statistic, mean_statistic
+
+TEXT, FIELD, VARIETY = "text overlap", "fields", "variety"
+
+
+@dataclass
+class Scores:
+    """What one system scored.
+
+    Args:
+        groups: group name to its statistics, in the order of the table.
+        fixed: group name to scores without an interval (name, value, note).
+        skipped: score name to the reason why it could not be computed.
+    """
+
+    groups: dict[str, list[Statistic]] = field(default_factory=dict)
+    fixed: dict[str, list[tuple[str, float, str]]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def statistics(self) -> dict[str, Statistic]:
+        """Every statistic by its name."""
+        return {statistic.name: statistic for group in self.groups.values() for statistic in group}
+
+    def rows(self, *, resamples: int = RESAMPLES, seed: int = 0) -> list[dict[str, object]]:
+        """One dictionary a score: group, name, value, low, high, n, note."""
+        table: list[dict[str, object]] = []
+        for group in dict.fromkeys([*self.groups, *self.fixed]):
+            for statistic in self.groups.get(group, []):
+                interval = bootstrap(statistic, resamples=resamples, seed=seed)
+                row = {"group": group, "name": statistic.name, **vars(interval)}
+                table.append({**row, "n": statistic.count, "note": statistic.note})
+            for name, value, note in self.fixed.get(group, []):
+                table.append({"group": group, "name": name, "value": value, "low": None, "high": None, "note": note})
+        return table
+
+
+def text_statistics(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], protocol: Protocol, *, with_meteor: bool = True
+) -> tuple[list[Statistic], dict[str, str]]:
+    """BLEU-1..4, METEOR, ROUGE-1, ROUGE-L and CIDEr-D under one protocol, and what was skipped and why."""
+    candidates = [protocol.tokens(caption) for caption in predictions]
+    groups = [[protocol.tokens(caption) for caption in group] for group in references]
+    statistics = bleu(candidates, groups)
+    skipped = {}
+    reason = why_no_meteor() if with_meteor else "METEOR was switched off (--no-meteor)"
+    if reason is None:
+        statistics.append(meteor(candidates, groups))
+    else:
+        skipped["METEOR"] = reason
+    words = [protocol.rouge_tokens(caption) for caption in predictions]
+    word_groups = [[protocol.rouge_tokens(caption) for caption in group] for group in references]
+    statistics += [rouge_1(words, word_groups), rouge_l(candidates, groups), cider_d(candidates, groups)]
+    return statistics, skipped
+
+
+def field_statistics(
+    predictions: Sequence[str],
+    references: Sequence[str],
+    fields: Sequence[Mapping[str, str | None] | None] | None = None,
+) -> list[Statistic]:
+    """Accuracy of plane, modality, organ and abnormality, read off the captions."""
+    notes = {
+        "modality family": "CT, MR, XR, US, ...",
+        "abnormality": "exact, where the reference states one",
+        "abnormality words": "F1 of words",
+    }
+    agreement = field_agreement(predictions, references, fields)
+    order = ("plane", "modality", "modality family", "organ", "abnormality", "abnormality words")
+    return [mean_statistic(name, agreement[name], notes.get(name, "")) for name in order]
+
+
+def score_pairs(pairs: Pairs, protocol: Protocol, *, training: Sequence[str] = (), with_meteor: bool = True) -> Scores:
+    """All scores of the predictions in `pairs`.
+
+    Args:
+        pairs: predictions beside references.
+        protocol: how text is prepared.
+        training: training captions; without them the share of copied captions is skipped.
+        with_meteor: whether to run METEOR's Java program (seconds).
+    """
+    scores = Scores()
+    scores.groups[FIELD] = field_statistics(pairs.predictions, pairs.first_references, pairs.fields)
+    scores.groups[TEXT], skipped = text_statistics(
+        pairs.predictions, pairs.references, protocol, with_meteor=with_meteor
+    )
+    scores.skipped.update(skipped)
+    scores.groups[VARIETY] = [word_count(pairs.predictions), looped(pairs.predictions)]
+    scores.fixed[VARIETY] = [("distinct captions", distinct_ratio(pairs.predictions), "different / all")]
+    if training:
+        scores.groups[VARIETY].append(verbatim(pairs.predictions, training))
+    else:
+        scores.skipped["verbatim in training"] = "the references file has no training split"
+    return scores
