@@ -1,0 +1,10 @@
+"""Reading medical images, whatever they are: file, folder or archive -> upright pixels and meta.
+
+``sources`` finds out what a path is; ``dicom*``, ``volumes`` and ``pictures`` read it; ``orientation`` and ``slices``
+choose what to show; ``reader`` is the face.
+"""
+
+from scripts.reading.case import CaseImage
+from scripts.reading.reader import MedicalImageReader, read_case
+
+__all__ = ["CaseImage", "MedicalImageReader", "read_case"]

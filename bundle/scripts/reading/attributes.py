@@ -1,0 +1,118 @@
+"""What may leave a DICOM header: numbers, and words from the closed lists in this file. Nothing else.
+
+Free text (descriptions, comments, names), identifiers, dates and UIDs stay inside the reader, since any of them can
+name a person. Descriptions are searched for the words of `_HINTS` and only the hint itself is handed on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydicom import Dataset
+
+_CODES = (
+    "AR BMD CR CT DG DX ES EC ECG EPS GM HC IO IVOCT IVUS KER LEN LS MG MR NM OAM OCT OP OPM OPT OPV OSS OT PR PT PX "
+    "REG RF RG RTDOSE RTIMAGE RTPLAN RTRECORD RTSTRUCT RWV SEG SM SMR SR SRF TG US VA XA XC"
+)
+MODALITIES = frozenset(_CODES.split())
+"""Modality codes of DICOM PS3.3 C.7.3.1.1.1 that occur in practice."""
+_PLAIN_FILM = frozenset(("CR", "DX", "RG", "PX", "IO"))
+_BODY_PARTS = {
+    "head": "HEAD SKULL FACE ORBIT ORBITS EYE EAR SINUS SINUSES JAW MANDIBLE MAXILLA TMJ",
+    "brain": "BRAIN CEREBRUM",
+    "neck": "NECK CAROTID THYROID LARYNX HEADNECK",
+    "chest": "CHEST THORAX LUNG LUNGS HEART MEDIASTINUM AORTA RIB RIBS STERNUM CHESTABDPELVIS CHESTABDOMEN",
+    "breast": "BREAST",
+    "abdomen": "ABDOMEN LIVER KIDNEY PANCREAS SPLEEN GALLBLADDER STOMACH COLON BOWEL ABDOMENPELVIS ABDPEL",
+    "pelvis": "PELVIS BLADDER PROSTATE UTERUS OVARY RECTUM SACRUM",
+    "spine": "SPINE CSPINE TSPINE LSPINE SSPINE CTSPINE TLSPINE LSSPINE COCCYX WHOLESPINE",
+    "extremity": "EXTREMITY SHOULDER CLAVICLE SCAPULA HUMERUS ARM ELBOW FOREARM WRIST HAND FINGER THUMB HIP FEMUR "
+    "THIGH KNEE PATELLA LEG CALF TIBIA FIBULA ANKLE FOOT TOE CALCANEUS",
+}
+_PART_OF = {word: part for part, words in _BODY_PARTS.items() for word in words.split()}
+_HINTS = (
+    ("lung", ("LUNG", "PULMO", "HRCT", "THORAX HR")),
+    ("bone", ("BONE", "OSSEOUS", "KNOCHEN")),
+    ("brain", ("BRAIN", "CEREBR", "HEAD ROUTINE", "ROUTINE HEAD", "CRANI")),
+    ("liver", ("LIVER", "HEPAT")),
+    ("mediastinum", ("MEDIAST", "CHEST", "THORAX")),
+    ("abdomen", ("ABDOM", "ABD", "PELVI", "KIDNEY", "RENAL", "PANCREA")),
+    ("spine", ("SPINE",)),
+)
+"""Window preset -> words in descriptions that ask for it; the first match wins."""
+
+
+def modality_of(header: Dataset) -> tuple[str, str]:
+    """(modality for captions, DICOM code): plain film (CR, DX, ...) is "XR"; unknown codes are ""."""
+    code = word(header, "Modality")
+    code = code if code in MODALITIES else ""
+    return ("XR" if code in _PLAIN_FILM else code), code
+
+
+def body_part_of(header: Dataset) -> str:
+    """A region from a closed list ("head", "chest", ...), or ""."""
+    return _PART_OF.get(word(header, "BodyPartExamined").replace(" ", "").replace("_", ""), "")
+
+
+def window_hint_of(header: Dataset) -> str:
+    """The CT preset that the series' or protocol's description asks for, or ""."""
+    text = " ".join(word(header, name) for name in ("SeriesDescription", "ProtocolName", "StudyDescription"))
+    for hint, words in _HINTS:
+        if any(w in text for w in words):
+            return hint
+    return ""
+
+
+def word(header: Dataset, keyword: str) -> str:
+    """A text attribute in capitals, "" where absent, empty or unreadable. For comparison only, never for output."""
+    value = safe(header, keyword)
+    if value is None:
+        return ""
+    if not isinstance(value, str) and hasattr(value, "__iter__"):
+        value = "\\".join(str(v) for v in value)
+    return str(value).strip().upper()
+
+
+def number(header: Dataset, keyword: str) -> float | None:
+    """A finite number, the first of several, or None."""
+    found = numbers(header, keyword)
+    return found[0] if found else None
+
+
+def numbers(header: Dataset, keyword: str, count: int | None = None) -> list[float] | None:
+    """Finite numbers of an attribute, None where absent, unreadable, or not ``count`` of them."""
+    value = safe(header, keyword)
+    if value is None or isinstance(value, (str, bytes)):
+        return None
+    try:
+        found = [float(v) for v in (value if hasattr(value, "__iter__") else [value])]
+    except (TypeError, ValueError):
+        return None
+    if not found or not all(math.isfinite(v) for v in found) or (count is not None and len(found) != count):
+        return None
+    return found
+
+
+def whole(header: Dataset, keyword: str, default: int = 0) -> int:
+    """A whole number, or ``default``."""
+    value = number(header, keyword)
+    return default if value is None else int(value)
+
+
+def item(header: Dataset, keyword: str) -> Dataset | None:
+    """The first item of a sequence, or None."""
+    value = safe(header, keyword)
+    try:
+        first = value[0] if value is not None and len(value) else None  # type: ignore[arg-type]
+    except (TypeError, IndexError, KeyError):
+        return None
+    return first if isinstance(first, Dataset) else None
+
+
+def safe(header: Dataset, keyword: str) -> Any:
+    """An attribute's value, None where absent or where pydicom cannot make sense of its bytes."""
+    try:
+        return getattr(header, keyword, None)
+    except Exception:  # pydicom raises many kinds on damaged values; an unreadable value counts as absent
+        return None

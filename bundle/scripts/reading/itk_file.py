@@ -1,0 +1,92 @@
+"""NRRD and MetaImage files through ITK, checked before ITK allocates anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.errors import InputError
+from scripts.reading.case import check_bytes
+
+
+@dataclass
+class ItkFile:
+    """``array`` ``[T, Z, Y, X, C]`` as stored; ``affine`` voxel (x, y, z) -> millimetres in L, P, S."""
+
+    array: np.ndarray
+    affine: np.ndarray
+    reader: str
+    notes: list[str] = field(default_factory=list)
+
+
+def read_itk(path: str) -> ItkFile:
+    """Read a whole NRRD or MetaImage file of 2 to 4 axes.
+
+    Raises:
+        InputError: ITK cannot read it, or its stated size does not fit.
+    """
+    import itk
+
+    itk.ProcessObject.SetGlobalWarningDisplay(False)
+    io = itk.ImageIOFactory.CreateImageIO(path, itk.CommonEnums.IOFileMode_ReadMode)
+    if io is None:
+        raise InputError(f"{path}: is not an NRRD or MetaImage file, or its header is damaged")
+    io.SetFileName(path)
+    try:
+        io.ReadImageInformation()
+    except RuntimeError:
+        raise InputError(f"{path}: its header is damaged, or the data file that it names is missing") from None
+    dims = int(io.GetNumberOfDimensions())
+    sizes = [int(io.GetDimensions(i)) for i in range(dims)]
+    if not 2 <= dims <= 4 or min(sizes) < 1:
+        raise InputError(f"{path}: has {dims} axes of sizes {sizes}; 2 to 4 axes, none empty, are needed")
+    components = int(io.GetNumberOfComponents())
+    claimed = int(io.GetComponentSize()) * components * int(np.prod([float(n) for n in sizes]))
+    check_bytes(path, claimed)
+    if _is_raw_and_short(path, claimed):
+        raise InputError(f"{path}: its header claims {claimed:,} bytes of voxels, which the file cannot hold")
+    try:
+        array = np.asarray(itk.array_from_image(itk.imread(path)))
+    except (RuntimeError, KeyError, TypeError):
+        raise InputError(f"{path}: the voxel data is truncated, damaged or of a kind that ITK does not read") from None
+    return _arrange(path, array, io, dims, components)
+
+
+def _arrange(path: str, array: np.ndarray, io: Any, dims: int, components: int) -> ItkFile:
+    """Bring ITK's ``[(t, z,) y, x (, c)]`` to ``[T, Z, Y, X, C]``."""
+    if components == 1 and array.ndim == dims:
+        array = array[..., None]
+    if array.ndim != dims + 1:
+        raise InputError(f"{path}: ITK gives {array.ndim} axes where {dims + 1} were expected; export it again")
+    while array.ndim < 5:
+        array = array[None]
+    notes = []
+    if components in (3, 4) and array.dtype == np.uint8:
+        array = array[..., :3]
+    elif components > 1:
+        notes.append(f"each voxel has {components} components; the first was taken")
+        array = array[..., :1]
+    affine = np.eye(4)
+    for axis in range(min(3, dims)):
+        direction = [float(v) for v in io.GetDirection(axis)][:3]
+        affine[: len(direction), axis] = direction
+        affine[:3, axis] *= float(io.GetSpacing(axis))
+        affine[axis, 3] = float(io.GetOrigin(axis))
+    if not np.isfinite(affine).all():
+        raise InputError(f"{path}: its orientation is not made of numbers; export it again")
+    return ItkFile(array, affine, f"ITK {type(io).__name__.replace('itk', '').replace('ImageIO', '')}", notes)
+
+
+def _is_raw_and_short(path: str, claimed: int) -> bool:
+    """Whether an uncompressed, self-contained file is shorter than its header claims."""
+    size = Path(path).stat().st_size
+    with open(path, "rb") as stream:
+        head = stream.read(65_536).lower()
+    if path.lower().endswith(".nrrd"):
+        raw = b"encoding: raw" in head and b"data file:" not in head and b"datafile:" not in head
+    else:
+        raw = b"elementdatafile = local" in head and b"compresseddata = true" not in head
+    return claimed > (size if raw else size * 1040) and (raw or path.lower().endswith((".nrrd", ".mha")))

@@ -1,0 +1,108 @@
+"""The face of this package: `read_case`, and `MedicalImageReader` for MONAI's `LoadImaged`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import ImageReader
+
+from scripts.errors import InputError
+from scripts.reading.case import CaseImage
+from scripts.reading.dicom import read_dicom
+from scripts.reading.pictures import read_picture
+from scripts.reading.slices import Rule
+from scripts.reading.sources import identify
+from scripts.reading.volumes import read_volume
+
+
+def read_case(
+    path: str | Path, *, slice: Rule = "middle", plane: str = "auto", frame: Rule = "auto",
+    series: int | str | None = None, modality: str | None = None,
+) -> CaseImage:  # fmt: skip
+    """Read a medical image, whatever it is.
+
+    Args:
+        path: a file (DICOM, NIfTI, NRRD, MetaImage, Analyze, PNG, JPEG, TIFF, BMP, WebP, GIF), a folder with a DICOM
+            series or study, a DICOMDIR, or a zip of a study.
+        slice: which slices of a volume: index, fraction, "middle", "most_informative", "even:N", "all", or a list.
+        plane: "axial", "coronal", "sagittal"; "auto" is axial unless the volume has thick slices in another plane.
+        frame: which frame of a cine, page of a picture, or volume of a 4-D file; "auto" is the middle frame of a cine,
+            the first page, the first volume.
+        series: SeriesNumber (or SeriesInstanceUID) to take from a folder; its largest series unless given.
+        modality: overrides what the file says, for example "CT" for a NIfTI file whose values do not show it.
+
+    Returns:
+        `CaseImage`: pixels float32 ``[V, C, H, W]`` upright in stored physical units, and meta.
+
+    Raises:
+        InputError: one sentence that names the file and what to do.
+    """
+    path = str(path)
+    try:
+        source = identify(path)
+        if source.kind == "dicom":
+            case = read_dicom(path, source.files, slice=slice, plane=plane, frame=frame, series=series,
+                              skipped=source.skipped)  # fmt: skip
+        elif source.kind == "volume":
+            case = read_volume(source.path, slice=slice, plane=plane, frame=frame)
+        else:
+            case = read_picture(source.path, frame=frame)
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{path}: does not fit into memory; crop or reduce it first") from None
+    except Exception as error:  # a damaged file must not end a batch; the library's text may quote the header
+        kind = type(error).__name__
+        raise InputError(f"{path}: is damaged or of an unknown layout ({kind}); export it again") from None
+    if modality is not None:
+        case.meta.update(modality=modality.upper(), modality_source="given")
+        if modality.upper() == "CT" and source.kind == "volume":
+            case.meta["units"] = "HU"
+    return case
+
+
+class MedicalImageReader(ImageReader):
+    """`read_case` as a MONAI reader: ``LoadImaged(keys="image", reader="scripts.reading.MedicalImageReader")``.
+
+    Gives ``[C, H, W]`` for one view (channel axis 0) and ``[V, C, H, W]`` for several (channel axis 1). Rows run from
+    top to bottom and columns from left to right: unlike MONAI's own readers, nothing is transposed.
+
+    Args:
+        slice, plane, frame, series, modality: see `read_case`.
+    """
+
+    def __init__(
+        self, *, slice: Rule = "middle", plane: str = "auto", frame: Rule = "auto", series: int | str | None = None,
+        modality: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.options = {"slice": slice, "plane": plane, "frame": frame, "series": series, "modality": modality}
+
+    def verify_suffix(self, filename: Sequence[str | Path] | str | Path) -> bool:
+        """True: what a file is shows in its bytes, not in its name."""
+        return True
+
+    def read(self, data: Sequence[str | Path] | str | Path, **kwargs: Any) -> list[tuple[str, dict[str, Any]]]:
+        """Note what to read. Reading waits for `get_data`, since `LoadImage` answers an error here by trying other
+        readers, which would then misread what this one had refused."""
+        paths = [data] if isinstance(data, (str, Path)) else list(data)
+        return [(str(path), {**self.options, **kwargs}) for path in paths]
+
+    def get_data(self, img: list[tuple[str, dict[str, Any]]]) -> tuple[np.ndarray, dict[str, Any]]:
+        """Read what `read` noted; several files become the views of one case.
+
+        Raises:
+            InputError: a file cannot be read, or the views differ in size or channels.
+        """
+        cases = [read_case(path, **options) for path, options in img]
+        shapes = {case.pixels.shape[1:] for case in cases}
+        if len(shapes) > 1:
+            raise InputError(f"{img[1][0]}: differs in size from {img[0][0]}; load such views with LoadCased instead")
+        pixels = np.concatenate([case.pixels for case in cases])
+        meta = {key: value for key, value in cases[0].meta.items() if value is not None}
+        single = pixels.shape[0] == 1
+        meta.update(original_channel_dim=0 if single else 1, spatial_shape=np.array(pixels.shape[-2:]))
+        return (pixels[0] if single else pixels), meta

@@ -1,0 +1,106 @@
+"""What a path is: told by its first bytes, then by its name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts.errors import InputError
+from scripts.reading.dicom_file import DicomFile, is_dicom_stream
+from scripts.reading.volumes import ITK_ENDINGS, NIBABEL_ENDINGS
+
+PICTURE_ENDINGS = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".pgm", ".ppm", ".pbm",
+)  # fmt: skip
+_PICTURE_MAGIC = (
+    b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM", b"GIF8", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
+)  # fmt: skip
+MAX_FILES = 20_000
+
+
+@dataclass
+class Source:
+    """A path that was looked at: ``kind`` is "dicom", "volume" or "picture"."""
+
+    kind: str
+    path: str
+    files: list[DicomFile] = field(default_factory=list)
+    skipped: int = 0
+
+
+def identify(path: str | Path) -> Source:
+    """Look at a file or folder.
+
+    Raises:
+        InputError: it does not exist, is empty, or is of no known kind.
+    """
+    path = str(path)
+    if not os.path.exists(path):
+        raise InputError(f"{path}: there is no such file or folder; check the path")
+    if os.path.isdir(path):
+        return _folder(path)
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: is neither a file nor a folder")
+    return _file(path)
+
+
+def _file(path: str) -> Source:
+    name = path.lower()
+    if os.path.getsize(path) == 0:
+        raise InputError(f"{path}: is empty (0 bytes); copy or export it again")
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(16)
+            stream.seek(0)
+            dicom = is_dicom_stream(stream)
+    except PermissionError:
+        raise InputError(f"{path}: may not be read; check its permissions") from None
+    if dicom and head[:4] != b"\x89PNG":
+        return Source("dicom", path, [DicomFile(path)])
+    if name.endswith(NIBABEL_ENDINGS + ITK_ENDINGS):
+        return Source("volume", path)
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    if webp or head.startswith(_PICTURE_MAGIC) or name.endswith(PICTURE_ENDINGS):
+        return Source("picture", path)
+    if name.endswith((".dcm", ".dicom", ".ima")):
+        raise InputError(f"{path}: is named like a DICOM file but is not one; export it again")
+    raise InputError(
+        f"{path}: is not an image of a known kind; DICOM, NIfTI, NRRD, MetaImage, Analyze, PNG, JPEG, TIFF, BMP and "
+        "WebP are read"
+    )
+
+
+def _folder(path: str) -> Source:
+    """A folder with DICOM files somewhere below, or with exactly one image of another kind."""
+    dicom, others, skipped, total = [], [], 0, 0
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            full = os.path.join(folder, name)
+            total += 1
+            if total > MAX_FILES:
+                raise InputError(f"{path}: holds over {MAX_FILES:,} files; give the folder of one study")
+            if name.startswith(".") or name.upper() == "DICOMDIR" or not os.path.isfile(full):
+                continue
+            if _starts_as_dicom(full):
+                dicom.append(DicomFile(full))
+            elif name.lower().endswith(NIBABEL_ENDINGS + ITK_ENDINGS + PICTURE_ENDINGS):
+                others.append(full)
+            else:
+                skipped += 1
+    if dicom:
+        return Source("dicom", path, dicom, skipped + len(others))
+    if len(others) == 1:
+        return _file(others[0])
+    if others:
+        raise InputError(f"{path}: holds {len(others)} image files and no DICOM series; give the files one by one")
+    raise InputError(f"{path}: holds no image; give a folder with DICOM files, or one image file")
+
+
+def _starts_as_dicom(path: str) -> bool:
+    try:
+        with open(path, "rb") as stream:
+            return is_dicom_stream(stream)
+    except OSError:
+        return False
