@@ -49,8 +49,14 @@ def test_text_is_padded_right_with_a_mask() -> None:
     assert given["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
 
 
-def test_a_key_in_some_cases_only_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'caption' is in some cases"):
-        collate_cases([{"caption": "a"}, {}])
+def test_a_tensor_in_some_cases_only_is_an_error_and_metadata_is_not() -> None:
+    for key, value in (("image", torch.zeros(3, 2, 2)), ("input_ids", [1]), ("general_tokens", torch.zeros(2, 2))):
+        for cases in ([{key: value}, {"caption": "a"}], [{"caption": "a"}, {key: value}]):
+            with pytest.raises(ValueError, match=f"'{key}' is in some cases"):
+                collate_cases(cases)
+    assert collate_cases([{"caption": "a"}, {"fields": {"plane": "axial"}}]) == {
+        "caption": ["a", None],
+        "fields": [None, {"plane": "axial"}],
+    }
     with pytest.raises(ValueError, match="at least one"):
         collate_cases([])

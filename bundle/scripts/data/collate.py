@@ -18,18 +18,19 @@ def collate_cases(cases: Sequence[dict[str, Any]], *, pad_token_id: int = 0) -> 
     * ``*_tokens`` ``[N, C]`` become ``[B, N, C]``; where N differs, zero padded, with ``*_tokens_mask [B, N]`` (bool).
     * ``input_ids`` and other ``*_ids`` ``[T]`` are padded right with ``pad_token_id``, ``*_mask`` with 0, ``labels``
       with -100; ``attention_mask`` is made where ``input_ids`` come without.
-    * Other tensors of equal shape are stacked; everything else becomes a list.
+    * Other tensors of equal shape are stacked; everything else becomes a list, with None where a case lacks it.
 
     B = cases, V = views, N = encoder tokens, C = their width, T = text tokens.
 
     Raises:
-        ValueError: ``cases`` is empty, or a key is missing in some of them.
+        ValueError: ``cases`` is empty, or a tensor is missing in some of them.
     """
     if not cases:
         raise ValueError("collate_cases needs at least one case")
     batch: dict[str, Any] = {}
-    for key in cases[0]:
-        values = [_plain(case[key]) for case in _complete(cases, key)]
+    for key in dict.fromkeys(key for case in cases for key in case):
+        values = [_plain(case.get(key)) for case in cases]
+        _check_complete(key, values)
         if key == "image" and isinstance(values[0], torch.Tensor):
             batch.update(_collate_images(values))
         elif key.endswith("_tokens"):
@@ -45,10 +46,10 @@ def collate_cases(cases: Sequence[dict[str, Any]], *, pad_token_id: int = 0) -> 
     return batch
 
 
-def _complete(cases: Sequence[dict[str, Any]], key: str) -> Sequence[dict[str, Any]]:
-    if all(key in case for case in cases):
-        return cases
-    raise ValueError(f"'{key}' is in some cases of a batch and not in others; give it to all or to none")
+def _check_complete(key: str, values: list[Any]) -> None:
+    tensor_key = key.endswith(("_tokens", "_ids", "_mask")) or any(isinstance(value, torch.Tensor) for value in values)
+    if tensor_key and any(value is None for value in values):
+        raise ValueError(f"'{key}' is in some cases of a batch and not in others; give it to all or to none")
 
 
 def _plain(value: Any) -> Any:

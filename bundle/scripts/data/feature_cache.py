@@ -231,8 +231,8 @@ class FeatureCache:
             )
         if need and need + _SPARE_BYTES > free:
             raise InputError(
-                f"the feature cache needs about {readable_size(need)}, but {self.folder} has {readable_size(free)} free; "
-                "set feature_cache_dir to a larger disk, store int8, or pool the detail tokens."
+                f"the feature cache needs about {readable_size(need)}, but {self.folder} has {readable_size(free)} "
+                "free; set feature_cache_dir to a larger disk, store int8, or pool the detail tokens."
             )
 
     def _encode_all(

@@ -1,0 +1,37 @@
+"""Training: what MONAI's and Ignite's engines leave out, as handlers and small callables for their configs."""
+
+from .attach import AttachAll
+from .batches import PrepareCase, loss_parts, take_loss
+from .checkpoints import Checkpoints, bare_network, read_checkpoint
+from .gradients import GradientGuard, NonFiniteError
+from .history import History
+from .optimization import WarmupCosine, adamw
+from .precision import AutocastInferer, set_float32_precision
+from .prepare import prepare_run
+from .progress import ProgressBar
+from .record import RunRecord
+from .sampling import EpochSampler
+from .stopping import EarlyStop, StopSignal
+
+__all__ = [
+    "AttachAll",
+    "AutocastInferer",
+    "Checkpoints",
+    "EarlyStop",
+    "EpochSampler",
+    "GradientGuard",
+    "History",
+    "NonFiniteError",
+    "PrepareCase",
+    "ProgressBar",
+    "RunRecord",
+    "StopSignal",
+    "WarmupCosine",
+    "adamw",
+    "bare_network",
+    "loss_parts",
+    "prepare_run",
+    "read_checkpoint",
+    "set_float32_precision",
+    "take_loss",
+]

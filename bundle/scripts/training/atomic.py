@@ -1,0 +1,57 @@
+"""Files that are either the old or the new version, never half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+
+def write_atomically(path: str | os.PathLike[str], write: Callable[[IO[bytes]], None]) -> Path:
+    """Write to a temporary file beside ``path``, flush it to the disk, and rename it.
+
+    Whatever happens before the rename (disk full, kill), the file that was at ``path`` stays as it was.
+
+    Raises:
+        OSError: writing failed; the temporary file is gone.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, RuntimeError):  # torch.save reports a failing disk as RuntimeError
+            raise OSError(f"writing {path} failed: {str(error).splitlines()[0]}") from error
+        raise
+    _flush_folder(path.parent)
+    return path
+
+
+def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
+    """``write_atomically`` for a string, as UTF-8."""
+    return write_atomically(path, lambda file: file.write(text.encode("utf-8")) and None)
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Delete temporary files that a killed run left in ``folder``; call it before anything writes there."""
+    for file in Path(folder).glob(".*.tmp"):
+        file.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut, where the file system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

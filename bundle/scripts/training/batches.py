@@ -1,0 +1,62 @@
+"""From a collated batch to the network's arguments, and from its result to the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.engines import PrepareBatch
+
+NETWORK_KEYS = (
+    "image_mask",
+    "input_ids",
+    "attention_mask",
+    "general_tokens",
+    "general_tokens_mask",
+    "detail_tokens",
+    "detail_tokens_mask",
+)
+
+
+class PrepareCase(PrepareBatch):
+    """``prepare_batch`` of MONAI engines for caption batches.
+
+    Args:
+        keys: batch entries that the network takes by name; those absent from a batch are left out. For validation
+            by generation, leave out ``input_ids`` and ``attention_mask``.
+    """
+
+    def __init__(self, keys: Sequence[str] = NETWORK_KEYS) -> None:
+        self.keys = tuple(keys)
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, Any],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor | None, None, tuple[Any, ...], dict[str, torch.Tensor]]:
+        """Return ``(image or None, None, (), named)`` on ``device``; the engine calls ``network(image, **named)``."""
+
+        def move(key: str) -> torch.Tensor:
+            return batchdata[key].to(device=device, non_blocking=non_blocking, **kwargs)
+
+        image = move("image") if "image" in batchdata else None
+        return image, None, (), {key: move(key) for key in self.keys if key in batchdata}
+
+
+def take_loss(prediction: Mapping[str, torch.Tensor], target: None = None) -> torch.Tensor:
+    """``loss_function`` of MONAI trainers: the network computed its loss itself, ``prediction["loss"]``."""
+    return prediction["loss"]
+
+
+def loss_parts(prediction: Any) -> dict[str, torch.Tensor]:
+    """Return the scalars of a network's result, detached: ``loss`` and parts named like ``general_itc``."""
+    if not isinstance(prediction, Mapping):
+        return {}
+    return {
+        name: value.detach()
+        for name, value in prediction.items()
+        if isinstance(value, torch.Tensor) and value.numel() == 1
+    }

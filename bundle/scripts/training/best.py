@@ -1,0 +1,86 @@
+"""The best models of a run, by the evaluator's key metric."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from ..weights.saving import trained_state
+from .atomic import write_atomically
+
+logger = logging.getLogger(__name__)
+
+
+class BestModels:
+    """Keeps ``model_epoch=<e>_<metric>=<v>.pt`` of the best epochs and ``model.pt``, a copy of the best.
+
+    The files hold a plain state dict of trained parameters. Every process tracks the same list; the first writes.
+
+    Args:
+        folder: where files go.
+        network: trained parameters are taken from it.
+        evaluator: MONAI evaluator with a key metric and ``metric_cmp_fn(new, old)``; None keeps nothing.
+        keep: how many.
+    """
+
+    def __init__(self, *, folder: Path, network: nn.Module, evaluator: Any | None, keep: int) -> None:
+        self.folder = folder
+        self.network = network
+        self.evaluator = evaluator
+        self.keep = max(1, keep)
+        self.entries: list[tuple[float, int, str]] = []  # metric, epoch, file name; best first
+
+    def update(self, engine: Any) -> None:
+        """Take in the validation of the epoch that ``engine`` has just finished, if there was one."""
+        evaluator = self.evaluator
+        if evaluator is None or evaluator.state.key_metric_name is None:
+            return
+        epoch, name = engine.state.epoch, evaluator.state.key_metric_name
+        if evaluator.state.epoch != epoch or any(entry[1] == epoch for entry in self.entries):
+            return  # no validation in this epoch
+        metric = float(evaluator.state.metrics[name])
+        place = sum(not evaluator.metric_cmp_fn(metric, entry[0]) for entry in self.entries)
+        if place >= self.keep:
+            return
+        entry = (metric, epoch, f"model_epoch={epoch:03d}_{name}={metric:.4f}.pt")
+        if self._write(entry[2], is_best=place == 0):
+            self.entries.insert(place, entry)
+            self._forget(self.entries[self.keep :])
+            self.entries = self.entries[: self.keep]
+
+    def save_last(self) -> None:
+        """Write ``model.pt`` from the network as it is now; for runs without validation."""
+        write_atomically(self.folder / "model.pt", lambda file: torch.save(trained_state(self.network), file))
+
+    def state_dict(self) -> list[list[Any]]:
+        return [list(entry) for entry in self.entries]
+
+    def load_state_dict(self, state: list[list[Any]]) -> None:
+        self.entries = [(entry[0], entry[1], entry[2]) for entry in state]
+
+    def _write(self, name: str, *, is_best: bool) -> bool:
+        """Write on the first process; a full disk is reported, and training goes on."""
+        if dist.is_available() and dist.is_initialized() and dist.get_rank() > 0:
+            return True
+        try:
+            path = write_atomically(self.folder / name, lambda file: torch.save(trained_state(self.network), file))
+            if is_best:
+                with path.open("rb") as source:
+                    write_atomically(self.folder / "model.pt", lambda file: shutil.copyfileobj(source, file))
+        except OSError as error:
+            logger.error("the best model so far, %s, could not be written: %s. Free disk space.", name, error)
+            return False
+        return True
+
+    def _forget(self, entries: list[tuple[float, int, str]]) -> None:
+        if dist.is_available() and dist.is_initialized() and dist.get_rank() > 0:
+            return
+        for _, _, name in entries:
+            (self.folder / os.path.basename(name)).unlink(missing_ok=True)

@@ -1,0 +1,327 @@
+"""Checkpoints that resume exactly: a killed run goes on as if nothing had happened, bit for bit on CPU.
+
+What MONAI's saver and loader leave out and this keeps: the best metric, the place in the shuffled data, the random
+state of every process, handlers' own state; and it writes trained parameters only, atomically.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from ignite.engine import Events
+from torch import nn
+
+from ..errors import InputError
+from ..weights.loading import load_parameters, trained_names
+from ..weights.saving import trained_state
+from .atomic import remove_leftovers, write_atomically
+from .best import BestModels
+from .gradients import is_optimizer_step
+from .random_state import capture_random_state, restore_random_state
+from .sampling import EpochSampler
+from .stopping import StopSignal
+
+logger = logging.getLogger(__name__)
+_FORMAT = 1
+
+
+class Checkpoints:
+    """Handler of a MONAI trainer that saves and resumes everything. Put it first in the list of handlers.
+
+    Files in ``folder``: ``checkpoint_<iteration>.pt`` (the newest ``keep_last``, full state), ``model.pt`` (trained
+    parameters of the best validated epoch; of the last one without validation) and ``model_epoch=...pt`` (the
+    ``keep_best`` best).
+
+    Args:
+        folder: where files go.
+        network: its trained parameters are saved; frozen ones are not.
+        optimizer: saved with it.
+        scheduler: learning-rate schedule, if any.
+        evaluator: MONAI evaluator whose best metric is kept, if any.
+        extras: name to handler with ``state_dict`` and ``load_state_dict`` (history, early stopping).
+        resume: ``auto`` goes on from the newest usable checkpoint in ``folder``, or starts; a path goes on from
+            that file; empty starts afresh and moves older files of ``folder`` aside.
+        save_every: also save after so many iterations; 0 saves at epoch ends only.
+        epoch_interval: save after so many epochs.
+        keep_last: full checkpoints to keep; the second is there in case the disk damages the newest.
+        keep_best: best models to keep.
+        stop_signals: signals that save and end the run cleanly.
+
+    Raises:
+        InputError: ``resume`` names no usable checkpoint (when the run starts).
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: str | os.PathLike[str],
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Any | None = None,
+        evaluator: Any | None = None,
+        extras: Mapping[str, Any] | None = None,
+        resume: str = "auto",
+        save_every: int = 0,
+        epoch_interval: int = 1,
+        keep_last: int = 2,
+        keep_best: int = 1,
+        stop_signals: tuple[str, ...] = ("SIGTERM", "SIGUSR1"),
+    ) -> None:
+        self.folder = Path(folder)
+        self.network = bare_network(network)
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.evaluator = evaluator
+        self.extras = dict(extras or {})
+        self.resume = resume
+        self.save_every = save_every
+        self.epoch_interval = epoch_interval
+        self.keep_last = max(1, keep_last)
+        self.best = BestModels(folder=self.folder, network=self.network, evaluator=evaluator, keep=keep_best)
+        self.signal = StopSignal(stop_signals)
+        self._random_state: dict[str, Any] | None = None
+        self._failed_save: str | None = None
+        self._saved_iteration = -1
+
+    def attach(self, engine: Any) -> None:
+        """Resume when ``engine`` starts; save when all other handlers of an iteration or epoch are done."""
+        engine.add_event_handler(Events.STARTED, self._start)
+
+    # ------------------------------------------------------------------ saving
+
+    def save(self, engine: Any) -> Path | None:
+        """Write a checkpoint of the present state; returns its path on the first process, None elsewhere.
+
+        A full disk is reported and the run goes on: the earlier checkpoints are untouched, the next save tries again.
+        """
+        random_states = _gather(capture_random_state())
+        if _rank() > 0:
+            return None
+        path = self.folder / f"checkpoint_{engine.state.iteration:08d}.pt"
+        state = self._state(engine, random_states)
+        try:
+            write_atomically(path, lambda file: torch.save(state, file))
+        except OSError as error:
+            newest = next(iter(checkpoint_files(self.folder)), None)
+            self._failed_save = f"checkpoint {path} could not be written ({error}); free disk space"
+            logger.error("%s. The newest one is still %s.", self._failed_save, newest)
+            return None
+        self._failed_save = None
+        self._saved_iteration = engine.state.iteration
+        for old in checkpoint_files(self.folder)[self.keep_last :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def _state(self, engine: Any, random_states: list[Any]) -> dict[str, Any]:
+        state = engine.state
+        return {
+            "format": _FORMAT,
+            "network": trained_state(self.network),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
+            "scaler": engine.scaler.state_dict() if engine.scaler is not None else None,
+            "engine": {"iteration": state.iteration, "epoch": state.epoch, "epoch_length": state.epoch_length},
+            "evaluator": self._evaluator_state(),
+            "best": self.best.state_dict(),
+            "random": random_states,
+            "extras": {name: extra.state_dict() for name, extra in self.extras.items()},
+        }
+
+    def _evaluator_state(self) -> dict[str, Any] | None:
+        if self.evaluator is None:
+            return None
+        state = self.evaluator.state
+        return {"best_metric": float(state.best_metric), "best_metric_epoch": int(state.best_metric_epoch)}
+
+    # ---------------------------------------------------------------- resuming
+
+    def load(self, engine: Any, path: str | os.PathLike[str]) -> None:
+        """Put everything back as it was when ``path`` was written.
+
+        Raises:
+            InputError: the file cannot be read or is no checkpoint of this project.
+            WeightsError: it is of another network.
+        """
+        state = read_checkpoint(path, map_location=engine.state.device)
+        load_parameters(self.network, state["network"], source=str(path), required=trained_names(self.network))
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None and state["scheduler"] is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        if engine.scaler is not None and state["scaler"] is not None:
+            engine.scaler.load_state_dict(state["scaler"])
+        if self.evaluator is not None and state["evaluator"] is not None:
+            self.evaluator.state.best_metric = state["evaluator"]["best_metric"]
+            self.evaluator.state.best_metric_epoch = state["evaluator"]["best_metric_epoch"]
+        self.best.load_state_dict(state["best"])
+        for name, extra in self.extras.items():
+            if name in state["extras"]:
+                extra.load_state_dict(state["extras"][name])
+        self._random_state = self._own_random_state(state["random"])
+        self._resume_position(engine, state["engine"])
+        logger.info("resumed from %s: epoch %d, iteration %d.", path, engine.state.epoch, engine.state.iteration)
+
+    def _resume_position(self, engine: Any, saved: dict[str, int]) -> None:
+        length = engine.state.epoch_length
+        epochs, inside = divmod(saved["iteration"], saved["epoch_length"])
+        sampler, batch_size = _sampler_of(engine)
+        if inside and (length != saved["epoch_length"] or sampler is None):
+            logger.warning(
+                "%s: epoch %d is started again from its first batch.",
+                "the data loader has no EpochSampler" if sampler is None else "the number of batches has changed",
+                epochs + 1,
+            )
+            inside, self._random_state = 0, None
+        if inside:
+            sampler.resume_at(inside * batch_size)
+        engine.state.epoch = epochs
+        engine.state.iteration = epochs * length + inside
+        # Creating the data iterator draws a number. In the middle of an epoch that has happened before the save.
+        moment = Events.GET_BATCH_STARTED if inside else Events.EPOCH_STARTED
+        engine.add_event_handler(moment, self._restore_random_state)
+
+    def _restore_random_state(self) -> None:
+        if self._random_state is not None:
+            restore_random_state(self._random_state)
+        self._random_state = None
+
+    @staticmethod
+    def _own_random_state(states: list[Any]) -> dict[str, Any] | None:
+        if _rank() < len(states):
+            return states[_rank()]
+        logger.warning(
+            "the checkpoint is of %d processes; process %d starts its random numbers anew.", len(states), _rank()
+        )
+        return None
+
+    # ------------------------------------------------------------------ events
+
+    def _start(self, engine: Any) -> None:
+        if _rank() == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self.folder)
+        self._resume(engine)
+        self.signal.listen()
+        # Added only now, so that they run after the handlers of the configuration.
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_iteration)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._after_epoch)
+        engine.add_event_handler(Events.COMPLETED, self._after_run)
+        engine.add_event_handler(Events.TERMINATE, self.signal.restore)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._after_failure)
+
+    def _resume(self, engine: Any) -> None:
+        if self.resume == "auto":
+            for path in checkpoint_files(self.folder):
+                try:
+                    return self.load(engine, path)
+                except InputError as error:
+                    logger.warning("%s Trying the one before.", error)
+        elif self.resume:
+            self.load(engine, self.resume)
+        elif _rank() == 0:
+            _move_aside(self.folder)
+        return None
+
+    def _after_iteration(self, engine: Any) -> None:
+        name = self.signal.received(engine.state.device)
+        ends_epoch = engine.state.iteration % engine.state.epoch_length == 0
+        if ends_epoch or not is_optimizer_step(engine):
+            return  # the end of the epoch saves; half-summed gradients are not saved
+        if name:
+            self._stop(engine, name)
+        elif self.save_every and engine.state.iteration % self.save_every == 0:
+            self.save(engine)
+
+    def _after_epoch(self, engine: Any) -> None:
+        self.best.update(engine)
+        name = self.signal.received(engine.state.device)
+        if name:
+            self._stop(engine, name)
+        elif engine.state.epoch % self.epoch_interval == 0:
+            self.save(engine)
+
+    def _stop(self, engine: Any, name: str) -> None:
+        path = self.save(engine)
+        engine.terminate(skip_completed=True)
+        if _rank() == 0:
+            logger.warning("%s: saved %s; run again with resume 'auto' to go on.", name, path)
+
+    def _after_run(self, engine: Any) -> None:
+        self.signal.restore()
+        if _rank() == 0 and self.evaluator is None:
+            self.best.save_last()
+        if self._saved_iteration != engine.state.iteration:
+            self.save(engine)
+        if self._failed_save:
+            raise InputError(f"{self._failed_save} and run again with resume 'auto'.")
+
+    def _after_failure(self, _: Any, error: BaseException) -> None:
+        self.signal.restore()
+        raise error
+
+
+def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint file without running anything that it holds.
+
+    Raises:
+        InputError: the file is missing, damaged, or no checkpoint of this project.
+    """
+    if not os.path.isfile(path):
+        raise InputError(f"checkpoint {path} does not exist; set resume to 'auto', a file, or nothing.")
+    try:
+        state = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # damaged files fail in many ways
+        raise InputError(f"checkpoint {path} cannot be read ({str(error).splitlines()[0]}).") from error
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise InputError(f"{path} is not a checkpoint of a training run; to start from weights, load them instead.")
+    return state
+
+
+def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the full checkpoints in ``folder``, newest first."""
+    return sorted(Path(folder).glob("checkpoint_*.pt"), reverse=True)
+
+
+def bare_network(network: nn.Module) -> nn.Module:
+    """Return the network inside ``DistributedDataParallel`` or ``torch.compile``."""
+    while True:
+        inner = getattr(network, "module", None) or getattr(network, "_orig_mod", None)
+        if not isinstance(inner, nn.Module):
+            return network
+        network = inner
+
+
+def _sampler_of(engine: Any) -> tuple[EpochSampler | None, int]:
+    loader = engine.data_loader
+    sampler = getattr(loader, "sampler", None)
+    batch_size = getattr(loader, "batch_size", None)
+    return (sampler, batch_size) if isinstance(sampler, EpochSampler) and batch_size else (None, 0)
+
+
+def _move_aside(folder: Path) -> None:
+    """Keep an older run's files, but where they cannot be taken for this run's."""
+    files = [*checkpoint_files(folder), *folder.glob("model*.pt")]
+    if files:
+        aside = folder / time.strftime("before_%Y%m%d_%H%M%S")
+        aside.mkdir(exist_ok=True)
+        for file in files:
+            file.rename(aside / file.name)
+        logger.info("resume is empty: moved %d files of an earlier run to %s.", len(files), aside)
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def _gather(value: Any) -> list[Any]:
+    if not (dist.is_available() and dist.is_initialized()):
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values

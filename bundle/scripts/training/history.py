@@ -1,0 +1,234 @@
+"""What a run did, step by step: ``history.json``, ``curves.png`` and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from ignite.engine import Events
+from monai.utils import CommonKeys
+
+from .atomic import write_atomically, write_text_atomically
+from .batches import loss_parts
+from .curves import draw_curves
+
+logger = logging.getLogger(__name__)
+
+
+class History:
+    """Handler of a MONAI trainer: losses per branch, learning rate, gradient norm, validation metrics.
+
+    ``history.json`` holds ``{"steps": [...], "epochs": [...]}``: in ``steps`` the means over ``every`` iterations with
+    ``iteration``, ``epoch``, ``loss`` and its parts, ``learning_rate``, ``gradient_norm``, ``seconds``; in ``epochs``
+    the means over the epoch and the evaluator's metrics. A resumed run continues the same file: give this handler to
+    ``Checkpoints`` as one of its ``extras``.
+
+    Args:
+        output_dir: run folder.
+        evaluator: MONAI evaluator whose scalar metrics are recorded, if any.
+        every: iterations per record.
+        curves: draw ``curves.png`` after every epoch.
+        tensorboard: also write event files to ``output_dir/tensorboard``.
+        mlflow: also log to MLflow's local file store ``output_dir/mlruns`` (needs the ``mlflow`` package).
+    """
+
+    def __init__(
+        self,
+        *,
+        output_dir: str | os.PathLike[str],
+        evaluator: Any | None = None,
+        every: int = 10,
+        curves: bool = True,
+        tensorboard: bool = True,
+        mlflow: bool = False,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.evaluator = evaluator
+        self.every = max(1, every)
+        self.curves = curves
+        self.sinks = [name for name, wanted in (("tensorboard", tensorboard), ("mlflow", mlflow)) if wanted]
+        self.steps: list[dict[str, float]] = []
+        self.epochs: list[dict[str, float]] = []
+        self._window, self._epoch = _Means(), _Means()
+        self._since = time.monotonic()
+        self._writers: list[Any] = []
+
+    def attach(self, engine: Any) -> None:
+        engine.add_event_handler(Events.STARTED, self._open)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._record_step)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._record_epoch)
+        for event in (Events.COMPLETED, Events.TERMINATE):
+            engine.add_event_handler(event, self._close)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.COMPLETED, self._record_validation)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "steps": [dict(step) for step in self.steps],
+            "epochs": [dict(epoch) for epoch in self.epochs],
+            "means": [self._window.state_dict(), self._epoch.state_dict()],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps, self.epochs = list(state["steps"]), list(state["epochs"])
+        self._window.load_state_dict(state["means"][0])
+        self._epoch.load_state_dict(state["means"][1])
+
+    def _open(self, engine: Any) -> None:
+        self._since = time.monotonic()
+        if _is_first():
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            openers = {"tensorboard": TensorBoardWriter, "mlflow": MlflowWriter}
+            self._writers = [openers[name](self.output_dir, engine.state.iteration) for name in self.sinks]
+
+    def _record_step(self, engine: Any) -> None:
+        output = engine.state.output
+        parts = loss_parts(output.get(CommonKeys.PRED))
+        parts["loss"] = output[CommonKeys.LOSS].detach()
+        if hasattr(engine.state, "gradient_norm"):
+            parts["gradient_norm"] = torch.tensor(engine.state.gradient_norm)
+        self._window.add(parts)
+        self._epoch.add(parts)
+        iteration = engine.state.iteration
+        if iteration % self.every == 0 or iteration % engine.state.epoch_length == 0:
+            means = self._window.take()
+            now = time.monotonic()
+            means["learning_rate"] = engine.optimizer.param_groups[0]["lr"]
+            self.steps.append(
+                {"iteration": iteration, "epoch": engine.state.epoch, **means, "seconds": now - self._since}
+            )
+            self._since = now
+            self._write_scalars("train", means, iteration)
+
+    def _record_epoch(self, engine: Any) -> None:
+        means = self._epoch.take()
+        entry = self._entry(engine.state.epoch)
+        entry.update({"iteration": engine.state.iteration, **means})
+        self._save()
+
+    def _record_validation(self, evaluator: Any) -> None:
+        metrics = {name: float(value) for name, value in evaluator.state.metrics.items() if _is_scalar(value)}
+        entry = self._entry(evaluator.state.epoch)
+        entry.update({f"validation_{name}": value for name, value in metrics.items()})
+        last = self.steps[-1]["iteration"] if self.steps else 0
+        self._write_scalars("validation", metrics, int(last))
+        self._save()
+
+    def _entry(self, epoch: int) -> dict[str, float]:
+        """The record of ``epoch``; validation and training may come in either order."""
+        if not self.epochs or self.epochs[-1]["epoch"] != epoch:
+            self.epochs.append({"epoch": epoch})
+        return self.epochs[-1]
+
+    def _write_scalars(self, group: str, values: dict[str, float], iteration: int) -> None:
+        for writer in self._writers:
+            writer.write({f"{group}/{name}": value for name, value in values.items()}, iteration)
+
+    def _save(self) -> None:
+        """Write the files; a full disk here must not end a training run."""
+        if not _is_first():
+            return
+        content = json.dumps(_json_safe({"steps": self.steps, "epochs": self.epochs}), indent=1)
+        try:
+            write_text_atomically(self.output_dir / "history.json", content)
+            if self.steps and self.curves:
+                figure = draw_curves(self.steps, self.epochs)
+                write_atomically(self.output_dir / "curves.png", lambda file: figure.savefig(file, format="png"))
+        except OSError as error:
+            logger.error("history of the run could not be written to %s: %s.", self.output_dir, error)
+
+    def _close(self, _: Any) -> None:
+        self._save()
+        for writer in self._writers:
+            writer.close()
+        self._writers = []
+
+
+class TensorBoardWriter:
+    """Event files in ``output_dir/tensorboard``; steps after ``iteration`` of an interrupted run are hidden."""
+
+    def __init__(self, output_dir: Path, iteration: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(output_dir / "tensorboard"), purge_step=iteration + 1)
+
+    def write(self, values: dict[str, float], iteration: int) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, iteration)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class MlflowWriter:
+    """One run in MLflow's local file store ``output_dir/mlruns``; a resumed training continues it."""
+
+    def __init__(self, output_dir: Path, iteration: int) -> None:
+        import mlflow
+
+        self._client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{output_dir.absolute()}/mlflow.db")
+        marker = output_dir / "mlflow_run.txt"
+        if iteration and marker.is_file():
+            self._run = marker.read_text().strip()
+        else:
+            experiment = self._client.get_experiment_by_name("training")
+            experiment_id = experiment.experiment_id if experiment else self._client.create_experiment("training")
+            self._run = self._client.create_run(experiment_id, run_name=output_dir.name).info.run_id
+            write_text_atomically(marker, self._run)
+
+    def write(self, values: dict[str, float], iteration: int) -> None:
+        for name, value in values.items():
+            self._client.log_metric(self._run, name, value, step=iteration)
+
+    def close(self) -> None:
+        self._client.set_terminated(self._run)
+
+
+class _Means:
+    """Sums of scalars that stay on the device until somebody asks."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, torch.Tensor] = {}
+        self._count = 0
+
+    def add(self, values: dict[str, torch.Tensor]) -> None:
+        for name, value in values.items():
+            value = value.detach().double().reshape(())
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._count += 1
+
+    def take(self) -> dict[str, float]:
+        means = {name: total.item() / max(1, self._count) for name, total in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": {name: total.item() for name, total in self._sums.items()}, "count": self._count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._sums = {name: torch.tensor(total, dtype=torch.float64) for name, total in state["sums"].items()}
+        self._count = state["count"]
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, int | float) or (hasattr(value, "numel") and value.numel() == 1)
+
+
+def _json_safe(value: Any) -> Any:
+    """JSON has no NaN: write null."""
+    if isinstance(value, dict):
+        return {key: _json_safe(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_json_safe(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _is_first() -> bool:
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0

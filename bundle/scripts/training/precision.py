@@ -1,0 +1,77 @@
+"""Arithmetic precision: autocast on any device, and the float32 switch of oneDNN."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from torch import nn
+
+from ..errors import InputError
+
+_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None, "": None}
+
+
+def autocast_dtype(name: str | None) -> torch.dtype | None:
+    """Return the autocast type for ``bfloat16``, ``float16``, ``float32`` or empty (None: no autocast).
+
+    Raises:
+        InputError: another name.
+    """
+    if (name or "") not in _DTYPES:
+        raise InputError(f"amp_dtype must be bfloat16, float16 or float32, not {name}.")
+    return _DTYPES[name or ""]
+
+
+class AutocastInferer(Inferer):
+    """Run the network under autocast on the device it is on.
+
+    MONAI's ``amp`` switch is CUDA only and leaves a CPU run in float32 without a word; give engines ``amp: false`` and
+    this inferer instead. float16 needs loss scaling, see ``LossScaling``.
+
+    Args:
+        dtype: ``bfloat16``, ``float16``, or ``float32`` / None / empty for none.
+        method: network method to call instead of ``forward``, such as ``generate``.
+    """
+
+    def __init__(self, dtype: str | None = None, *, method: str = "") -> None:
+        super().__init__()
+        self.dtype = autocast_dtype(dtype)
+        self.method = method
+
+    def __call__(self, inputs: torch.Tensor | None, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Return ``network(inputs, *args, **kwargs)``; ``inputs`` is None when tokens come from the cache."""
+        call = getattr(getattr(network, "module", network), self.method) if self.method else network
+        with self._context(inputs, network):
+            return call(inputs, *args, **kwargs)
+
+    def _context(self, inputs: torch.Tensor | None, network: Any) -> contextlib.AbstractContextManager[Any]:
+        if self.dtype is None:
+            return contextlib.nullcontext()
+        device = inputs.device if inputs is not None else _device_of(network)
+        return torch.autocast(device.type, dtype=self.dtype)
+
+
+def _device_of(network: Any) -> torch.device:
+    parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
+    return parameter.device if parameter is not None else torch.device("cpu")
+
+
+def set_float32_precision(mode: str = "exact") -> str:
+    """Choose how float32 matrices are multiplied; returns the mode that was set before.
+
+    ``exact`` is PyTorch's default. ``fast`` lets CUDA use TF32 and sends CPU products to oneDNN, which is 1.5-2x
+    faster on CPUs where MKL is slow; whether it then rounds to bfloat16 depends on the CPU, so it is a choice.
+
+    Raises:
+        InputError: another mode.
+    """
+    modes = {"exact": "highest", "fast": "medium"}
+    if mode not in modes:
+        raise InputError(f"float32 precision must be exact or fast, not {mode}.")
+    before = "exact" if torch.get_float32_matmul_precision() == "highest" else "fast"
+    torch.set_float32_matmul_precision(modes[mode])
+    return before

@@ -1,0 +1,24 @@
+"""What must be set before anything of a run is built: seeds, precision, quiet readers."""
+
+from __future__ import annotations
+
+import logging
+
+from monai.utils import set_determinism
+
+from ..errors import show_sentences
+from .precision import set_float32_precision
+
+
+def prepare_run(*, seed: int | None = 0, float32_precision: str = "exact") -> None:
+    """Seed Python, NumPy and PyTorch, choose the float32 arithmetic, let errors end in a sentence. Configs call it first in ``run``.
+
+    Args:
+        seed: None leaves the generators alone.
+        float32_precision: ``exact`` or ``fast``, see :func:`set_float32_precision`.
+    """
+    show_sentences()
+    if seed is not None:
+        set_determinism(seed=seed, use_deterministic_algorithms=False)
+    set_float32_precision(float32_precision)
+    logging.getLogger("monai.data.image_reader").setLevel(logging.ERROR)  # its note on a codec that we do not use

@@ -1,0 +1,162 @@
+"""A training run of seconds with everything that a real one has."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from ignite.metrics import Average
+from monai.data import DataLoader
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.handlers import LrScheduleHandler, ValidationHandler
+from monai.transforms import Compose, RandGaussianNoised
+from torch import nn
+
+from scripts.data import CaptionDataset, collate_cases
+from scripts.training import (
+    AutocastInferer,
+    Checkpoints,
+    EarlyStop,
+    EpochSampler,
+    GradientGuard,
+    History,
+    PrepareCase,
+    ProgressBar,
+    RunRecord,
+    WarmupCosine,
+    adamw,
+    take_loss,
+)
+
+
+class SmallNetwork(nn.Module):
+    """Frozen encoder, trained head with dropout and batch statistics; ``{"loss", "general_itc", "general_itg"}``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(12, 16).requires_grad_(False)
+        self.head = nn.Sequential(nn.Linear(16, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 4))
+
+    def forward(
+        self, image: torch.Tensor | None = None, *, general_tokens: torch.Tensor | None = None, **_: Any
+    ) -> dict[str, torch.Tensor]:
+        encoded = self.encoder(image.flatten(1)) if image is not None else general_tokens.mean(dim=1)
+        result = self.head(encoded)
+        itc, itg = result[:, :2].square().mean(), (result[:, 2:] - 1).square().mean()
+        return {"loss": itc + itg, "general_itc": itc, "general_itg": itg}
+
+
+class PixelsOf:
+    """Stands for reading a file: pixels that follow from the case's number."""
+
+    def __call__(self, case: dict[str, Any]) -> dict[str, Any]:
+        generator = torch.Generator().manual_seed(case["number"])
+        image = torch.rand(3, 2, 2, generator=generator)
+        return {**case, "image": image * float(case.get("gain", 1.0))}
+
+
+def make_items(count: int = 22) -> list[dict[str, Any]]:
+    return [{"image": f"/images/{number:02d}.png", "number": number} for number in range(count)]
+
+
+def make_run(
+    folder: Path,
+    *,
+    epochs: int = 4,
+    resume: str = "auto",
+    save_every: int = 2,
+    workers: int = 0,
+    accumulation: int = 1,
+    learning_rate: float = 0.02,
+    patience: int = 0,
+    max_norm: float = 1.0,
+    items: list[dict[str, Any]] | None = None,
+    pause: float = 0.0,
+    amp_dtype: str = "",
+    **options: Any,
+) -> SupervisedTrainer:
+    """Build a trainer as a config would; ``trainer.checkpoints`` and ``trainer.history`` give access to its parts."""
+    torch.manual_seed(7)
+    network = SmallNetwork()
+    chain = Compose([PixelsOf(), RandGaussianNoised("image", prob=1.0)])
+    dataset = CaptionDataset(items or make_items(), image_transform=chain, seed=3)
+    sampler = EpochSampler(dataset, seed=3, drop_last=True)
+    loader = DataLoader(
+        dataset, batch_size=4, sampler=sampler, drop_last=True, num_workers=workers, collate_fn=collate_cases
+    )
+    held_out = CaptionDataset(make_items(6), image_transform=PixelsOf())
+    optimizer = adamw(network, learning_rate=learning_rate)
+    schedule = WarmupCosine(optimizer, total_steps=epochs * len(loader), warmup_steps=3)
+    evaluator = SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(held_out, batch_size=3, collate_fn=collate_cases),
+        network=network,
+        prepare_batch=PrepareCase(),
+        decollate=False,
+        key_val_metric={"loss": Average(output_transform=lambda output: output["pred"]["loss"])},
+        metric_cmp_fn=lambda new, old: new < old,
+    )
+    history = History(output_dir=folder, evaluator=evaluator, every=3, tensorboard=False, curves=False)
+    extras: dict[str, Any] = {"history": history}
+    if patience:
+        extras["early_stop"] = EarlyStop(evaluator=evaluator, patience=patience)
+    checkpoints = Checkpoints(
+        folder=folder,
+        network=network,
+        optimizer=optimizer,
+        scheduler=schedule,
+        evaluator=evaluator,
+        extras=extras,
+        resume=resume,
+        save_every=save_every,
+        **{"keep_best": 2, **options},
+    )
+    trainer = SupervisedTrainer(
+        device="cpu",
+        max_epochs=epochs,
+        train_data_loader=loader,
+        network=network,
+        optimizer=optimizer,
+        loss_function=take_loss,
+        prepare_batch=PrepareCase(),
+        inferer=AutocastInferer(amp_dtype),
+        decollate=False,
+        accumulation_steps=accumulation,
+        train_handlers=[
+            checkpoints,
+            RunRecord(output_dir=folder, seed=7),
+            GradientGuard(max_norm=max_norm),
+            LrScheduleHandler(schedule, print_lr=False, epoch_level=False),
+            ValidationHandler(interval=1, validator=evaluator),
+            ProgressBar(),
+            *extras.values(),
+        ],
+    )
+    if pause:
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: time.sleep(pause))
+    trainer.checkpoints, trainer.history, trainer.evaluator = checkpoints, history, evaluator
+    return trainer
+
+
+def final_state(trainer: SupervisedTrainer) -> dict[str, Any]:
+    """Everything that must be equal after a resumed and an uninterrupted run."""
+    history = [{key: value for key, value in step.items() if key != "seconds"} for step in trainer.history.steps]
+    return {
+        "network": trainer.network.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "random": torch.get_rng_state(),
+        "best": [trainer.evaluator.state.best_metric, trainer.evaluator.state.best_metric_epoch],
+        "kept": trainer.checkpoints.best.state_dict(),
+        "steps": history,
+        "epochs": trainer.history.epochs,
+    }
+
+
+def run_to_end(folder: Path, options: dict[str, Any]) -> None:
+    """Run (on), and leave the final state in ``folder/final.pt``."""
+    trainer = make_run(folder, **options)
+    trainer.run()
+    torch.save(final_state(trainer), folder / "final.pt")

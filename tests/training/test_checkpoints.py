@@ -1,0 +1,347 @@
+"""Checkpoints: an interrupted run ends exactly as an uninterrupted one, and nothing is ever lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Events
+
+from scripts.errors import InputError
+from scripts.training import Checkpoints, read_checkpoint
+from scripts.training.checkpoints import checkpoint_files
+
+sys.path.insert(0, str(Path(__file__).parent))
+from small_run import SmallNetwork, final_state, make_run, run_to_end  # noqa: E402
+
+PER_EPOCH = 5  # 22 cases, batches of 4, the last dropped
+
+
+def assert_equal(first: Any, second: Any, path: str = "") -> None:
+    """Bitwise equality of nested containers."""
+    assert type(first) is type(second) or isinstance(first, int | float), path
+    if isinstance(first, dict):
+        assert list(first) == list(second), path
+        for key in first:
+            assert_equal(first[key], second[key], f"{path}/{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), path
+        for index, (one, other) in enumerate(zip(first, second, strict=True)):
+            assert_equal(one, other, f"{path}/{index}")
+    elif isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), path
+    else:
+        assert first == second, path
+
+
+class KilledError(Exception):
+    """Stands for a kill: nothing after it runs."""
+
+
+def run_until(folder: Path, iteration: int, **options: Any) -> None:
+    """Run, and drop everything right after ``iteration``."""
+    trainer = make_run(folder, **options)
+
+    def stop(engine: Any) -> None:
+        if engine.state.iteration == iteration:
+            raise KilledError
+
+    trainer.add_event_handler(Events.ITERATION_STARTED, stop)
+    with pytest.raises(KilledError):
+        trainer.run()
+
+
+@pytest.mark.parametrize(
+    ("stops", "options"),
+    [
+        ((3,), {}),
+        ((8, 13), {}),
+        ((6, 11), {"save_every": 0}),
+        ((7,), {"workers": 2}),
+        ((5, 12), {"accumulation": 2}),
+        ((9,), {"amp_dtype": "bfloat16"}),
+    ],
+)
+def test_resumed_run_equals_uninterrupted_run(tmp_path: Path, stops: tuple[int, ...], options: dict[str, Any]) -> None:
+    whole = make_run(tmp_path / "whole", **options)
+    whole.run()
+    for stop in stops:
+        run_until(tmp_path / "cut", stop, **options)
+    torch.manual_seed(99)  # a new process starts elsewhere
+    resumed = make_run(tmp_path / "cut", **options)
+    torch.rand(3)
+    resumed.run()
+    assert resumed.state.iteration == 4 * PER_EPOCH
+    assert_equal(final_state(whole), final_state(resumed))
+    assert sorted(p.name for p in (tmp_path / "whole").glob("*.pt")) == sorted(
+        p.name for p in (tmp_path / "cut").glob("*.pt")
+    )
+
+
+def test_the_check_itself_can_fail(tmp_path: Path) -> None:
+    """Without restoring the random state or the place in the data, the comparison above does find a difference."""
+    whole = make_run(tmp_path / "whole")
+    whole.run()
+    run_until(tmp_path / "cut", 8)
+    resumed = make_run(tmp_path / "cut")
+    resumed.checkpoints._restore_random_state = lambda: None
+    resumed.run()
+    with pytest.raises(AssertionError):
+        assert_equal(final_state(whole), final_state(resumed))
+
+
+def test_only_trained_parameters_are_stored(tmp_path: Path) -> None:
+    make_run(tmp_path, epochs=1).run()
+    state = read_checkpoint(checkpoint_files(tmp_path)[0])
+    expected = {f"head.{name}" for name in SmallNetwork().head.state_dict()}
+    assert set(state["network"]) == expected
+    assert set(torch.load(tmp_path / "model.pt", weights_only=True)) == expected
+
+
+def test_newest_and_best_are_kept_and_the_best_is_model_pt(tmp_path: Path) -> None:
+    trainer = make_run(tmp_path, epochs=4, keep_best=2, keep_last=2)
+    trainer.run()
+    assert [path.name for path in checkpoint_files(tmp_path)] == ["checkpoint_00000020.pt", "checkpoint_00000018.pt"]
+    losses = {epoch["epoch"]: epoch["validation_loss"] for epoch in trainer.history.epochs}
+    best = sorted(losses, key=losses.get)[:2]
+    assert [entry[1] for entry in trainer.checkpoints.best.entries] == best
+    files = sorted(tmp_path.glob("model_epoch=*.pt"))
+    assert [int(file.name[12:15]) for file in files] == sorted(best)
+    first = torch.load(tmp_path / trainer.checkpoints.best.entries[0][2], weights_only=True)
+    assert_equal(first, torch.load(tmp_path / "model.pt", weights_only=True))
+
+
+def test_a_worse_epoch_after_resume_does_not_replace_the_best(tmp_path: Path) -> None:
+    make_run(tmp_path, epochs=3).run()
+    best = torch.load(tmp_path / "model.pt", weights_only=True)
+    metric = make_run(tmp_path, epochs=3).evaluator
+    resumed = make_run(tmp_path, epochs=4, learning_rate=5.0, max_norm=0.0)  # ruins the network
+    resumed.run()
+    assert resumed.history.epochs[-1]["validation_loss"] > resumed.evaluator.state.best_metric
+    assert metric.state.best_metric_epoch == -1  # a fresh evaluator knows nothing: it was restored
+    assert_equal(best, torch.load(tmp_path / "model.pt", weights_only=True))
+
+
+def test_a_finished_run_resumed_does_nothing_and_more_epochs_go_on(tmp_path: Path) -> None:
+    make_run(tmp_path, epochs=2).run()
+    before = torch.load(tmp_path / "model.pt", weights_only=True)
+    again = make_run(tmp_path, epochs=2)
+    again.run()
+    assert again.state.iteration == 2 * PER_EPOCH
+    assert_equal(before, torch.load(tmp_path / "model.pt", weights_only=True))
+    longer = make_run(tmp_path, epochs=4)
+    longer.run()
+    assert [epoch["epoch"] for epoch in longer.history.epochs] == [1, 2, 3, 4]
+    fresh = make_run(tmp_path / "fresh", epochs=4)
+    fresh.run()
+    rates = [[step["learning_rate"] for step in run.history.steps if step["epoch"] > 2] for run in (longer, fresh)]
+    assert rates[0] == rates[1]  # the longer cosine, not a restart of the old one
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = make_run(tmp_path / "whole")
+    whole.run()
+    run_until(tmp_path / "cut", 10)
+    newest, before = checkpoint_files(tmp_path / "cut")
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    resumed = make_run(tmp_path / "cut")
+    with caplog.at_level(logging.INFO):
+        resumed.run()
+    assert f"{newest} cannot be read" in caplog.text
+    assert f"resumed from {before}" in caplog.text
+    assert_equal(final_state(whole), final_state(resumed))
+
+
+def test_resume_by_path_and_what_it_refuses(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", epochs=2).run()
+    source = checkpoint_files(tmp_path / "a")[0]
+    trainer = make_run(tmp_path / "b", epochs=3, resume=str(source))
+    trainer.run()
+    assert [epoch["epoch"] for epoch in trainer.history.epochs] == [1, 2, 3]
+    with pytest.raises(InputError, match="none.pt does not exist"):
+        make_run(tmp_path / "c", resume=str(tmp_path / "none.pt")).run()
+    with pytest.raises(InputError, match="not a checkpoint of a training run"):
+        make_run(tmp_path / "c", resume=str(tmp_path / "a" / "model.pt")).run()
+
+
+def test_empty_resume_starts_afresh_and_keeps_the_old_files_aside(tmp_path: Path) -> None:
+    make_run(tmp_path, epochs=2).run()
+    fresh = make_run(tmp_path, epochs=1, resume="")
+    fresh.run()
+    assert fresh.state.iteration == PER_EPOCH
+    assert checkpoint_files(tmp_path)[0].name == "checkpoint_00000005.pt"
+    (aside,) = tmp_path.glob("before_*")
+    assert (aside / "checkpoint_00000010.pt").is_file()
+    assert (aside / "model.pt").is_file()
+
+
+def test_another_batch_count_restarts_the_epoch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from small_run import make_items
+
+    run_until(tmp_path, 9)
+    trainer = make_run(tmp_path, items=make_items(18))  # 4 batches an epoch instead of 5
+    with caplog.at_level(logging.WARNING):
+        trainer.run()
+    assert "number of batches has changed" in caplog.text
+    assert trainer.state.iteration == 16
+
+
+def test_a_full_disk_is_reported_and_keeps_what_was_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import resource
+
+    trainer = make_run(tmp_path, epochs=3, save_every=0)
+    save = trainer.checkpoints.save
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def save_on_a_full_disk(engine: Any) -> None:
+        if engine.state.epoch > 1:  # no file may grow beyond 2 kB while checkpoints are written
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+        try:
+            save(engine)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    trainer.checkpoints.save = save_on_a_full_disk
+    with caplog.at_level(logging.ERROR), pytest.raises(InputError, match="could not be written .* resume 'auto'"):
+        trainer.run()
+    assert "The newest one is still" in caplog.text
+    assert trainer.state.iteration == 3 * PER_EPOCH  # the run itself went on
+    assert [path.name for path in checkpoint_files(tmp_path)] == ["checkpoint_00000005.pt"]
+    assert read_checkpoint(checkpoint_files(tmp_path)[0])["engine"]["iteration"] == PER_EPOCH
+    assert not list(tmp_path.glob(".*.tmp"))
+    whole, resumed = make_run(tmp_path / "whole", epochs=3, save_every=0), make_run(tmp_path, epochs=3, save_every=0)
+    whole.run()
+    resumed.run()
+    assert_equal(final_state(whole), final_state(resumed))
+
+
+def test_leftovers_of_a_killed_save_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoint_00000002.pt.123.tmp").write_bytes(b"half")
+    make_run(tmp_path, epochs=1).run()
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    make_run(tmp_path, epochs=1).run()
+    other = make_run(tmp_path, epochs=2)
+    other.checkpoints.network = torch.nn.Linear(2, 2)
+    with pytest.raises(Exception, match="does not have"):
+        other.run()
+
+
+def test_early_stopping_counts_across_a_resume(tmp_path: Path) -> None:
+    options = {"epochs": 12, "learning_rate": 1e-9, "max_norm": 0.0, "patience": 3, "save_every": 0}
+    whole = make_run(tmp_path / "whole", **options)
+    whole.run()
+    stopped = whole.state.epoch
+    assert stopped < 12
+    run_until(tmp_path / "cut", (stopped - 1) * PER_EPOCH + 1, **options)
+    resumed = make_run(tmp_path / "cut", **options)
+    resumed.run()
+    assert resumed.state.epoch == stopped
+    again = make_run(tmp_path / "cut", **options)
+    again.run()
+    assert again.state.iteration == stopped * PER_EPOCH  # stays stopped
+
+
+class Child:
+    """A run in a forked process: no import time, a true process to kill."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        folder.mkdir(exist_ok=True, parents=True)
+        self.log = folder / "output.txt"
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._run(folder, options)
+
+    def _run(self, folder: Path, options: dict[str, Any]) -> None:
+        code = 1
+        try:
+            stream = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(stream, 1)
+            os.dup2(stream, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+            logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
+            run_to_end(folder, options)
+            sys.stderr.flush()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+
+    def running(self) -> bool:
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def end(self, number: int | None = None) -> int:
+        """Send a signal, if given, and wait; returns the exit code, negative for a signal."""
+        if number is not None:
+            os.kill(self.pid, number)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _wait_for_progress(child: Child, folder: Path, before: list[Path]) -> None:
+    deadline = time.monotonic() + 60
+    while checkpoint_files(folder)[:1] == before[:1] and child.running() and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path, kills: int) -> None:
+    options = {"epochs": 2 * kills, "pause": 0.01}
+    cut, chance = tmp_path / "cut", random.Random(kills)
+    reached = []
+    for _ in range(kills):
+        child = Child(cut, **options)
+        _wait_for_progress(child, cut, checkpoint_files(cut))
+        time.sleep(chance.uniform(0, 0.1))
+        assert child.end(signal.SIGKILL) == -signal.SIGKILL  # it was still running
+        reached.append(checkpoint_files(cut)[0].name)
+    assert len(set(reached)) == kills
+    assert reached == sorted(reached)
+    for folder in (cut, tmp_path / "whole"):
+        child = Child(folder, **{**options, "pause": 0.0})
+        assert child.end() == 0, child.log.read_text()
+    whole, resumed = (torch.load(tmp_path / name / "final.pt", weights_only=False) for name in ("whole", "cut"))
+    assert_equal(whole, resumed)
+
+
+def test_sigterm_saves_and_exits_cleanly(tmp_path: Path) -> None:
+    child = Child(tmp_path, epochs=100, pause=0.02, save_every=0)
+    _wait_for_progress(child, tmp_path, [])
+    time.sleep(0.05)
+    code, output = child.end(signal.SIGTERM), child.log.read_text()
+    assert code == 0, output
+    assert "Traceback" not in output
+    saved = read_checkpoint(checkpoint_files(tmp_path)[0])["engine"]["iteration"]
+    assert f"SIGTERM: saved {tmp_path}/checkpoint_{saved:08d}.pt" in output
+    resumed = make_run(tmp_path, epochs=100)
+    resumed.checkpoints._resume(resumed)
+    assert resumed.state.iteration == saved
+
+
+def test_signal_handlers_are_put_back(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    make_run(tmp_path / "a", epochs=1).run()
+    assert signal.getsignal(signal.SIGTERM) is before
+    run_until(tmp_path / "b", 3)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_constructor_needs_no_trainer() -> None:
+    """Configs name handlers inside the trainer; a handler that named the trainer would be a circle."""
+    network = SmallNetwork()
+    handler = Checkpoints(folder="x", network=network, optimizer=torch.optim.SGD(network.head.parameters(), lr=1.0))
+    assert handler.evaluator is None

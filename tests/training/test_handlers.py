@@ -1,0 +1,225 @@
+"""Batches, precision, gradient guard, history, record and progress on a small run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from scripts.errors import InputError
+from scripts.training import (
+    AutocastInferer,
+    GradientGuard,
+    History,
+    NonFiniteError,
+    PrepareCase,
+    RunRecord,
+    loss_parts,
+    set_float32_precision,
+    take_loss,
+)
+from scripts.training.record import command_line_configs
+
+sys.path.insert(0, str(Path(__file__).parent))
+from small_run import make_items, make_run  # noqa: E402
+
+
+def test_prepare_case_passes_what_is_there() -> None:
+    batch = {"image": torch.zeros(1, 3, 2, 2), "input_ids": torch.ones(1, 4), "caption": ["x"], "image_path": ["p"]}
+    image, target, args, kwargs = PrepareCase()(batch, "cpu")
+    assert (image.shape, target, args) == ((1, 3, 2, 2), None, ())
+    assert list(kwargs) == ["input_ids"]
+    cached = {"general_tokens": torch.zeros(1, 2, 3), "detail_tokens_mask": torch.ones(1, 2)}
+    image, _, _, kwargs = PrepareCase()(cached, "cpu")
+    assert image is None
+    assert set(kwargs) == set(cached)
+    assert PrepareCase(keys=())(batch, "cpu")[3] == {}
+
+
+def test_loss_and_its_parts() -> None:
+    result = {"loss": torch.tensor(2.0), "general_itc": torch.tensor(0.5), "tokens": torch.zeros(3)}
+    assert take_loss(result) is result["loss"]
+    assert set(loss_parts(result)) == {"loss", "general_itc"}
+    assert loss_parts(torch.zeros(2)) == {}
+
+
+class Watcher(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+
+    def forward(self, image: torch.Tensor | None, tokens: torch.Tensor | None = None) -> torch.Tensor:
+        return self.linear(image if image is not None else tokens)
+
+    def generate(self, image: torch.Tensor | None) -> str:
+        return "generated"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [("bfloat16", torch.bfloat16), ("float32", torch.float32), ("", torch.float32)]
+)
+def test_autocast_works_on_cpu_with_and_without_image(dtype: str, expected: torch.dtype) -> None:
+    network, inferer = Watcher(), AutocastInferer(dtype)
+    assert inferer(torch.zeros(1, 2), network).dtype == expected
+    assert inferer(None, network, tokens=torch.zeros(1, 2)).dtype == expected
+    assert AutocastInferer(dtype, method="generate")(None, network) == "generated"
+
+
+def test_unknown_precisions_are_refused() -> None:
+    with pytest.raises(InputError, match="amp_dtype must be"):
+        AutocastInferer("half")
+    with pytest.raises(InputError, match="exact or fast"):
+        set_float32_precision("bf16")
+
+
+def test_float32_switch_returns_what_was_set() -> None:
+    try:
+        assert set_float32_precision("fast") == "exact"
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        assert set_float32_precision("exact") == "fast"
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_gradient_norm_and_clipping_match_a_hand_computation(tmp_path: Path) -> None:
+    trainer = make_run(tmp_path, epochs=1, max_norm=0.5)
+    seen: list[tuple[float, float]] = []
+
+    class Spy:
+        def __init__(self, moment: int) -> None:
+            self.moment = moment
+
+        def __call__(self, engine: Any) -> None:
+            grads = [p.grad.flatten() for p in engine.network.parameters() if p.grad is not None]
+            norms[self.moment] = torch.cat(grads).double().norm().item()
+            if self.moment:
+                seen.append((norms[0], norms[1]))
+                assert engine.state.gradient_norm == pytest.approx(norms[0], rel=1e-5)
+
+    from monai.engines.utils import IterationEvents
+
+    norms = [0.0, 0.0]
+    handlers = trainer._event_handlers[IterationEvents.BACKWARD_COMPLETED]
+    trainer.add_event_handler(IterationEvents.BACKWARD_COMPLETED, Spy(0))
+    handlers.insert(0, handlers.pop())  # before the guard
+    trainer.add_event_handler(IterationEvents.BACKWARD_COMPLETED, Spy(1))
+    trainer.run()
+    assert any(before > 0.5 for before, _ in seen)
+    for before, after in seen:
+        assert after == pytest.approx(min(before, 0.5), rel=1e-4)
+
+
+def test_accumulated_gradients_are_clipped_once_at_the_step(tmp_path: Path) -> None:
+    trainer = make_run(tmp_path, epochs=1, max_norm=1e-9, accumulation=2)
+    after: list[float] = []
+    from monai.engines.utils import IterationEvents
+
+    def look(engine: Any) -> None:
+        after.append(max(p.grad.abs().max().item() for p in engine.network.parameters() if p.grad is not None))
+
+    trainer.add_event_handler(IterationEvents.BACKWARD_COMPLETED, look)
+    trainer.run()
+    assert [value > 1e-8 for value in after] == [True, False, True, False, False]  # 5 batches: steps after 2, 4, 5
+
+
+def test_a_non_finite_loss_stops_and_names_the_files(tmp_path: Path) -> None:
+    items = make_items()
+    items[9]["gain"] = float("nan")
+    trainer = make_run(tmp_path, epochs=1, items=items)
+    with pytest.raises(NonFiniteError) as stop:
+        trainer.run()
+    message = str(stop.value)
+    assert "loss nan" in message
+    assert "/images/09.png" in message
+    assert message.count(".png") == 4  # this batch, no other
+    assert all(torch.isfinite(p).all() for name, p in trainer.network.named_parameters())  # no step was taken with it
+
+
+def test_an_exploding_gradient_stops_before_the_step(tmp_path: Path) -> None:
+    trainer = make_run(tmp_path, epochs=1)
+    trainer.network.head[3].weight.register_hook(lambda grad: grad * float("inf"))
+    with pytest.raises(NonFiniteError, match="gradient norm (inf|nan)"):
+        trainer.run()
+    assert trainer.state.iteration == 1
+
+
+def test_guard_is_usable_without_file_names() -> None:
+    guard = GradientGuard()
+    assert guard.max_norm == 0.0
+
+
+def test_history_holds_parts_rates_norms_and_metrics(tmp_path: Path) -> None:
+    trainer = make_run(tmp_path, epochs=2)
+    trainer.run()
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert [step["iteration"] for step in history["steps"]] == [3, 5, 6, 9, 10]
+    for step in history["steps"]:
+        assert step["loss"] == pytest.approx(step["general_itc"] + step["general_itg"], rel=1e-5)
+        assert {"learning_rate", "gradient_norm", "seconds", "epoch"} <= set(step)
+    first = history["epochs"][0]
+    weighted = (3 * history["steps"][0]["loss"] + 2 * history["steps"][1]["loss"]) / 5
+    assert first["loss"] == pytest.approx(weighted, rel=1e-6)
+    assert "validation_loss" in first
+    assert first["iteration"] == 5
+
+
+def test_tensorboard_and_curves(tmp_path: Path) -> None:
+    from PIL import Image
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer = make_run(tmp_path / "run", epochs=1)
+    seen = History(output_dir=tmp_path / "seen", evaluator=trainer.evaluator, every=1)
+    seen.attach(trainer)
+    trainer.run()
+    events = EventAccumulator(str(tmp_path / "seen" / "tensorboard")).Reload()
+    names = {"train/loss", "train/general_itc", "train/learning_rate", "train/gradient_norm", "validation/loss"}
+    assert names <= set(events.Tags()["scalars"])
+    losses = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    assert losses == [(int(step["iteration"]), pytest.approx(step["loss"])) for step in seen.steps]
+    with Image.open(tmp_path / "seen" / "curves.png") as picture:
+        assert picture.size == (1000, 700)
+        assert len(picture.convert("RGB").getcolors(100000)) > 10  # lines were drawn
+
+
+def test_run_record_says_what_ran_and_every_start(tmp_path: Path) -> None:
+    config = tmp_path / "train.json"
+    config.write_text("{}")
+    folder = tmp_path / "run"
+    for _ in range(2):
+        trainer = make_run(folder, epochs=1)
+        RunRecord(output_dir=folder, seed=3, config_files=[str(config)], settings={"batch_size": 4}).attach(trainer)
+        trainer.run()
+    record = json.loads((folder / "run.json").read_text())
+    assert record["seed"] == 3
+    assert record["batch_size"] == 4
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["starts"][-1]["iteration"] == 5  # the second start resumed
+    assert (folder / "configs" / "train.json").read_text() == "{}"
+    assert (folder / "log.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "--config_file", "configs/train.json"], ["configs/train.json"]),
+        (["--config_file=['a.json','b.json']"], ["a.json", "b.json"]),
+        (["--config_file", "['a.json', \"b.json\"]"], ["a.json", "b.json"]),
+        (["run"], []),
+    ],
+)
+def test_config_files_are_found_on_the_command_line(arguments: list[str], expected: list[str]) -> None:
+    assert command_line_configs(arguments) == expected
+
+
+def test_progress_shows_rate_and_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path, epochs=1).run()
+    shown = capsys.readouterr().err
+    assert "train" in shown
+    assert "5/5" in shown
+    assert "batch/s" in shown or "s/batch" in shown
+    assert "general_itc=" in shown
