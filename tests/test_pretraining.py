@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from scripts.branches import Branch
 from scripts.objectives import hard_negatives
 from scripts.pretraining import PretrainingBranch, PretrainingNetwork
 from scripts.qformer import QFormer
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 DEC, QUERIES = 49, 6
 

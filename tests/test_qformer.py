@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from scripts.qformer import QFormer
 from scripts.weights.bert import initialise_from_bert
 
@@ -156,8 +157,9 @@ def test_text_path_started_from_bert_is_bert() -> None:
 
 
 def test_bert_with_a_missing_parameter_is_refused() -> None:
-    from scripts.errors import WeightsError
     from transformers import BertConfig, BertModel
+
+    from scripts.errors import WeightsError
 
     config = BertConfig(vocab_size=49, hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=64)
     config.max_position_embeddings = 20

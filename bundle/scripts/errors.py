@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import TracebackType
+
 
 class InputError(ValueError):
     """A file, folder, datalist or option that cannot be used; the message names it and says what to do."""
@@ -9,3 +12,30 @@ class InputError(ValueError):
 
 class WeightsError(RuntimeError):
     """Weights that are absent, damaged, or do not fit the network; the message names the file or key."""
+
+
+def sentence(error: BaseException | None) -> str | None:
+    """The message of the first ``InputError`` or ``WeightsError`` in a chain of causes; None if there is none.
+
+    MONAI wraps what a config expression raises; a user needs the cause.
+    """
+    while error is not None:
+        if isinstance(error, (InputError, WeightsError)):
+            return " ".join(str(error).split())
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def show_sentences() -> None:
+    """From now on an uncaught error that a user can cause ends the program with its sentence, not a traceback."""
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        text = sentence(error)
+        if text is None:
+            usual(kind, error, trace)
+        else:
+            print(f"error: {text}", file=sys.stderr)
+
+    if getattr(usual, "__name__", "") != "hook":
+        sys.excepthook = hook

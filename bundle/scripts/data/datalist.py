@@ -75,7 +75,7 @@ def inference_items(path: str | os.PathLike[str], *, section: str | None = None)
             raise InputError(f"{path} holds no image; expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
         return items
     if path.suffix.lower() == ".json":
-        section = section or _first_section(path)
+        section = section or first_section(path)
         return load_datalist(path, section=section, dataset_dir=path.parent)
     return [{"image": str(path.absolute())}]
 
@@ -149,7 +149,7 @@ def _read_section(path: Path, section: str) -> list[Any]:
     return content[section]
 
 
-def _first_section(path: Path) -> str:
+def first_section(path: Path) -> str:
     content = _read_json(path)
     for section in ("test", "validation", "training"):
         if content.get(section):

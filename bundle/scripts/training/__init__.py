@@ -5,7 +5,7 @@ from .batches import PrepareCase, loss_parts, take_loss
 from .checkpoints import Checkpoints, bare_network, read_checkpoint
 from .gradients import GradientGuard, NonFiniteError
 from .history import History
-from .optimization import WarmupCosine, adamw
+from .optimization import StepSchedule, WarmupCosine, adamw
 from .precision import AutocastInferer, set_float32_precision
 from .prepare import prepare_run
 from .progress import ProgressBar
@@ -25,6 +25,7 @@ __all__ = [
     "PrepareCase",
     "ProgressBar",
     "RunRecord",
+    "StepSchedule",
     "StopSignal",
     "WarmupCosine",
     "adamw",

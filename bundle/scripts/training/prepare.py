@@ -11,7 +11,9 @@ from .precision import set_float32_precision
 
 
 def prepare_run(*, seed: int | None = 0, float32_precision: str = "exact") -> None:
-    """Seed Python, NumPy and PyTorch, choose the float32 arithmetic, let errors end in a sentence. Configs call it first in ``run``.
+    """Seed Python, NumPy and PyTorch, choose the float32 arithmetic, let errors end in a sentence.
+
+    Configs call it first in ``run``, before anything is built.
 
     Args:
         seed: None leaves the generators alone.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .loading import shards_of, trained_names
 
-__all__ = ["save_trained", "trained_state"]
+__all__ = ["save_trained", "trained_state", "write_state"]
 
 
 def trained_state(network: nn.Module, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
@@ -36,6 +36,16 @@ def _split(state: dict[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
     return parts
 
 
+def write_state(state: dict[str, Tensor], path: str | Path) -> Path:
+    """``torch.save`` to a temporary file beside ``path``, then rename: never half a file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    torch.save(state, unfinished)
+    os.replace(unfinished, path)
+    return path
+
+
 def save_trained(
     network: nn.Module, path: str | Path, *, dtype: torch.dtype = torch.float16, max_bytes: int = 24_000_000
 ) -> list[Path]:
@@ -48,18 +58,11 @@ def save_trained(
         max_bytes: of one file's tensors; model zoos take files up to 25 MB.
     """
     first = Path(path)
-    first.parent.mkdir(parents=True, exist_ok=True)
     old = set(shards_of(first))
     parts = _split(trained_state(network, dtype), max_bytes)
     files = [first if i == 0 else first.with_name(f"{first.stem}_{i + 1}{first.suffix}") for i in range(len(parts))]
-    temporary = []
     for file, part in zip(files, parts, strict=True):
-        part["__shards__"] = torch.tensor(len(parts))
-        unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        torch.save(part, unfinished)
-        temporary.append(unfinished)
-    for unfinished, file in zip(temporary, files, strict=True):
-        os.replace(unfinished, file)
+        write_state({**part, "__shards__": torch.tensor(len(parts))}, file)
     for stale in old - set(files):
         stale.unlink(missing_ok=True)
     return files

@@ -1,0 +1,1 @@
+"""What leaves the program: captions as JSON Lines."""

@@ -1,0 +1,142 @@
+"""Hand-over between stages: text start -> stage 1 -> stage 2 -> inference, each with a printed report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import WeightsError
+from ..networks import CaptionNetwork
+from ..pretraining import PretrainingNetwork
+from ..qformer import QFormer
+from .bert import initialise_from_bert
+from .loading import LoadReport, load_parameters, read_state
+from .saving import write_state
+
+__all__ = [
+    "export_encoder",
+    "load_pretrained_branches",
+    "load_trained",
+    "qformer_from_text_encoder",
+    "text_tokenizer",
+    "trained_network",
+]
+
+# What stage 1 trains and stage 2 has no use for: the text path and the heads of the three objectives.
+_STAGE1_ONLY = ("*.word_embeddings.*", "*.position_embeddings.*", "*.text_feed_forward.*")
+
+
+def text_tokenizer(source: str) -> object:
+    """Tokenizer of the Q-Formers' text path with the added ``[DEC]`` token.
+
+    Args:
+        source: ``"starter"``, a local folder or a hub name of a BERT-style encoder.
+    """
+    if source == "starter":
+        from .starter import load_text_encoder
+
+        tokenizer = load_text_encoder()[1]
+    else:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer.add_special_tokens({"bos_token": "[DEC]"})
+    return tokenizer
+
+
+def qformer_from_text_encoder(qformer: QFormer, source: str) -> QFormer:
+    """Start a Q-Former's text path and self-attention from a BERT-style encoder; prints what was loaded.
+
+    Args:
+        qformer: built with its text path.
+        source: ``"starter"`` (MiniLM), a local folder, a hub name, or ``""`` to keep the random start.
+    """
+    if not source:
+        return qformer
+    if source == "starter":
+        from .starter import load_text_encoder
+
+        state = load_text_encoder()[0]
+    else:
+        from transformers import AutoModel
+
+        state = AutoModel.from_pretrained(source).state_dict()
+    initialise_from_bert(qformer, state, source=f"text encoder {source!r}").log()
+    return qformer
+
+
+def _as_stage2(state: dict, names: list[str]) -> dict:
+    """Stage-1 names ``branches.X.branch.*`` to stage-2 names ``branches.X.*``, heads dropped."""
+    renamed = {}
+    for name, value in state.items():
+        for branch in names:
+            prefix = f"branches.{branch}.branch."
+            if name.startswith(prefix) and not name.startswith(f"{prefix}encoder."):
+                renamed[f"branches.{branch}.{name.removeprefix(prefix)}"] = value
+    return renamed
+
+
+def load_pretrained_branches(network: CaptionNetwork, path: str | Path | Sequence[str | Path]) -> CaptionNetwork:
+    """Start the branches of a caption network from stage 1; prints what was loaded. Projections stay random.
+
+    Args:
+        network: receives query, self- and cross-attention, query feed-forward and token-norm parameters.
+        path: a stage-1 ``model.pt``, several of them where the branches were trained apart, or ``""`` to start
+            without stage 1. A tuned encoder's parameters are left out: name its file in the encoder's ``weights``.
+
+    Raises:
+        WeightsError: a file is absent, is no stage-1 checkpoint, or together they lack a parameter of a branch.
+    """
+    if not path:
+        print("stage 2 starts without stage 1: every Q-Former is at its initial values")
+        return network
+    files = [path] if isinstance(path, str | Path) else list(path)
+    state = {name: value for file in files for name, value in read_state(file).items()}
+    renamed = _as_stage2(state, list(network.branches))
+    if not renamed:
+        raise WeightsError(f"{files[0]} holds no stage-1 branches: give the model.pt that configs/pretrain.json wrote")
+    report = load_parameters(
+        network,
+        renamed,
+        source="stage 1 " + ", ".join(str(file) for file in files),
+        may_miss=("projections.*", "language_model.*"),
+        may_ignore=_STAGE1_ONLY,
+    )
+    report.unused += [name for name in state if ".branch." not in name]
+    report.log()
+    return network
+
+
+def load_trained(network: nn.Module, path: str | Path) -> LoadReport:
+    """Load a checkpoint of this very stage: everything that training changes must be there."""
+    network_kind = "stage 1" if isinstance(network, PretrainingNetwork) else "caption network"
+    return load_parameters(network, read_state(path), source=f"{network_kind} {path}")
+
+
+def trained_network(network: nn.Module, path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
+    """``network`` with the checkpoint ``path`` loaded, in eval mode, on ``device``."""
+    load_trained(network, path)
+    return network.to(device).eval()
+
+
+def export_encoder(path: str | Path, branch: str, output: str | Path, *, dtype: str = "float16") -> Path:
+    """Write the tuned encoder that a stage-1 checkpoint holds as a file that the encoder's ``weights`` can name.
+
+    Args:
+        path: stage-1 ``model.pt`` of a run whose encoder was trained.
+        branch: ``general`` or ``detail``.
+        output: file to write, atomically.
+        dtype: stored precision.
+
+    Raises:
+        WeightsError: the checkpoint holds no parameter of that branch's encoder.
+    """
+    prefix = f"branches.{branch}.branch.encoder."
+    state = {name.removeprefix(prefix): value for name, value in read_state(path).items() if name.startswith(prefix)}
+    if not state:
+        raise WeightsError(f"{path} holds no tuned {branch} encoder: its run did not train that encoder")
+    stored = {name: v.to(getattr(torch, dtype)) if v.is_floating_point() else v for name, v in state.items()}
+    return write_state(stored, output)
