@@ -92,3 +92,17 @@ def test_state_is_the_step_alone() -> None:
 def test_impossible_schedules_are_refused() -> None:
     with pytest.raises(InputError, match="5 steps cannot hold 5"):
         WarmupCosine(torch.optim.SGD(_network().parameters(), lr=1.0), total_steps=5, warmup_steps=5)
+
+
+def test_with_summed_gradients_the_schedule_follows_the_optimizer() -> None:
+    from types import SimpleNamespace
+
+    from scripts.training import StepSchedule
+
+    schedule = WarmupCosine(torch.optim.SGD(_network().parameters(), lr=2.0), total_steps=6)
+    steps = []
+    for iteration in range(1, 11):  # two epochs of 5 batches, two summed: steps after 2, 4, 5 and 7, 9, 10
+        state = SimpleNamespace(iteration=iteration, epoch_length=5)
+        StepSchedule(schedule)(SimpleNamespace(state=state, accumulation_steps=2))
+        steps.append(schedule.last_epoch)
+    assert steps == [0, 1, 1, 2, 3, 3, 4, 4, 5, 6]

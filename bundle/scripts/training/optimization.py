@@ -6,10 +6,12 @@ import math
 from typing import Any
 
 import torch
+from ignite.engine import Events
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import InputError
+from .gradients import is_optimizer_step
 
 
 def adamw(
@@ -107,3 +109,22 @@ class WarmupCosine(LRScheduler):
         self._last_lr = self.get_lr()
         for group, rate, base in zip(self.optimizer.param_groups, self._last_lr, self.base_lrs, strict=True):
             group["lr"], group["initial_lr"] = rate, base
+
+
+class StepSchedule:
+    """Handler of a MONAI trainer: one schedule step per optimizer step, also when gradients are summed over batches.
+
+    Args:
+        scheduler: its ``total_steps`` then counts optimizer steps, batches over ``accumulation_steps``, rounded up
+            in each epoch.
+    """
+
+    def __init__(self, scheduler: LRScheduler) -> None:
+        self.scheduler = scheduler
+
+    def attach(self, engine: Any) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Any) -> None:
+        if is_optimizer_step(engine):
+            self.scheduler.step()

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sized
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch.utils.data import DistributedSampler
 
+from .. import distributed
 from ..errors import InputError
 
 
@@ -40,9 +40,8 @@ class EpochSampler(DistributedSampler):
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
-        grouped = dist.is_available() and dist.is_initialized()
-        num_replicas = num_replicas or (dist.get_world_size() if grouped else 1)
-        rank = (dist.get_rank() if grouped else 0) if rank is None else rank
+        num_replicas = num_replicas or distributed.world_size()
+        rank = distributed.rank() if rank is None else rank
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=shuffle, seed=seed, drop_last=drop_last)
         if len(dataset) == 0:
             raise InputError("there is no case to train on; check the datalist section.")
