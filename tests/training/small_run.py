@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ from ignite.engine import Events
 from ignite.metrics import Average
 from monai.data import DataLoader
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import LrScheduleHandler, ValidationHandler
+from monai.handlers import ValidationHandler
 from monai.transforms import Compose, RandGaussianNoised
 from torch import nn
 
@@ -26,25 +31,50 @@ from scripts.training import (
     PrepareCase,
     ProgressBar,
     RunRecord,
+    StepSchedule,
     WarmupCosine,
     adamw,
     take_loss,
 )
 
 
-class SmallNetwork(nn.Module):
-    """Frozen encoder, trained head with dropout and batch statistics; ``{"loss", "general_itc", "general_itg"}``."""
+class FrozenLinear(nn.Linear):
+    """A frozen encoder, with a constant in a buffer."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.requires_grad_(False)
+
+
+class Counting(nn.Module):
+    """Trained part that counts its calls in a buffer beside, not inside, the module that owns the parameters."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Linear(12, 16).requires_grad_(False)
-        self.head = nn.Sequential(nn.Linear(16, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 4))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+        self.scale = nn.Linear(4, 4)
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        self.calls += int(self.training)
+        return self.scale(value) * (1 + 0.1 * (int(self.calls) % 3))
+
+
+class SmallNetwork(nn.Module):
+    """Frozen encoder, trained head with dropout and batch statistics; ``{"loss", "general_itc", "general_itg"}``."""
+
+    def __init__(self, *, plain: bool = False) -> None:
+        super().__init__()
+        self.encoder = FrozenLinear(12, 16)
+        self.counting = Counting()
+        between = [nn.Tanh()] if plain else [nn.BatchNorm1d(16), nn.Dropout(0.3)]
+        self.head = nn.Sequential(nn.Linear(16, 16), *between, nn.Linear(16, 4))
 
     def forward(
         self, image: torch.Tensor | None = None, *, general_tokens: torch.Tensor | None = None, **_: Any
     ) -> dict[str, torch.Tensor]:
         encoded = self.encoder(image.flatten(1)) if image is not None else general_tokens.mean(dim=1)
-        result = self.head(encoded)
+        result = self.counting(self.head(encoded))
         itc, itg = result[:, :2].square().mean(), (result[:, 2:] - 1).square().mean()
         return {"loss": itc + itg, "general_itc": itc, "general_itg": itg}
 
@@ -76,11 +106,14 @@ def make_run(
     items: list[dict[str, Any]] | None = None,
     pause: float = 0.0,
     amp_dtype: str = "",
+    batch_size: int = 4,
+    plain: bool = False,
     **options: Any,
 ) -> SupervisedTrainer:
     """Build a trainer as a config would; ``trainer.checkpoints`` and ``trainer.history`` give access to its parts."""
     torch.manual_seed(7)
-    network = SmallNetwork()
+    network = SmallNetwork(plain=plain)
+    distributed = torch.distributed.is_initialized()
     chain = Compose([PixelsOf(), RandGaussianNoised("image", prob=1.0)])
     dataset = CaptionDataset(items or make_items(), image_transform=chain, seed=3)
     sampler = EpochSampler(dataset, seed=3, drop_last=True)
@@ -88,11 +121,17 @@ def make_run(
         dataset, batch_size=4, sampler=sampler, drop_last=True, num_workers=workers, collate_fn=collate_cases
     )
     held_out = CaptionDataset(make_items(6), image_transform=PixelsOf())
+    trained = nn.parallel.DistributedDataParallel(network) if distributed else network
     optimizer = adamw(network, learning_rate=learning_rate)
-    schedule = WarmupCosine(optimizer, total_steps=epochs * len(loader), warmup_steps=3)
+    schedule = WarmupCosine(optimizer, total_steps=epochs * -(-len(loader) // accumulation), warmup_steps=3)
     evaluator = SupervisedEvaluator(
         device="cpu",
-        val_data_loader=DataLoader(held_out, batch_size=3, collate_fn=collate_cases),
+        val_data_loader=DataLoader(
+            held_out,
+            batch_size=1,
+            sampler=EpochSampler(held_out, shuffle=False, pad=False),
+            collate_fn=collate_cases,
+        ),
         network=network,
         prepare_batch=PrepareCase(),
         decollate=False,
@@ -105,7 +144,7 @@ def make_run(
         extras["early_stop"] = EarlyStop(evaluator=evaluator, patience=patience)
     checkpoints = Checkpoints(
         folder=folder,
-        network=network,
+        network=trained,
         optimizer=optimizer,
         scheduler=schedule,
         evaluator=evaluator,
@@ -118,7 +157,7 @@ def make_run(
         device="cpu",
         max_epochs=epochs,
         train_data_loader=loader,
-        network=network,
+        network=trained,
         optimizer=optimizer,
         loss_function=take_loss,
         prepare_batch=PrepareCase(),
@@ -129,7 +168,7 @@ def make_run(
             checkpoints,
             RunRecord(output_dir=folder, seed=7),
             GradientGuard(max_norm=max_norm),
-            LrScheduleHandler(schedule, print_lr=False, epoch_level=False),
+            StepSchedule(schedule),
             ValidationHandler(interval=1, validator=evaluator),
             ProgressBar(),
             *extras.values(),
@@ -160,3 +199,39 @@ def run_to_end(folder: Path, options: dict[str, Any]) -> None:
     trainer = make_run(folder, **options)
     trainer.run()
     torch.save(final_state(trainer), folder / "final.pt")
+
+
+class Child:
+    """A function in a forked process: no import time, a true process to kill. Its output goes to ``folder``."""
+
+    def __init__(self, folder: Path, function: Callable[..., None], *arguments: Any) -> None:
+        folder.mkdir(exist_ok=True, parents=True)
+        self.log = folder / f"output_{time.monotonic_ns()}.txt"
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._run(function, arguments)
+
+    def _run(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        code = 1
+        try:
+            stream = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(stream, 1)
+            os.dup2(stream, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+            logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
+            function(*arguments)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+    def running(self) -> bool:
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def end(self, number: int | None = None) -> int:
+        """Send a signal, if given, and wait; returns the exit code, negative for a signal."""
+        if number is not None:
+            os.kill(self.pid, number)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

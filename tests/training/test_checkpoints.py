@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from scripts.training import Checkpoints, read_checkpoint
 from scripts.training.checkpoints import checkpoint_files
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small_run import SmallNetwork, final_state, make_run, run_to_end  # noqa: E402
+from small_run import Child, SmallNetwork, final_state, make_run, run_to_end  # noqa: E402
 
 PER_EPOCH = 5  # 22 cases, batches of 4, the last dropped
 
@@ -102,9 +100,11 @@ def test_the_check_itself_can_fail(tmp_path: Path) -> None:
 def test_only_trained_parameters_are_stored(tmp_path: Path) -> None:
     make_run(tmp_path, epochs=1).run()
     state = read_checkpoint(checkpoint_files(tmp_path)[0])
-    expected = {f"head.{name}" for name in SmallNetwork().head.state_dict()}
+    expected = {name for name in SmallNetwork().state_dict() if not name.startswith("encoder.")}
+    assert "counting.calls" in expected
     assert set(state["network"]) == expected
-    assert set(torch.load(tmp_path / "model.pt", weights_only=True)) == expected
+    weights = set(torch.load(tmp_path / "model.pt", weights_only=True))
+    assert expected - {"counting.calls"} <= weights <= expected  # counters are of no use outside the run
 
 
 def test_newest_and_best_are_kept_and_the_best_is_model_pt(tmp_path: Path) -> None:
@@ -240,6 +240,14 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         other.run()
 
 
+def test_a_checkpoint_of_other_trained_parameters_is_refused(tmp_path: Path) -> None:
+    make_run(tmp_path, epochs=1).run()
+    other = make_run(tmp_path, epochs=2)
+    other.checkpoints.optimizer = torch.optim.SGD(other.network.head[0].parameters(), lr=1.0)
+    with pytest.raises(InputError, match="other parameters were trained"):
+        other.run()
+
+
 def test_early_stopping_counts_across_a_resume(tmp_path: Path) -> None:
     options = {"epochs": 12, "learning_rate": 1e-9, "max_norm": 0.0, "patience": 3, "save_every": 0}
     whole = make_run(tmp_path / "whole", **options)
@@ -255,43 +263,6 @@ def test_early_stopping_counts_across_a_resume(tmp_path: Path) -> None:
     assert again.state.iteration == stopped * PER_EPOCH  # stays stopped
 
 
-class Child:
-    """A run in a forked process: no import time, a true process to kill."""
-
-    def __init__(self, folder: Path, **options: Any) -> None:
-        folder.mkdir(exist_ok=True, parents=True)
-        self.log = folder / "output.txt"
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._run(folder, options)
-
-    def _run(self, folder: Path, options: dict[str, Any]) -> None:
-        code = 1
-        try:
-            stream = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(stream, 1)
-            os.dup2(stream, 2)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
-            run_to_end(folder, options)
-            sys.stderr.flush()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
-        finally:
-            os._exit(code)
-
-    def running(self) -> bool:
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-
-    def end(self, number: int | None = None) -> int:
-        """Send a signal, if given, and wait; returns the exit code, negative for a signal."""
-        if number is not None:
-            os.kill(self.pid, number)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
 def _wait_for_progress(child: Child, folder: Path, before: list[Path]) -> None:
     deadline = time.monotonic() + 60
     while checkpoint_files(folder)[:1] == before[:1] and child.running() and time.monotonic() < deadline:
@@ -304,7 +275,7 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path, kills: int) ->
     cut, chance = tmp_path / "cut", random.Random(kills)
     reached = []
     for _ in range(kills):
-        child = Child(cut, **options)
+        child = Child(cut, run_to_end, cut, options)
         _wait_for_progress(child, cut, checkpoint_files(cut))
         time.sleep(chance.uniform(0, 0.1))
         assert child.end(signal.SIGKILL) == -signal.SIGKILL  # it was still running
@@ -312,14 +283,14 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path, kills: int) ->
     assert len(set(reached)) == kills
     assert reached == sorted(reached)
     for folder in (cut, tmp_path / "whole"):
-        child = Child(folder, **{**options, "pause": 0.0})
+        child = Child(folder, run_to_end, folder, {**options, "pause": 0.0})
         assert child.end() == 0, child.log.read_text()
     whole, resumed = (torch.load(tmp_path / name / "final.pt", weights_only=False) for name in ("whole", "cut"))
     assert_equal(whole, resumed)
 
 
 def test_sigterm_saves_and_exits_cleanly(tmp_path: Path) -> None:
-    child = Child(tmp_path, epochs=100, pause=0.02, save_every=0)
+    child = Child(tmp_path, run_to_end, tmp_path, {"epochs": 100, "pause": 0.02, "save_every": 0})
     _wait_for_progress(child, tmp_path, [])
     time.sleep(0.05)
     code, output = child.end(signal.SIGTERM), child.log.read_text()

@@ -3,6 +3,7 @@
 from .attach import AttachAll
 from .batches import PrepareCase, loss_parts, take_loss
 from .checkpoints import Checkpoints, bare_network, read_checkpoint
+from .grad_cache import backward_in_chunks
 from .gradients import GradientGuard, NonFiniteError
 from .history import History
 from .optimization import StepSchedule, WarmupCosine, adamw
@@ -29,6 +30,7 @@ __all__ = [
     "StopSignal",
     "WarmupCosine",
     "adamw",
+    "backward_in_chunks",
     "bare_network",
     "loss_parts",
     "prepare_run",

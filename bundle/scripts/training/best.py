@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
+from ..distributed import rank
 from ..weights.saving import trained_state
 from .atomic import write_atomically
 
@@ -67,7 +67,7 @@ class BestModels:
 
     def _write(self, name: str, *, is_best: bool) -> bool:
         """Write on the first process; a full disk is reported, and training goes on."""
-        if dist.is_available() and dist.is_initialized() and dist.get_rank() > 0:
+        if rank() > 0:
             return True
         try:
             path = write_atomically(self.folder / name, lambda file: torch.save(trained_state(self.network), file))
@@ -80,7 +80,7 @@ class BestModels:
         return True
 
     def _forget(self, entries: list[tuple[float, int, str]]) -> None:
-        if dist.is_available() and dist.is_initialized() and dist.get_rank() > 0:
+        if rank() > 0:
             return
         for _, _, name in entries:
             (self.folder / os.path.basename(name)).unlink(missing_ok=True)

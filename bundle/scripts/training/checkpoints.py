@@ -18,9 +18,9 @@ import torch.distributed as dist
 from ignite.engine import Events
 from torch import nn
 
+from ..distributed import rank, world_size
 from ..errors import InputError
 from ..weights.loading import load_parameters, trained_names
-from ..weights.saving import trained_state
 from .atomic import remove_leftovers, write_atomically
 from .best import BestModels
 from .gradients import is_optimizer_step
@@ -76,6 +76,7 @@ class Checkpoints:
     ) -> None:
         self.folder = Path(folder)
         self.network = bare_network(network)
+        self.names = resumable_names(self.network)
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.evaluator = evaluator
@@ -101,11 +102,13 @@ class Checkpoints:
 
         A full disk is reported and the run goes on: the earlier checkpoints are untouched, the next save tries again.
         """
-        random_states = _gather(capture_random_state())
-        if _rank() > 0:
+        extras = {name: extra.state_dict() for name, extra in self.extras.items()}
+        processes = _gather({"random": capture_random_state(), "extras": extras})
+        self._saved_iteration = engine.state.iteration
+        if rank() > 0:
             return None
         path = self.folder / f"checkpoint_{engine.state.iteration:08d}.pt"
-        state = self._state(engine, random_states)
+        state = self._state(engine, processes)
         try:
             write_atomically(path, lambda file: torch.save(state, file))
         except OSError as error:
@@ -114,25 +117,27 @@ class Checkpoints:
             logger.error("%s. The newest one is still %s.", self._failed_save, newest)
             return None
         self._failed_save = None
-        self._saved_iteration = engine.state.iteration
         for old in checkpoint_files(self.folder)[self.keep_last :]:
             old.unlink(missing_ok=True)
         return path
 
-    def _state(self, engine: Any, random_states: list[Any]) -> dict[str, Any]:
+    def _state(self, engine: Any, processes: list[Any]) -> dict[str, Any]:
         state = engine.state
         return {
             "format": _FORMAT,
-            "network": trained_state(self.network),
+            "network": self._network_state(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
             "scaler": engine.scaler.state_dict() if engine.scaler is not None else None,
             "engine": {"iteration": state.iteration, "epoch": state.epoch, "epoch_length": state.epoch_length},
             "evaluator": self._evaluator_state(),
             "best": self.best.state_dict(),
-            "random": random_states,
-            "extras": {name: extra.state_dict() for name, extra in self.extras.items()},
+            "processes": processes,
         }
+
+    def _network_state(self) -> dict[str, torch.Tensor]:
+        state = self.network.state_dict()
+        return {name: state[name].detach() for name in self.names}
 
     def _evaluator_state(self) -> dict[str, Any] | None:
         if self.evaluator is None:
@@ -146,12 +151,20 @@ class Checkpoints:
         """Put everything back as it was when ``path`` was written.
 
         Raises:
-            InputError: the file cannot be read or is no checkpoint of this project.
+            InputError: the file cannot be read, is no checkpoint of this project, or other parameters were trained.
             WeightsError: it is of another network.
         """
-        state = read_checkpoint(path, map_location=engine.state.device)
-        load_parameters(self.network, state["network"], source=str(path), required=trained_names(self.network))
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._restore(engine, path, read_checkpoint(path))
+
+    def _restore(self, engine: Any, path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+        load_parameters(self.network, state["network"], source=str(path), required=self.names)
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise InputError(
+                f"checkpoint {path} was written while other parameters were trained ({error}); train the same ones, "
+                "or set resume to '' and start from its model.pt."
+            ) from error
         if self.scheduler is not None and state["scheduler"] is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         if engine.scaler is not None and state["scaler"] is not None:
@@ -160,11 +173,9 @@ class Checkpoints:
             self.evaluator.state.best_metric = state["evaluator"]["best_metric"]
             self.evaluator.state.best_metric_epoch = state["evaluator"]["best_metric_epoch"]
         self.best.load_state_dict(state["best"])
-        for name, extra in self.extras.items():
-            if name in state["extras"]:
-                extra.load_state_dict(state["extras"][name])
-        self._random_state = self._own_random_state(state["random"])
+        self._load_process(state["processes"])
         self._resume_position(engine, state["engine"])
+        self._saved_iteration = engine.state.iteration
         logger.info("resumed from %s: epoch %d, iteration %d.", path, engine.state.epoch, engine.state.iteration)
 
     def _resume_position(self, engine: Any, saved: dict[str, int]) -> None:
@@ -191,19 +202,21 @@ class Checkpoints:
             restore_random_state(self._random_state)
         self._random_state = None
 
-    @staticmethod
-    def _own_random_state(states: list[Any]) -> dict[str, Any] | None:
-        if _rank() < len(states):
-            return states[_rank()]
-        logger.warning(
-            "the checkpoint is of %d processes; process %d starts its random numbers anew.", len(states), _rank()
-        )
-        return None
+    def _load_process(self, processes: list[dict[str, Any]]) -> None:
+        """Take up what this process had of its own; a process that is new takes the first one's extras."""
+        known = rank() < len(processes)
+        if not known or len(processes) != world_size():
+            logger.warning("the checkpoint is of %d processes: random numbers will differ from it.", len(processes))
+        own = processes[rank() if known else 0]
+        for name, extra in self.extras.items():
+            if name in own["extras"]:
+                extra.load_state_dict(own["extras"][name])
+        self._random_state = own["random"] if known else None
 
     # ------------------------------------------------------------------ events
 
     def _start(self, engine: Any) -> None:
-        if _rank() == 0:
+        if rank() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.folder)
         self._resume(engine)
@@ -219,12 +232,14 @@ class Checkpoints:
         if self.resume == "auto":
             for path in checkpoint_files(self.folder):
                 try:
-                    return self.load(engine, path)
+                    state = read_checkpoint(path)
                 except InputError as error:
                     logger.warning("%s Trying the one before.", error)
+                    continue
+                return self._restore(engine, path, state)
         elif self.resume:
             self.load(engine, self.resume)
-        elif _rank() == 0:
+        elif rank() == 0:
             _move_aside(self.folder)
         return None
 
@@ -249,14 +264,14 @@ class Checkpoints:
     def _stop(self, engine: Any, name: str) -> None:
         path = self.save(engine)
         engine.terminate(skip_completed=True)
-        if _rank() == 0:
+        if rank() == 0:
             logger.warning("%s: saved %s; run again with resume 'auto' to go on.", name, path)
 
     def _after_run(self, engine: Any) -> None:
         self.signal.restore()
-        if _rank() == 0 and self.evaluator is None:
+        if rank() == 0 and self.evaluator is None:
             self.best.save_last()
-        if self._saved_iteration != engine.state.iteration:
+        if self._saved_iteration != engine.state.iteration or any(_gather(bool(self._failed_save))):
             self.save(engine)
         if self._failed_save:
             raise InputError(f"{self._failed_save} and run again with resume 'auto'.")
@@ -266,8 +281,8 @@ class Checkpoints:
         raise error
 
 
-def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
-    """Read a checkpoint file without running anything that it holds.
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a checkpoint file into main memory, without running anything that it holds.
 
     Raises:
         InputError: the file is missing, damaged, or no checkpoint of this project.
@@ -275,7 +290,7 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> 
     if not os.path.isfile(path):
         raise InputError(f"checkpoint {path} does not exist; set resume to 'auto', a file, or nothing.")
     try:
-        state = torch.load(path, map_location=map_location, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files fail in many ways
         raise InputError(f"checkpoint {path} cannot be read ({str(error).splitlines()[0]}).") from error
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
@@ -297,6 +312,24 @@ def bare_network(network: nn.Module) -> nn.Module:
         network = inner
 
 
+def resumable_names(network: nn.Module) -> list[str]:
+    """Return the names of all that training changes: trained parameters, and persistent buffers beside them.
+
+    A buffer counts when the innermost module around it that has parameters has a trained one: queues, counters and
+    batch statistics of trained parts, not the constants of frozen encoders.
+    """
+    persistent = network.state_dict(keep_vars=True)
+    names = [name for name in trained_names(network) if name in persistent]
+    for name, value in network.named_buffers():
+        owner = name.rpartition(".")[0]
+        while owner and next(network.get_submodule(owner).parameters(), None) is None:
+            owner = owner.rpartition(".")[0]
+        trained = any(parameter.requires_grad for parameter in network.get_submodule(owner).parameters())
+        if trained and name in persistent and name not in names and isinstance(value, torch.Tensor):
+            names.append(name)
+    return names
+
+
 def _sampler_of(engine: Any) -> tuple[EpochSampler | None, int]:
     loader = engine.data_loader
     sampler = getattr(loader, "sampler", None)
@@ -315,13 +348,9 @@ def _move_aside(folder: Path) -> None:
         logger.info("resume is empty: moved %d files of an earlier run to %s.", len(files), aside)
 
 
-def _rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
 def _gather(value: Any) -> list[Any]:
-    if not (dist.is_available() and dist.is_initialized()):
+    if world_size() == 1:
         return [value]
-    values: list[Any] = [None] * dist.get_world_size()
+    values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values

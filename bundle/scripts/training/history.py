@@ -15,6 +15,8 @@ import torch.distributed as dist
 from ignite.engine import Events
 from monai.utils import CommonKeys
 
+from ..distributed import rank, world_size
+from ..errors import InputError
 from .atomic import write_atomically, write_text_atomically
 from .batches import loss_parts
 from .curves import draw_curves
@@ -36,7 +38,7 @@ class History:
         every: iterations per record.
         curves: draw ``curves.png`` after every epoch.
         tensorboard: also write event files to ``output_dir/tensorboard``.
-        mlflow: also log to MLflow's local file store ``output_dir/mlruns`` (needs the ``mlflow`` package).
+        mlflow: also log to a local MLflow database, ``output_dir/mlflow.db`` (needs the ``mlflow`` package).
     """
 
     def __init__(
@@ -58,10 +60,10 @@ class History:
         self.epochs: list[dict[str, float]] = []
         self._window, self._epoch = _Means(), _Means()
         self._since = time.monotonic()
-        self._writers: list[Any] = []
+        self._writers: list[Any] | None = None
 
     def attach(self, engine: Any) -> None:
-        engine.add_event_handler(Events.STARTED, self._open)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._open)  # not STARTED: the run may first be resumed there
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._record_step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._record_epoch)
         for event in (Events.COMPLETED, Events.TERMINATE):
@@ -82,8 +84,10 @@ class History:
         self._epoch.load_state_dict(state["means"][1])
 
     def _open(self, engine: Any) -> None:
-        self._since = time.monotonic()
-        if _is_first():
+        if self._writers is not None:
+            return
+        self._since, self._writers = time.monotonic(), []
+        if rank() == 0:
             self.output_dir.mkdir(parents=True, exist_ok=True)
             openers = {"tensorboard": TensorBoardWriter, "mlflow": MlflowWriter}
             self._writers = [openers[name](self.output_dir, engine.state.iteration) for name in self.sinks]
@@ -93,7 +97,7 @@ class History:
         parts = loss_parts(output.get(CommonKeys.PRED))
         parts["loss"] = output[CommonKeys.LOSS].detach()
         if hasattr(engine.state, "gradient_norm"):
-            parts["gradient_norm"] = torch.tensor(engine.state.gradient_norm)
+            parts["gradient_norm"] = torch.tensor(engine.state.gradient_norm, device=parts["loss"].device)
         self._window.add(parts)
         self._epoch.add(parts)
         iteration = engine.state.iteration
@@ -128,12 +132,12 @@ class History:
         return self.epochs[-1]
 
     def _write_scalars(self, group: str, values: dict[str, float], iteration: int) -> None:
-        for writer in self._writers:
+        for writer in self._writers or []:
             writer.write({f"{group}/{name}": value for name, value in values.items()}, iteration)
 
     def _save(self) -> None:
         """Write the files; a full disk here must not end a training run."""
-        if not _is_first():
+        if rank() > 0:
             return
         content = json.dumps(_json_safe({"steps": self.steps, "epochs": self.epochs}), indent=1)
         try:
@@ -146,9 +150,9 @@ class History:
 
     def _close(self, _: Any) -> None:
         self._save()
-        for writer in self._writers:
+        for writer in self._writers or []:
             writer.close()
-        self._writers = []
+        self._writers = None
 
 
 class TensorBoardWriter:
@@ -168,11 +172,15 @@ class TensorBoardWriter:
 
 
 class MlflowWriter:
-    """One run in MLflow's local file store ``output_dir/mlruns``; a resumed training continues it."""
+    """One run in a local MLflow database, ``output_dir/mlflow.db``; a resumed training continues it."""
 
     def __init__(self, output_dir: Path, iteration: int) -> None:
-        import mlflow
-
+        try:
+            import mlflow
+        except ImportError as error:
+            raise InputError(
+                "logging to MLflow needs its package: pip install mlflow, or set mlflow to false."
+            ) from error
         self._client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{output_dir.absolute()}/mlflow.db")
         marker = output_dir / "mlflow_run.txt"
         if iteration and marker.is_file():
@@ -201,11 +209,20 @@ class _Means:
     def add(self, values: dict[str, torch.Tensor]) -> None:
         for name, value in values.items():
             value = value.detach().double().reshape(())
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            before = self._sums.get(name)
+            self._sums[name] = value if before is None else before + value.to(before.device)
         self._count += 1
 
     def take(self) -> dict[str, float]:
-        means = {name: total.item() / max(1, self._count) for name, total in self._sums.items()}
+        """Return the means over all processes, and begin anew; all processes must call it together."""
+        if not self._sums:
+            return {}
+        totals = torch.stack([*self._sums.values()]) / max(1, self._count)
+        if world_size() > 1:
+            totals = totals if dist.get_backend() == "nccl" else totals.cpu()
+            dist.all_reduce(totals)
+            totals /= world_size()
+        means = dict(zip(self._sums, totals.tolist(), strict=True))
         self._sums, self._count = {}, 0
         return means
 
@@ -228,7 +245,3 @@ def _json_safe(value: Any) -> Any:
     if isinstance(value, list):
         return [_json_safe(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _is_first() -> bool:
-    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0

@@ -30,7 +30,7 @@ class AutocastInferer(Inferer):
     """Run the network under autocast on the device it is on.
 
     MONAI's ``amp`` switch is CUDA only and leaves a CPU run in float32 without a word; give engines ``amp: false`` and
-    this inferer instead. float16 needs loss scaling, see ``LossScaling``.
+    this inferer instead. float16 needs its loss scaled: for training in it on CUDA, ``amp: true`` is right.
 
     Args:
         dtype: ``bfloat16``, ``float16``, or ``float32`` / None / empty for none.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import torch.distributed as dist
 from ignite.engine import Events
 from monai.utils import CommonKeys
 from tqdm import tqdm
 
+from ..distributed import rank
 from .batches import loss_parts
 
 
@@ -30,7 +30,7 @@ class ProgressBar:
         self._bar: tqdm | None = None
 
     def attach(self, engine: Any) -> None:
-        if dist.is_available() and dist.is_initialized() and dist.get_rank() > 0:
+        if rank() > 0:
             return
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Events
 
+from ..distributed import rank, world_size
 from .atomic import write_text_atomically
 
 _PACKAGES = ("torch", "monai", "pytorch-ignite", "transformers", "numpy", "safetensors", "pydicom", "nibabel", "pillow")
@@ -49,14 +49,19 @@ class RunRecord:
         self.seed = seed
         self.config_files = list(config_files) if config_files is not None else command_line_configs(sys.argv)
         self.settings = dict(settings or {})
+        self._written = False
 
     def attach(self, engine: Any) -> None:
-        if not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0:
+        if rank() == 0:
             self.output_dir.mkdir(parents=True, exist_ok=True)
             log_to(self.output_dir / "log.txt")
-            engine.add_event_handler(Events.STARTED, self._write)
+            # not STARTED: the run may first be resumed there, and the record says from where
+            engine.add_event_handler(Events.EPOCH_STARTED, self._write)
 
     def _write(self, engine: Any) -> None:
+        if self._written:
+            return
+        self._written = True
         folder = self.output_dir / "configs"
         folder.mkdir(parents=True, exist_ok=True)
         for file in self.config_files:
@@ -91,8 +96,7 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """Return what the run computes on; no host or user names."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-    return {"system": platform.platform(), "threads": torch.get_num_threads(), "gpus": gpus, "processes": world}
+    return {"system": platform.platform(), "threads": torch.get_num_threads(), "gpus": gpus, "processes": world_size()}
 
 
 def command_line_configs(arguments: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from ignite.engine import Events
 
+from ..distributed import world_size
 from ..errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class StopSignal:
 
         All processes must call this at the same point.
         """
-        if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        if world_size() == 1:
             return self._received
         flag = torch.tensor(int(bool(self._received)), device=device if dist.get_backend() == "nccl" else "cpu")
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
