@@ -19,11 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, WeightsError
+from .matmul import exact_fast_matmul
 
 __all__ = ["FrozenEncoder", "strip_prefix", "weights_state"]
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
+_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
 class FrozenEncoder(nn.Module, ABC):
@@ -84,7 +86,8 @@ class FrozenEncoder(nn.Module, ABC):
         Raises:
             InputError: the batch has another shape, or holds integers.
         """
-        return self.encode(self.prepare(image))
+        with exact_fast_matmul(image.device):
+            return self.encode(self.prepare(image))
 
     def prepare(self, image: Tensor) -> Tensor:
         """Normalised pixels ``[B, 3, S, S]``, in the precision of the weights."""
@@ -158,18 +161,39 @@ class FrozenEncoder(nn.Module, ABC):
 
 
 def weights_state(weights: str | Path, starter_part: str | None = None) -> dict[str, Tensor]:
-    """State dict of a file, or of a starter part for ``"starter"``.
+    """State dict of a file, of a model folder, of a hub name, or of a starter part for ``"starter"``.
 
     Raises:
-        WeightsError: the file is absent or damaged, or the starter part cannot be had.
+        WeightsError: there is no such file, folder or cached hub model, it is damaged, or the starter part cannot be
+            had.
     """
     from ..weights.loading import read_state  # the weights package sits on top of the encoders
 
     if weights == "starter" and starter_part is not None:
         from ..weights.starter import starter_file
 
-        weights = starter_file(starter_part)
-    return read_state(weights)
+        return read_state(starter_file(starter_part))
+    path = Path(weights)
+    if path.is_file() or path.suffix in _SUFFIXES:
+        return read_state(path)
+    return read_state(_model_file(str(weights)))
+
+
+def _model_file(name: str) -> Path:
+    """The weight file of a model folder or of a hub model (from its cache when offline)."""
+    from transformers.utils import cached_file
+
+    for file in ("model.safetensors", "pytorch_model.bin"):
+        try:
+            found = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+        except (OSError, ValueError):
+            found = None
+        if found:
+            return Path(found)
+    raise WeightsError(
+        f"{name} is neither a weight file, nor a folder that holds model.safetensors, nor a hub model that can be "
+        "reached from here: give the path of downloaded weights"
+    )
 
 
 def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
