@@ -118,12 +118,12 @@ def make_run(
     dataset = CaptionDataset(items or make_items(), image_transform=chain, seed=3)
     sampler = EpochSampler(dataset, seed=3, drop_last=True)
     loader = DataLoader(
-        dataset, batch_size=4, sampler=sampler, drop_last=True, num_workers=workers, collate_fn=collate_cases
+        dataset, batch_size=batch_size, sampler=sampler, drop_last=True, num_workers=workers, collate_fn=collate_cases
     )
     held_out = CaptionDataset(make_items(6), image_transform=PixelsOf())
     trained = nn.parallel.DistributedDataParallel(network) if distributed else network
     optimizer = adamw(network, learning_rate=learning_rate)
-    schedule = WarmupCosine(optimizer, total_steps=epochs * -(-len(loader) // accumulation), warmup_steps=3)
+    schedule = WarmupCosine(optimizer, total_steps=epochs * -(-len(loader) // accumulation), warmup_steps=2)
     evaluator = SupervisedEvaluator(
         device="cpu",
         val_data_loader=DataLoader(

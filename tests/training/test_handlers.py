@@ -190,8 +190,8 @@ def test_run_record_says_what_ran_and_every_start(tmp_path: Path) -> None:
     config = tmp_path / "train.json"
     config.write_text("{}")
     folder = tmp_path / "run"
-    for _ in range(2):
-        trainer = make_run(folder, epochs=1)
+    for epochs in (1, 2):
+        trainer = make_run(folder, epochs=epochs)
         RunRecord(output_dir=folder, seed=3, config_files=[str(config)], settings={"batch_size": 4}).attach(trainer)
         trainer.run()
     record = json.loads((folder / "run.json").read_text())

@@ -1,0 +1,115 @@
+"""Two processes (gloo) train as one: the same losses and metrics, exact resume, one cache."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "data")]
+from small_run import Child, final_state, make_run  # noqa: E402
+
+if not dist.is_available() or not dist.is_gloo_available():
+    pytest.skip("this PyTorch has no gloo", allow_module_level=True)
+
+
+def _in_group(function: Any, folder: Path, rank: int, world: int, options: dict[str, Any]) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
+    try:
+        function(folder, rank, options)
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+def _together(function: Any, folder: Path, options: dict[str, Any]) -> list[Child]:
+    folder.mkdir(exist_ok=True)
+    (folder / "rendezvous").unlink(missing_ok=True)
+    return [Child(folder, _in_group, function, folder, rank, 2, options) for rank in range(2)]
+
+
+def _finish(children: list[Child]) -> None:
+    codes = [child.end() for child in children]
+    assert codes == [0, 0], "\n".join(child.log.read_text() for child in children)
+
+
+def _train(folder: Path, rank: int, options: dict[str, Any]) -> None:
+    trainer = make_run(folder / "run", **options)
+    trainer.run()
+    torch.save(final_state(trainer), folder / f"final_{rank}.pt")
+
+
+def _final(folder: Path) -> list[dict[str, Any]]:
+    return [torch.load(folder / f"final_{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+def test_two_processes_follow_the_losses_of_one(tmp_path: Path) -> None:
+    options = {"plain": True, "epochs": 3, "max_norm": 0.5}
+    one = make_run(tmp_path / "one", batch_size=8, **options)
+    one.run()
+    _finish(_together(_train, tmp_path / "two", {"batch_size": 4, **options}))
+    expected, states = final_state(one), _final(tmp_path / "two")
+    assert [len(state["steps"]) for state in states] == [len(expected["steps"])] * 2
+    for state in states:
+        for step, reference in zip(state["steps"], expected["steps"], strict=True):
+            assert step == pytest.approx(reference, rel=1e-4)
+        for epoch, reference in zip(state["epochs"], expected["epochs"], strict=True):
+            assert epoch == pytest.approx(reference, rel=1e-4)  # validation metrics too, on both
+        assert state["best"] == pytest.approx(expected["best"], rel=1e-4)
+    for name, weights in states[0]["network"].items():
+        assert torch.equal(weights, states[1]["network"][name])
+    assert len(list((tmp_path / "two" / "run").glob("checkpoint_*.pt"))) == 2
+
+
+def test_two_killed_processes_resume_exactly(tmp_path: Path) -> None:
+    options = {"epochs": 3, "save_every": 1}
+    _finish(_together(_train, tmp_path / "whole", options))
+    children = _together(_train, tmp_path / "cut", {**options, "pause": 0.1})
+    run = tmp_path / "cut" / "run"
+    while len(list(run.glob("checkpoint_*.pt"))) < 2 and all(child.running() for child in children):
+        pass
+    assert [child.end(signal.SIGKILL) for child in children] == [-signal.SIGKILL] * 2
+    _finish(_together(_train, tmp_path / "cut", options))
+    from test_checkpoints import assert_equal
+
+    for whole, cut in zip(_final(tmp_path / "whole"), _final(tmp_path / "cut"), strict=True):
+        assert_equal(whole, cut)
+
+
+def test_sigterm_to_one_process_stops_both_at_the_same_iteration(tmp_path: Path) -> None:
+    children = _together(_train, tmp_path, {"epochs": 200, "pause": 0.02, "save_every": 1})
+    while not list((tmp_path / "run").glob("checkpoint_*.pt")) and all(child.running() for child in children):
+        pass
+    codes = [children[1].end(signal.SIGTERM), children[0].end()]
+    output = children[0].log.read_text()
+    assert codes == [0, 0], output
+    assert "a signal to another process: saved" in output
+    states = _final(tmp_path)
+    assert states[0]["steps"] == states[1]["steps"]
+
+
+def _build(folder: Path, rank: int, options: dict[str, Any]) -> None:
+    from cache_cases import ReadPicture, two_encoders
+
+    from scripts.data import FeatureCache
+
+    cache = FeatureCache(folder / "cache", encoders=two_encoders(), transform=ReadPicture(), transform_key="t")
+    report = cache.build(options["items"], progress=False)
+    torch.save(
+        [report.encoded, cache.missing(options["items"]), cache.encoders["general"].calls], folder / f"{rank}.pt"
+    )
+
+
+def test_processes_share_the_building_of_a_cache(tmp_path: Path) -> None:
+    from cache_cases import make_pictures
+
+    (tmp_path / "pictures").mkdir()
+    items = make_pictures(tmp_path / "pictures", 9)
+    _finish(_together(_build, tmp_path, {"items": items}))
+    reports = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    assert reports == [[9, 0, 5], [9, 0, 4]]  # both know all, each computed its half
