@@ -10,22 +10,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, WeightsError
 from .baselines import cached_features, commonest_caption, nearest_captions
+from .bertscore import BertScorer
 from .pairs import Item, Pairs, match, read_items
 from .protocols import PROTOCOLS, Protocol, protocol
-from .resampling import RESAMPLES, compare
-from .scoring import Scores, score_pairs
+from .reliance import image_reliance
+from .resampling import LEVEL, RESAMPLES, compare
+from .scoring import Extras, Scores, score_pairs
 from .tables import as_markdown, as_text
 from .versions import versions
 
 SYSTEM, COMMONEST, NEAREST = "predictions", "commonest caption", "1-nearest neighbour"
+RELIANCE = "image reliance"
 DEFAULT_CACHE = Path.home() / ".cache" / "msmedcap" / "baselines"
 
 
@@ -62,10 +65,6 @@ def baseline_captions(
     return systems, {}
 
 
-def _score_all(systems: dict[str, Pairs], chosen: Protocol, training: Sequence[str], meteor: bool) -> dict[str, Scores]:
-    return {name: score_pairs(pairs, chosen, training=training, with_meteor=meteor) for name, pairs in systems.items()}
-
-
 def _comparisons(scored: dict[str, Scores], resamples: int, seed: int) -> list[dict[str, Any]]:
     """How far the predictions are from each baseline, score by score, with a paired test."""
     own = scored[SYSTEM].statistics()
@@ -92,7 +91,7 @@ def by_modality(pairs: Pairs, chosen: Protocol, smallest: int = 5) -> list[dict[
     for modality, members in sorted(groups.items(), key=lambda group: -len(group[1])):
         if len(members) >= smallest:
             part = select(pairs, members)
-            statistics = score_pairs(part, chosen, with_meteor=False).statistics()
+            statistics = score_pairs(part, chosen, extras=Extras(meteor=False)).statistics()
             names = ("plane", "modality", "organ", "abnormality", "BLEU-4", "ROUGE-L")
             row = {name: statistics[name].value for name in names}
             rows.append({"modality": modality, "images": len(members), **row})
@@ -105,66 +104,94 @@ def select(pairs: Pairs, members: Sequence[int]) -> Pairs:
     return replace(pairs, **{name: [getattr(pairs, name)[i] for i in members] for name in lists})
 
 
-def evaluate(
-    predictions: str | Path,
-    references: str | Path,
-    *,
-    split: str | None = None,
-    protocol_name: str = "coco",
-    baselines: bool = False,
-    images: str | Path | None = None,
-    cache_dir: str | Path = DEFAULT_CACHE,
-    with_meteor: bool = True,
-    allow_missing: bool = False,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Any]:
+def read_replaced(files: Mapping[str, str | Path], pairs: Pairs) -> dict[str, list[str]]:
+    """Captions of replaced images, kind to captions in the order of `pairs`."""
+    wanted = [Item(image, ("",)) for image in pairs.images]
+    return {kind: match(read_items(path), wanted, source=str(path)).predictions for kind, path in files.items()}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to evaluate, and how.
+
+    Args:
+        split: split of the datalist (default: validation, or the only one).
+        protocol: `coco` or `imageclef`.
+        baselines: also score the commonest caption and 1-nearest-neighbour retrieval.
+        images: folder of the pictures (default: the folder of the references); 1-nearest-neighbour reads them.
+        cache_dir: where the pictures' pooled features are kept.
+        extras: scores that need Java or a model.
+        replaced: kind of replaced image ("blank", "noise", "other patient") to the file of its captions.
+        allow_missing: score only references that have a prediction.
+        resamples: bootstrap and permutation draws; 0 gives no intervals.
+        seed: seed of the draws.
+    """
+
+    split: str | None = None
+    protocol: str = "coco"
+    baselines: bool = False
+    images: str | Path | None = None
+    cache_dir: str | Path = DEFAULT_CACHE
+    extras: Extras = field(default_factory=Extras)
+    replaced: Mapping[str, str | Path] = field(default_factory=dict)
+    allow_missing: bool = False
+    resamples: int = RESAMPLES
+    seed: int = 0
+
+
+def evaluate(predictions: str | Path, references: str | Path, options: Options | None = None) -> dict[str, Any]:
     """Score a file of captions against a file of references; the result can be written as JSON.
 
     Args:
         predictions: `captions.jsonl`, JSON list or CSV.
         references: datalist, JSON Lines or CSV.
-        split: split of the datalist (default: validation, or the only one).
-        protocol_name: `coco` or `imageclef`.
-        baselines: also score the commonest caption and 1-nearest-neighbour retrieval.
-        images: folder of the pictures (default: the folder of `references`); 1-nearest-neighbour reads them.
-        cache_dir: where the pictures' pooled features are kept.
-        with_meteor: whether to run METEOR (Java).
-        allow_missing: score only references that have a prediction.
-        resamples: bootstrap and permutation draws; 0 gives no intervals.
-        seed: seed of the draws.
+        options: how.
 
     Raises:
         InputError: a file cannot be used, or images do not match.
     """
-    chosen = protocol(protocol_name)
-    items = read_items(references, split)
-    pairs = match(read_items(predictions), items, allow_missing=allow_missing, source=str(predictions))
+    options = options or Options()
+    chosen = protocol(options.protocol)
+    items = read_items(references, options.split)
+    pairs = match(read_items(predictions), items, allow_missing=options.allow_missing, source=str(predictions))
     training = training_items(references)
-    systems, unavailable = {SYSTEM: pairs}, {}
-    if baselines:
-        folder = images or Path(references).parent
-        captions, unavailable = baseline_captions(training, pairs.images, folder, cache_dir)
-        systems |= {name: replace(pairs, predictions=texts) for name, texts in captions.items()}
-    scored = _score_all(systems, chosen, [item.captions[0] for item in training], with_meteor)
+    systems, unavailable = _systems(pairs, training, Path(references).parent, options)
+    texts = [item.captions[0] for item in training]
+    scored = {name: score_pairs(p, chosen, training=texts, extras=options.extras) for name, p in systems.items()}
+    if options.replaced:
+        captions = read_replaced(options.replaced, pairs)
+        scored[SYSTEM].groups[RELIANCE] = image_reliance(
+            pairs.predictions, captions, pairs.first_references, pairs.fields
+        )
+    draws = {"resamples": options.resamples, "seed": options.seed}
     return {
         "kind": "msmedcap evaluation 1",
         "predictions": Path(predictions).name,
         "references": Path(references).name,
-        "split": split,
+        "split": options.split,
         "images": len(pairs.images),
         "failed": pairs.failed,
         "missing": pairs.missing,
         "protocol": chosen.name,
         "tokenizer": chosen.tokenizer,
-        "bootstrap": {"resamples": resamples, "level": 0.95, "seed": seed, "unit": "image"},
+        "bootstrap": {**draws, "level": LEVEL, "unit": "image"},
         "versions": versions(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "systems": {name: scores.rows(resamples=resamples, seed=seed) for name, scores in scored.items()},
+        "systems": {name: scores.rows(**draws) for name, scores in scored.items()},
         "skipped": {**scored[SYSTEM].skipped, **unavailable},
-        "comparisons": _comparisons(scored, resamples, seed) if resamples > 0 else [],
+        "comparisons": _comparisons(scored, **draws) if options.resamples > 0 else [],
         "by_modality": by_modality(pairs, chosen),
     }
+
+
+def _systems(
+    pairs: Pairs, training: Sequence[Item], folder: Path, options: Options
+) -> tuple[dict[str, Pairs], dict[str, str]]:
+    """The predictions and the baselines that were asked for, and the reasons for those that cannot run."""
+    if not options.baselines:
+        return {SYSTEM: pairs}, {}
+    captions, unavailable = baseline_captions(training, pairs.images, options.images or folder, options.cache_dir)
+    return {SYSTEM: pairs} | {name: replace(pairs, predictions=texts) for name, texts in captions.items()}, unavailable
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -176,7 +203,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--baselines", action="store_true", help="also score commonest caption and 1-NN retrieval")
     parser.add_argument("--images", help="folder of the pictures (default: beside the references)")
     parser.add_argument("--cache-dir", default=str(DEFAULT_CACHE), help="where pooled image features are kept")
-    parser.add_argument("--no-meteor", action="store_true", help="do not start Java")
+    parser.add_argument("--no-meteor", action="store_true", help="do not start METEOR's Java program")
+    parser.add_argument("--spice", action="store_true", help="start SPICE's Java program")
+    parser.add_argument("--bertscore", metavar="FOLDER", help="model folder for BERTScore")
+    parser.add_argument("--bertscore-layer", type=int, help="hidden layer of BERTScore (default: the last)")
+    parser.add_argument(
+        "--replaced",
+        action="append",
+        default=[],
+        metavar="KIND=FILE",
+        help="captions of replaced images, such as blank=blank.jsonl; may be repeated",
+    )
     parser.add_argument("--allow-missing", action="store_true", help="score only references that have a prediction")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help="bootstrap draws (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -185,27 +222,38 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _options(given: argparse.Namespace) -> Options:
+    wrong = [text for text in given.replaced if "=" not in text]
+    if wrong:
+        raise InputError(f"--replaced {wrong[0]}: write KIND=FILE, such as blank=captions_blank.jsonl")
+    bert = None
+    if given.bertscore:
+        # ImageCLEF weighs words by their document frequency; the COCO protocol knows no BERTScore of its own
+        idf = given.protocol == "imageclef"
+        bert = BertScorer(folder=given.bertscore, layer=given.bertscore_layer, idf=idf)
+    return Options(
+        split=given.split,
+        protocol=given.protocol,
+        baselines=given.baselines,
+        images=given.images,
+        cache_dir=given.cache_dir,
+        extras=Extras(meteor=not given.no_meteor, spice=given.spice, bert=bert),
+        replaced=dict(text.split("=", 1) for text in given.replaced),
+        allow_missing=given.allow_missing,
+        resamples=given.resamples,
+        seed=given.seed,
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    given = _parser().parse_args(arguments)
     try:
-        result = evaluate(
-            options.predictions,
-            options.references,
-            split=options.split,
-            protocol_name=options.protocol,
-            baselines=options.baselines,
-            images=options.images,
-            cache_dir=options.cache_dir,
-            with_meteor=not options.no_meteor,
-            allow_missing=options.allow_missing,
-            resamples=options.resamples,
-            seed=options.seed,
-        )
-        if options.json:
-            Path(options.json).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        if options.markdown:
-            Path(options.markdown).write_text(as_markdown(result), encoding="utf-8")
+        result = evaluate(given.predictions, given.references, _options(given))
+        if given.json:
+            Path(given.json).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        if given.markdown:
+            Path(given.markdown).write_text(as_markdown(result), encoding="utf-8")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .agreement import agreement_statistics
+from .bertscore import BertScorer
 from .bleu import bleu
 from .cider import cider_d
 from .diversity import distinct_ratio, looped, verbatim, word_count
@@ -18,9 +20,25 @@ from .pairs import Pairs
 from .protocols import Protocol
 from .resampling import RESAMPLES, bootstrap
 from .rouge import rouge_1, rouge_l
+from .spice import spice, why_no_spice
 from .statistic import Statistic, mean_statistic
 
-TEXT, FIELD, VARIETY = "text overlap", "fields", "variety"
+TEXT, FIELD, SAFETY, VARIETY = "text overlap", "fields", "dangerous words", "variety"
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Scores that cost time or need something installed.
+
+    Args:
+        meteor: run METEOR's Java program (on unless switched off).
+        spice: run SPICE's Java program.
+        bert: a loaded model for BERTScore.
+    """
+
+    meteor: bool = True
+    spice: bool = False
+    bert: BertScorer | None = None
 
 
 @dataclass
@@ -89,23 +107,48 @@ def field_statistics(
     return [mean_statistic(name, agreement[name], notes.get(name, "")) for name in order]
 
 
-def score_pairs(pairs: Pairs, protocol: Protocol, *, training: Sequence[str] = (), with_meteor: bool = True) -> Scores:
+def extra_statistics(pairs: Pairs, protocol: Protocol, extras: Extras) -> tuple[list[Statistic], dict[str, str]]:
+    """SPICE (on raw text) and BERTScore (on the protocol's text), and what was skipped and why."""
+    statistics: list[Statistic] = []
+    skipped = {}
+    reason = why_no_spice() if extras.spice else "not asked for (--spice)"
+    if reason is None:
+        statistics.append(spice(pairs.predictions, pairs.references))
+    else:
+        skipped["SPICE"] = reason
+    if extras.bert is None:
+        skipped["BERTScore"] = "no model given (--bertscore FOLDER)"
+    else:
+        predictions = [protocol.text(caption) for caption in pairs.predictions]
+        references = [[protocol.text(caption) for caption in group] for group in pairs.references]
+        statistics += extras.bert.score(predictions, references)
+    return statistics, skipped
+
+
+def score_pairs(
+    pairs: Pairs, protocol: Protocol, *, training: Sequence[str] = (), extras: Extras | None = None
+) -> Scores:
     """All scores of the predictions in `pairs`.
 
     Args:
         pairs: predictions beside references.
         protocol: how text is prepared.
         training: training captions; without them the share of copied captions is skipped.
-        with_meteor: whether to run METEOR's Java program (seconds).
+        extras: scores that need Java or a model.
     """
+    extras = extras or Extras()
     scores = Scores()
-    scores.groups[FIELD] = field_statistics(pairs.predictions, pairs.first_references, pairs.fields)
+    first = pairs.first_references
+    scores.groups[FIELD] = field_statistics(pairs.predictions, first, pairs.fields)
     scores.groups[TEXT], skipped = text_statistics(
-        pairs.predictions, pairs.references, protocol, with_meteor=with_meteor
+        pairs.predictions, pairs.references, protocol, with_meteor=extras.meteor
     )
-    scores.skipped.update(skipped)
-    scores.groups[VARIETY] = [word_count(pairs.predictions), looped(pairs.predictions)]
+    more, also_skipped = extra_statistics(pairs, protocol, extras)
+    scores.groups[TEXT] += more
+    scores.skipped |= {**skipped, **also_skipped}
+    scores.groups[SAFETY] = agreement_statistics(pairs.predictions, first)
     scores.fixed[VARIETY] = [("distinct captions", distinct_ratio(pairs.predictions), "different / all")]
+    scores.groups[VARIETY] = [word_count(pairs.predictions), looped(pairs.predictions)]
     if training:
         scores.groups[VARIETY].append(verbatim(pairs.predictions, training))
     else:
