@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from scripts.generation.decoders import Decoder
+from scripts.generation.drawing import Draws
 from scripts.generation.options import Generated, GenerationOptions
 from scripts.generation.scoring import Scoring
 from scripts.generation.stopping import Stopping
@@ -52,17 +53,20 @@ class Beams:
         self.is_full = torch.zeros(shape[:2], dtype=torch.bool, device=device)  # a slot of `best_*` is taken
         self.open = torch.ones(images, dtype=torch.bool, device=device)  # the result may still change
 
-    def advance(self, raw: Tensor, processed: Tensor, step: int, stopping: Stopping) -> Tensor:
+    def advance(self, raw: Tensor, processed: Tensor, step: int, stopping: Stopping, draws: Draws) -> Tensor:
         """Give each running caption its token `step`.
 
         Args:
             raw: `[B, K, V]` log-probabilities of the model.
             processed: `[B, K, V]` the same after scoring rules.
+            step: how many tokens each running caption has.
+            stopping: says which candidates end.
+            draws: chooses candidates when sampling.
 
         Returns:
             `[B, K]` the beam that each new running caption continues.
         """
-        scores, flat = self._candidates(processed + self.scores[:, :, None])
+        scores, flat = self._candidates(processed + self.scores[:, :, None], draws)
         parents, tokens = flat // raw.shape[2], flat % raw.shape[2]
         image = torch.arange(len(raw), device=raw.device)[:, None]
         captions = self.tokens[image, parents]
@@ -71,19 +75,20 @@ class Beams:
         logprobs[:, :, step] = raw[image, parents, tokens]
         ended = stopping(captions[:, :, : step + 1].flatten(0, 1)).unflatten(0, tokens.shape)
 
+        last = step + 1 == self.options.max_new_tokens
+        self._finish(scores, captions, logprobs, ended | last, step)
         self.scores, kept = (scores + ended * NEVER).topk(self.beams)
-        self._finish(scores, captions, logprobs, ended, step)
         self.tokens, self.logprobs = captions[image, kept], logprobs[image, kept]
         self._close(step)
         return parents.gather(1, kept)
 
-    def _candidates(self, total: Tensor) -> tuple[Tensor, Tensor]:
+    def _candidates(self, total: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Accumulated scores `[B, K, V]` -> the best, or drawn, C: scores and flat indices `[B, C]`."""
         total = total.flatten(1)
         if not self.options.do_sample:
             best = total.topk(self.candidates)
             return best.values, best.indices
-        drawn = torch.multinomial(total.softmax(dim=1), self.candidates)
+        drawn = draws(total.softmax(dim=1), self.candidates)
         return total.gather(1, drawn), drawn
 
     def _finish(self, scores: Tensor, captions: Tensor, logprobs: Tensor, ended: Tensor, step: int) -> None:
@@ -142,20 +147,22 @@ class BeamSearch:
         images = torch.arange(len(prefix), device=prefix.device)
         groups = [self._group(len(prefix), prefix.device) for _ in range(self.options.num_beam_groups)]
         results: list[tuple[Tensor, Generated]] = []
+        self.draws = Draws(self.options.seed, len(prefix), prefix.device)
+        may_drop = not self.options.do_sample or self.draws.independent
         logits = self.decoder.prefill(prefix, mask)[:, None].expand(-1, self.options.num_beams, -1)
         for step in range(self.options.max_new_tokens):
             parents = self._advance(groups, logits, step)
             done = torch.stack([group.done for group in groups]).all(dim=0)
             if step + 1 == self.options.max_new_tokens or bool(done.all()):
                 break
-            tokens = torch.cat([group.tokens[:, :, step] for group in groups], dim=1)
-            logits = self.decoder.step(tokens, parents)
-            if int(done.sum()) >= DROP_SHARE * len(images):
+            if may_drop and int(done.sum()) >= DROP_SHARE * len(images):
                 results.append((images[done], self._result(groups, done)))
                 going = (~done).nonzero().flatten()
-                images, logits = images[going], logits[going]
-                for part in (self.decoder, *groups):
+                images, parents = images[going], parents[going]
+                for part in (self.decoder, self.draws, *groups):
                     part.keep_rows(going)
+            tokens = torch.cat([group.tokens[:, :, step] for group in groups], dim=1)
+            logits = self.decoder.step(tokens, parents)
         results.append((images, self._result(groups, torch.ones_like(images, dtype=torch.bool))))
         return _in_order(results)
 
@@ -176,7 +183,7 @@ class BeamSearch:
             if self.scoring.rules:
                 captions = group.tokens[:, :, :step].flatten(0, 1)
                 scores = self.scoring(captions, scores.flatten(0, 1)).unflatten(0, own.shape[:2])
-            parents.append(group.advance(own, scores, step, self.stopping) + first)
+            parents.append(group.advance(own, scores, step, self.stopping, self.draws) + first)
             chosen.append(group.tokens[:, :, step])
         return torch.cat(parents, dim=1)
 

@@ -21,6 +21,7 @@ from scripts.generation.decoders import (
     supports_shared_prefix,
 )
 from scripts.generation.options import Generated, GenerationOptions, Step, mean_logprobs
+from scripts.generation.packing import can_be_packed, packed, worth_packing
 from scripts.generation.sampling import Sampler
 from scripts.generation.scoring import Scoring
 from scripts.generation.stopping import Stopping, TextDecoder
@@ -40,6 +41,9 @@ class Generator:
         tokenizer: only for `stop_strings`; anything with `decode(list of ids) -> str`.
         shared_prefix: `True`/`False` overrides the choice between the shared-prefix decoder and the reordering one;
             `None` takes the shared prefix for architectures where it is tested.
+        pack_weights: keep a second copy of the linear weights in the layout that the CPU multiplies fastest
+            (`scripts.generation.packing`): same precision, 2-3x faster steps. `None` does so for frozen models on a CPU
+            whose copy is at most 2 GiB; `True` raises where it is impossible.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Generator:
         pad_token_id: int,
         tokenizer: TextDecoder | None = None,
         shared_prefix: bool | None = None,
+        pack_weights: bool | None = None,
     ) -> None:
         ends = [] if eos_token_id is None else [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
         self.language_model = language_model
@@ -57,6 +62,8 @@ class Generator:
         self.pad = pad_token_id
         self.tokenizer = tokenizer
         self.shared_prefix = shared_prefix
+        self.pack_weights = pack_weights
+        self._packed: tuple[list[int], nn.Module] | None = None
 
     @torch.no_grad()
     def generate(self, prefix: Tensor, prefix_mask: Tensor | None, options: GenerationOptions) -> Generated:
@@ -72,7 +79,7 @@ class Generator:
         """
         prefix, mask = self._prepared(prefix, prefix_mask, options)
         if options.num_beams > 1:
-            with evaluating(self.language_model):
+            with evaluating(self._model()):
                 return BeamSearch(*self._parts(prefix, options)).run(prefix, mask)
         steps = list(self.stream(prefix, mask, options))
         shape = (len(steps[0].tokens), options.max_new_tokens)
@@ -91,7 +98,7 @@ class Generator:
                 f"Beams cannot be streamed; set num_beams to 1 (it is {options.num_beams}) or use generate."
             )
         prefix, mask = self._prepared(prefix, prefix_mask, options)
-        with evaluating(self.language_model):
+        with evaluating(self._model()):
             yield from Sampler(*self._parts(prefix, options)).steps(prefix, mask)
 
     def _parts(
@@ -101,14 +108,28 @@ class Generator:
         stopping = Stopping(options, ends, self.tokenizer)
         return self._decoder(prefix, options), options, Scoring(options, ends), stopping, self.pad
 
+    def _model(self) -> nn.Module:
+        """The model to decode with. Decided at each call: devices, types and frozen weights may change in between."""
+        wanted = worth_packing(self.language_model) if self.pack_weights is None else self.pack_weights
+        if not wanted:
+            return self.language_model
+        if not can_be_packed(self.language_model):
+            raise InputError(
+                "pack_weights needs a float32 or bfloat16 language model on a CPU with oneDNN; set it to false or null."
+            )
+        parts = [id(part) for part in self.language_model.modules()]  # an adapter put in later changes them
+        if self._packed is None or self._packed[0] != parts:
+            self._packed = parts, packed(self.language_model)
+        return self._packed[1]
+
     def _decoder(self, prefix: Tensor, options: GenerationOptions) -> Decoder:
         captions = options.num_beams if options.num_beams > 1 else options.num_return
         shared = self.shared_prefix
         if shared is None:
             shared = supports_shared_prefix(self.language_model, prefix.shape[1] + options.max_new_tokens)
         if shared:
-            return SharedPrefixDecoder(self.language_model, captions=captions, max_new_tokens=options.max_new_tokens)
-        return ReorderingDecoder(self.language_model, captions=captions)
+            return SharedPrefixDecoder(self._model(), captions=captions, max_new_tokens=options.max_new_tokens)
+        return ReorderingDecoder(self._model(), captions=captions)
 
     def _prepared(self, prefix: Tensor, mask: Tensor | None, options: GenerationOptions) -> tuple[Tensor, Tensor]:
         """Checked, left-padded prefix in the model's type, and its mask as bool."""

@@ -1,4 +1,4 @@
-"""When a caption ends: an end token, a stop string, or the last token allowed."""
+"""What ends a caption before its greatest length: an end token or a stop string."""
 
 from __future__ import annotations
 
@@ -26,16 +26,12 @@ class Stopping:
                 "Stop strings need a tokenizer; give one to Generator(tokenizer=...) or drop stop_strings."
             )
         self.ends = ends
-        self.last = options.max_new_tokens
         self.strings = options.stop_strings
         self.tokenizer = tokenizer
 
     def __call__(self, captions: Tensor) -> Tensor:
         """New tokens so far `[N, t]`, t >= 1 -> `[N]` bool."""
-        newest = captions[:, -1]
-        if captions.shape[1] >= self.last:
-            return torch.ones_like(newest, dtype=torch.bool)
-        ended = torch.isin(newest, self.ends)
+        ended = torch.isin(captions[:, -1], self.ends)
         if self.strings:
             texts = [self._completes(caption) for caption in captions.tolist()]
             ended = ended | torch.tensor(texts, device=ended.device)
