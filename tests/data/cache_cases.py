@@ -1,9 +1,9 @@
-"""Small frozen encoders and images for the feature cache tests; run as a script it builds a cache and may be killed."""
+"""Small frozen encoders and images for the feature cache tests."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,25 +66,17 @@ def two_encoders() -> dict[str, nn.Module]:
     return {"general": TinyEncoder(6, seed=1), "detail": TinyEncoder(4, seed=2)}
 
 
-def _build_slowly(folder: str, pictures: str) -> None:
+def build_slowly(folder: Path, items: list[dict[str, Any]], pause: float) -> None:
     """Build a cache with tiny shards; the parent kills this process somewhere in between."""
-    import time
-
     from scripts.data import FeatureCache, cache_shards
 
     cache_shards.SHARD_BYTES = 200
-    items = [{"image": str(path)} for path in sorted(Path(pictures).glob("*.png"))]
     encoders = two_encoders()
     forward = encoders["detail"].forward
 
     def slow(image: torch.Tensor) -> torch.Tensor:
-        time.sleep(0.02)
+        time.sleep(pause)
         return forward(image)
 
     encoders["detail"].forward = slow  # type: ignore[method-assign]
     FeatureCache(folder, encoders=encoders, transform=ReadPicture(), transform_key="t").build(items, progress=False)
-    print("done", flush=True)
-
-
-if __name__ == "__main__":
-    _build_slowly(sys.argv[1], sys.argv[2])

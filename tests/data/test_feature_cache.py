@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import namedtuple
@@ -21,11 +20,10 @@ import torch
 from scripts.data import FeatureCache, caption_dataset, collate_cases
 from scripts.errors import InputError
 
-sys.path.insert(0, str(Path(__file__).parent))
-from cache_cases import ReadPicture, TinyEncoder, make_pictures, two_encoders  # noqa: E402
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+from cache_cases import ReadPicture, TinyEncoder, build_slowly, make_pictures, two_encoders  # noqa: E402
 
-HERE = Path(__file__).parent
-BUNDLE = HERE.parents[1] / "bundle"
+from child_process import Child  # noqa: E402
 
 
 @pytest.fixture
@@ -251,25 +249,20 @@ def test_folder_says_what_it_was_made_with(tmp_path: Path, items: list[dict[str,
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_killed_build_goes_on_and_ends_with_the_same_tokens(tmp_path: Path, kills: int) -> None:
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    items = make_pictures(pictures, 60)
-    items = [{"image": item["image"]} for item in items]
-    command = [sys.executable, str(HERE / "cache_cases.py"), str(tmp_path / "cache"), str(pictures)]
-    environment = {**os.environ, "PYTHONPATH": str(BUNDLE), "OMP_NUM_THREADS": "1"}
+    (tmp_path / "pictures").mkdir()
+    items = make_pictures(tmp_path / "pictures", 20 * kills)
     chance, counts = random.Random(kills), []
     for _ in range(kills):
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
-        deadline, before = time.monotonic() + 60, _shards(tmp_path)
-        while _shards(tmp_path) == before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        time.sleep(chance.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        before = _shards(tmp_path)
+        child = Child(tmp_path, build_slowly, tmp_path / "cache", items, 0.01)
+        while _shards(tmp_path) == before and child.running():
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.05))
+        assert child.end(signal.SIGKILL) == -signal.SIGKILL  # it was still at work
         counts.append(_shards(tmp_path))
-    assert counts == sorted(counts)
-    assert 0 < counts[0] < 30  # the kills hit in the middle
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert len(set(counts)) == kills
+    child = Child(tmp_path, build_slowly, tmp_path / "cache", items, 0.0)
+    assert child.end() == 0, child.log.read_text()
     resumed = _cache(tmp_path / "cache", transform_key="t")
     assert resumed.missing(items) == 0
     assert resumed.verify(items) == 0

@@ -18,8 +18,10 @@ from scripts.errors import InputError
 from scripts.training import Checkpoints, read_checkpoint
 from scripts.training.checkpoints import checkpoint_files
 
-sys.path.insert(0, str(Path(__file__).parent))
-from small_run import Child, SmallNetwork, final_state, make_run, run_to_end  # noqa: E402
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+from small_run import SmallNetwork, final_state, make_run, run_to_end  # noqa: E402
+
+from child_process import Child  # noqa: E402
 
 PER_EPOCH = 5  # 22 cases, batches of 4, the last dropped
 

@@ -11,8 +11,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "data")]
-from small_run import Child, final_state, make_run  # noqa: E402
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "data")]
+from small_run import final_state, make_run  # noqa: E402
+
+from child_process import Child  # noqa: E402
 
 if not dist.is_available() or not dist.is_gloo_available():
     pytest.skip("this PyTorch has no gloo", allow_module_level=True)
