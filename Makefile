@@ -48,6 +48,19 @@ test: $(READY)
 test-all: $(READY)
 	@$(PY) -m pytest -m "slow or not slow" --timeout 3600
 
+starter: $(READY)
+	@test -n "$(DATA)" || { echo "make starter DATA=folder (with datalist.json and its images)"; exit 1; }
+	@PYTHON=$(PY) BUNDLE=$(BUNDLE) sh tools/starter.sh "$(DATA)"
+
+bench: $(READY)
+	@$(PY) benchmarks/run_all.py
+
+package: $(READY)
+	@$(PY) tools/package.py $(BUNDLE) dist
+
+fuzz: $(READY)
+	@$(PY) tests/reading/fuzzing.py --count 2000
+
 lint: $(READY)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 

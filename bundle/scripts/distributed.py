@@ -1,13 +1,28 @@
-"""The few collective operations that the objectives need; with one process each is the identity."""
+"""Several processes: start and finish, wrap the network, and the few collective operations that objectives need.
+
+With one process every collective operation is the identity.
+"""
 
 from __future__ import annotations
 
+import os
+
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["gather", "gather_with_gradient", "pad_to_common_length", "rank", "world_size"]
+__all__ = [
+    "finish",
+    "gather",
+    "gather_with_gradient",
+    "local_device",
+    "pad_to_common_length",
+    "parallel",
+    "rank",
+    "start",
+    "world_size",
+]
 
 
 def world_size() -> int:
@@ -62,3 +77,41 @@ def pad_to_common_length(ids: Tensor) -> Tensor:
     longest = torch.tensor(ids.shape[1], device=ids.device)
     dist.all_reduce(longest, op=dist.ReduceOp.MAX)
     return F.pad(ids, (0, int(longest) - ids.shape[1]))
+
+
+def local_device() -> torch.device:
+    """The GPU that ``torchrun`` gave this process, or the CPU."""
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+    )
+
+
+def start() -> None:
+    """Join the process group that ``torchrun`` announced: NCCL on GPUs, gloo on CPUs."""
+    if dist.is_initialized():
+        return
+    device = local_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def finish() -> None:
+    """Leave the process group together: a process that leaves early can abort the others."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def parallel(network: nn.Module) -> nn.Module:
+    """``network`` with gradients averaged over processes; itself where there is one process.
+
+    Frozen parameters take no part. A phase may leave a branch out, hence the search for unused parameters.
+    """
+    if world_size() == 1:
+        return network
+    device = next(network.parameters()).device
+    ids = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(
+        network, device_ids=ids, find_unused_parameters=True, broadcast_buffers=False
+    )

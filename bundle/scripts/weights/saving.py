@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 
 from .loading import shards_of, trained_names
 
-__all__ = ["save_trained", "trained_state", "write_state"]
+__all__ = ["MAX_BYTES", "save_shards", "save_trained", "trained_state", "write_state"]
+
+
+MAX_BYTES = 24_000_000  # model zoos take files up to 25 MB
 
 
 def trained_state(network: nn.Module, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
@@ -47,19 +51,27 @@ def write_state(state: dict[str, Tensor], path: str | Path) -> Path:
 
 
 def save_trained(
-    network: nn.Module, path: str | Path, *, dtype: torch.dtype = torch.float16, max_bytes: int = 24_000_000
+    network: nn.Module, path: str | Path, *, dtype: torch.dtype = torch.float16, max_bytes: int = MAX_BYTES
 ) -> list[Path]:
-    """Write ``model.pt`` (and ``model_2.pt``, ... as needed) atomically; returns the files.
+    """Write what training changed in ``network`` by :func:`save_shards`."""
+    return save_shards(trained_state(network), path, dtype=dtype, max_bytes=max_bytes)
+
+
+def save_shards(
+    state: Mapping[str, Tensor], path: str | Path, *, dtype: torch.dtype = torch.float16, max_bytes: int = MAX_BYTES
+) -> list[Path]:
+    """Write ``model.pt`` (and ``model_2.pt``, ... as needed), each file atomically; returns the files.
 
     Args:
-        network: its trained parameters are written, nothing frozen.
+        state: name to tensor.
         path: of the first file.
-        dtype: stored precision.
-        max_bytes: of one file's tensors; model zoos take files up to 25 MB.
+        dtype: stored precision of floating-point tensors.
+        max_bytes: of one file's tensors.
     """
     first = Path(path)
     old = set(shards_of(first))
-    parts = _split(trained_state(network, dtype), max_bytes)
+    stored = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
+    parts = _split(stored, max_bytes)
     files = [first if i == 0 else first.with_name(f"{first.stem}_{i + 1}{first.suffix}") for i in range(len(parts))]
     for file, part in zip(files, parts, strict=True):
         write_state({**part, "__shards__": torch.tensor(len(parts))}, file)

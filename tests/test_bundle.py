@@ -1,0 +1,164 @@
+"""The bundle as MONAI sees it: metadata, properties of every workflow, network input and output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from jsonschema import Draft7Validator
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
+
+# What the published schema meta_schema_20240725 demands, in the form of its own rules.
+TENSOR = {
+    "type": "object",
+    "required": ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"],
+}
+SCHEMA = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "type": "object",
+    "required": [
+        "schema",
+        "version",
+        "monai_version",
+        "pytorch_version",
+        "numpy_version",
+        "required_packages_version",
+        "task",
+        "description",
+        "authors",
+        "copyright",
+        "network_data_format",
+    ],
+    "properties": {
+        "authors": {"type": "string"},
+        "version": {"type": "string", "pattern": r"^\d+\.\d+\.\d+$"},
+        "changelog": {"type": "object"},
+        "network_data_format": {
+            "type": "object",
+            "required": ["inputs", "outputs"],
+            "properties": {
+                "inputs": {"type": "object", "additionalProperties": TENSOR},
+                "outputs": {"type": "object", "additionalProperties": TENSOR},
+            },
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def datalist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of two made images, enough to build every part of a workflow."""
+    import numpy as np
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("data")
+    entries = []
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 48), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        entries.append({"image": f"{number}.png", "caption": f"Axial CT number {number}."})
+    path = folder / "datalist.json"
+    path.write_text(json.dumps({"training": entries, "validation": entries, "test": entries}))
+    return path
+
+
+def test_metadata_passes_the_schema(bundle_root: Path, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text(json.dumps(SCHEMA))
+    verify_metadata(meta_file=str(bundle_root / "configs" / "metadata.json"), filepath=str(schema))
+    metadata = json.loads((bundle_root / "configs" / "metadata.json").read_text())
+    del metadata["network_data_format"]["inputs"]["image"]["dtype"]
+    assert not Draft7Validator(SCHEMA).is_valid(metadata)  # the check can fail
+
+
+def test_metadata_names_installed_versions(bundle_root: Path) -> None:
+    import importlib.metadata
+
+    metadata = json.loads((bundle_root / "configs" / "metadata.json").read_text())
+    wanted = {"monai": metadata["monai_version"], "torch": metadata["pytorch_version"]}
+    wanted |= {"numpy": metadata["numpy_version"], **metadata["required_packages_version"]}
+    for package, version in wanted.items():
+        assert importlib.metadata.version(package).split("+")[0] == version, package
+
+
+@pytest.mark.parametrize(
+    ("files", "workflow"),
+    [
+        (["pretrain.json"], "train"),
+        (["pretrain.json", "tune_general.json"], "train"),
+        (["train.json"], "train"),
+        (["train.json", "evaluate.json"], "train"),
+        (["inference.json"], "infer"),
+    ],
+)
+def test_every_workflow_has_its_properties(
+    bundle_root: Path, datalist: Path, tmp_path: Path, files: list[str], workflow: str
+) -> None:
+    built = ConfigWorkflow(
+        config_file=[str(bundle_root / "configs" / name) for name in files],
+        meta_file=str(bundle_root / "configs" / "metadata.json"),
+        logging_file=str(bundle_root / "configs" / "logging.conf"),
+        workflow_type=workflow,
+        bundle_root=str(bundle_root),
+        dataset_dir=str(datalist.parent),
+        output_dir=str(tmp_path / "out"),
+        feature_cache_dir="",
+        device="$torch.device('cpu')",
+    )
+    assert built.check_properties() == []
+
+
+def test_run_and_run_training_are_the_same(bundle_root: Path) -> None:
+    for name in ("pretrain.json", "train.json"):
+        parser = ConfigParser()
+        parser.read_config(str(bundle_root / "configs" / name))
+        assert parser["run"] == parser["training"]
+
+
+def test_network_input_and_output_fit_the_metadata(
+    bundle_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bundle_root)
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(bundle_root / "configs" / "metadata.json"),
+        config_file=str(bundle_root / "configs" / "inference.json"),
+        device="cpu",
+    )
+
+
+def test_stages_share_one_architecture(bundle_root: Path) -> None:
+    """A value that shapes the network is the same in all three configs, so that checkpoints pass between them."""
+    shared = ("image_size", "sam_layout", "sam_pool", "queries", "qformer_width", "qformer_layers", "qformer_heads")
+    shared += ("qformer_intermediate", "detail_encoder_weights", "detail_encoder")
+    configs = {}
+    for name in ("pretrain", "train", "inference"):
+        configs[name] = json.loads((bundle_root / "configs" / f"{name}.json").read_text())
+    for key in shared:
+        assert configs["pretrain"][key] == configs["train"][key] == configs["inference"][key], key
+    for key in ("branches", "language_model_name", "prompt", "num_beams", "max_new_tokens", "general_encoder_weights"):
+        assert configs["train"][key] == configs["inference"][key], key
+
+
+def test_settings_promised_on_the_command_line_exist(bundle_root: Path) -> None:
+    common = {"bundle_root", "device", "dataset_dir", "datalist", "output_dir", "amp_dtype", "batch_size"}
+    training = common | {"epochs", "learning_rate", "val_interval", "resume", "feature_cache_dir"}
+    inference = common | {"window", "prompt", "num_beams", "max_new_tokens", "explain", "outputs"}
+    for name, keys in {"pretrain": training, "train": training, "inference": inference}.items():
+        config = json.loads((bundle_root / "configs" / f"{name}.json").read_text())
+        assert keys <= set(config), name
+
+
+def test_no_file_of_the_bundle_is_over_25_mb(bundle_root: Path) -> None:
+    large = [path for path in bundle_root.rglob("*") if path.is_file() and path.stat().st_size > 25_000_000]
+    assert [path for path in large if "runs" not in path.parts] == []
+
+
+def test_shipped_weights_are_all_there_and_finite(bundle_root: Path) -> None:
+    from scripts.weights.loading import read_state
+
+    state = read_state(bundle_root / "models" / "model.pt")
+    assert {"general", "detail"} <= {name.split(".")[1] for name in state if name.startswith("branches.")}
+    assert all(bool(torch.isfinite(value).all()) for value in state.values() if value.is_floating_point())

@@ -1,0 +1,53 @@
+"""Pack a bundle folder as ``dist/<bundle>_v<version>.zip``, the layout that model zoos and MONAI Label unpack.
+
+    python tools/package.py bundle dist
+
+The archive holds one folder, ``msmedcap/``, with everything a user needs and nothing a run left behind. Equal trees
+give equal archives: entries are sorted and carry a fixed date.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+NAME = "msmedcap"
+LEFT_OUT = {"runs", "__pycache__", "eval"}
+DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def files_of(bundle: Path) -> list[Path]:
+    """Everything to pack, sorted: no caches, no run folders, no hidden files."""
+    found = []
+    for path in sorted(bundle.rglob("*")):
+        parts = path.relative_to(bundle).parts
+        hidden = any(part.startswith(".") for part in parts)
+        if path.is_file() and not hidden and not LEFT_OUT & set(parts) and path.suffix != ".pyc":
+            found.append(path)
+    return found
+
+
+def pack(bundle: Path, output: Path) -> Path:
+    """Write the archive and return its path."""
+    version = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
+    output.mkdir(parents=True, exist_ok=True)
+    target = output / f"{NAME}_v{version}.zip"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in files_of(bundle):
+            entry = zipfile.ZipInfo(f"{NAME}/{path.relative_to(bundle).as_posix()}", DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, path.read_bytes())
+    return target
+
+
+def main() -> int:
+    target = pack(Path(sys.argv[1]), Path(sys.argv[2]))
+    print(f"{target}  {target.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
