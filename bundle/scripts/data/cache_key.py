@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import importlib.util
 import json
 import os
 import sys
@@ -24,8 +23,8 @@ import torch
 from ..errors import InputError
 from .datalist import image_paths
 
-# Objects whose state is the state of a random generator, not a setting; their seed is set for each image anyway.
-_IGNORED_ATTRIBUTES = {"R", "logger"}
+# Random generators and what MONAI's random transforms drew last: state, not settings. Each image sets the seed anew.
+_IGNORED_ATTRIBUTES = {"R", "_do_transform", "logger"}
 
 
 def digest(value: Any) -> str:
@@ -99,27 +98,38 @@ def _describe_object(thing: Any, seen: tuple[int, ...]) -> Any:
 
 @functools.cache
 def _module_code(module: str) -> str | None:
-    """Hash the source of a project module and of its sister modules in the same folder; versions elsewhere.
+    """Hash the source that a project module may run: its part of ``scripts`` and all parts imported from there.
 
-    A reader in ``scripts.reading.reader`` leans on its sisters, so ``scripts/reading`` counts as one.
+    ``scripts.windowing.transforms`` leans on its sisters and on ``scripts.reading``, so both parts count. Of other
+    packages the version stands for the code.
     """
     top, _, rest = module.partition(".")
     if top == "scripts" and rest:
-        package = f"scripts.{rest.partition('.')[0]}"
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            return None
-        origin = Path(spec.origin)
-        files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
-        return digest([_source_digest(str(file)) for file in files])
+        parts, waiting = set(), {rest.partition(".")[0]}
+        while waiting:
+            part = waiting.pop()
+            parts.add(part)
+            waiting |= {name for file in _part_files(part) for name in _read_source(file)[1]} - parts
+        return digest([_read_source(file)[0] for part in sorted(parts) for file in _part_files(part)])
     version = getattr(sys.modules.get(top), "__version__", None)
     return f"{top} {version}" if version else None
 
 
+def _part_files(part: str) -> list[str]:
+    """The files of ``scripts/<part>/`` or ``scripts/<part>.py``."""
+    root = Path(__file__).parents[1]
+    single = root / f"{part}.py"
+    return [str(single)] if single.is_file() else sorted(str(file) for file in (root / part).rglob("*.py"))
+
+
 @functools.cache
-def _source_digest(file: str) -> str:
+def _read_source(file: str) -> tuple[str, frozenset[str]]:
+    """Hash of a source file without docstrings and comments, and the parts of ``scripts`` that it imports."""
     tree = ast.parse(Path(file).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):  # docstrings say nothing about results
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imported |= _imported_parts(node, file)
         body = getattr(node, "body", None)
         if (
             isinstance(body, list)
@@ -128,7 +138,21 @@ def _source_digest(file: str) -> str:
             and isinstance(body[0].value, ast.Constant)
         ):
             body[0].value = ast.Constant(value="")
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), frozenset(imported)
+
+
+def _imported_parts(node: ast.Import | ast.ImportFrom, file: str) -> set[str]:
+    """Parts of ``scripts`` that one import statement of ``file`` names, absolute or relative."""
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif node.level == 0:
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+    else:
+        inside = Path(file).relative_to(Path(__file__).parents[1]).parent.parts
+        package = ["scripts", *inside][: len(inside) + 2 - node.level]
+        names = [".".join([*package, *filter(None, [node.module]), alias.name]) for alias in node.names]
+    found = {name.split(".")[1] for name in names if name.startswith("scripts.")}
+    return {part for part in found if _part_files(part)}
 
 
 def case_key(

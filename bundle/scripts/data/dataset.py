@@ -84,6 +84,7 @@ def caption_dataset(
     encoders: Mapping[str, nn.Module] | None = None,
     seed: int = 0,
     root: str | os.PathLike[str] | None = None,
+    transform_key: str = "",
     cache_dtype: str = "float16",
     compute_dtype: str | None = None,
     augmented_views: int = 0,
@@ -103,6 +104,8 @@ def caption_dataset(
         encoders: branch name to frozen encoder; needed by the cache only.
         seed: start of random transforms.
         root: folder that paths are relative to in the cache, usually ``dataset_dir``.
+        transform_key: names the image transform in the cache. Empty derives it from its settings and code; give a
+            name of your own to keep a cache that took long although code changed without effect on images.
         cache_dtype: ``float16``, ``int8`` or ``float32``.
         compute_dtype: precision that encoders run in while the cache is built; None for float32.
         augmented_views: random versions of each image in the cache; 0 stores the plain image.
@@ -118,6 +121,7 @@ def caption_dataset(
         feature_cache_dir,
         encoders=encoders or {},
         transform=image_transform,
+        transform_key=transform_key,
         dtype=cache_dtype,
         compute_dtype=compute_dtype,
         augmented_views=augmented_views,
