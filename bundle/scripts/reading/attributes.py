@@ -64,6 +64,22 @@ def window_hint_of(header: Dataset) -> str:
     return ""
 
 
+def ultrasound_regions_of(header: Dataset) -> list[list[int]]:
+    """Boxes [top, left, bottom, right] (ends excluded) of the picture areas of an ultrasound image; often none."""
+    sequence = safe(header, "SequenceOfUltrasoundRegions")
+    height, width = whole(header, "Rows"), whole(header, "Columns")
+    boxes = []
+    for region in sequence if sequence is not None and not isinstance(sequence, (str, bytes)) else []:
+        corners = [number(region, f"RegionLocation{end}") for end in ("MinY0", "MinX0", "MaxY1", "MaxX1")]
+        if any(c is None for c in corners):
+            continue
+        top, left, bottom, right = (int(c) for c in corners)  # type: ignore[arg-type]
+        box = [max(0, top), max(0, left), min(height, bottom + 1), min(width, right + 1)]
+        if box[2] - box[0] >= 16 and box[3] - box[1] >= 16:
+            boxes.append(box)
+    return boxes
+
+
 def word(header: Dataset, keyword: str) -> str:
     """A text attribute in capitals, "" where absent, empty or unreadable. For comparison only, never for output."""
     value = safe(header, keyword)

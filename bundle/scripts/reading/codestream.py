@@ -6,19 +6,20 @@ import struct
 from typing import Any
 
 import pydicom
+from pydicom.encaps import get_frame
 
 from scripts.errors import InputError
-from scripts.reading.attributes import safe
+from scripts.reading.attributes import safe, whole
 
 _SCAN = 65_536
 _JPEG_SOF = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7))
 
 
-def check_codestream(dataset: pydicom.Dataset, rows: int, columns: int, name: str) -> None:
-    """Refuse encapsulated pixel data whose first codestream is of another size than the header's rows x columns.
+def check_codestream(dataset: pydicom.Dataset, index: int, name: str) -> None:
+    """Refuse an encapsulated frame whose codestream is of another size than the header's rows x columns.
 
     Raises:
-        InputError: the two disagree.
+        InputError: the two disagree, or there is no such frame.
     """
     uid = safe(dataset.file_meta, "TransferSyntaxUID")
     if uid is None or uid.is_private or not uid.is_transfer_syntax or not uid.is_compressed:
@@ -26,7 +27,12 @@ def check_codestream(dataset: pydicom.Dataset, rows: int, columns: int, name: st
     data: Any = safe(dataset, "PixelData")
     if not isinstance(data, bytes):
         return
-    stated = codestream_size(data)
+    rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
+    try:
+        frame = get_frame(data, index, number_of_frames=max(1, whole(dataset, "NumberOfFrames", 1)))
+    except Exception:  # damaged fragments raise many kinds
+        raise InputError(f"{name}: frame {index} of its compressed pixel data is missing or damaged") from None
+    stated = codestream_size(frame)
     if stated is not None and stated != (rows, columns):
         raise InputError(
             f"{name}: its header says {columns} x {rows} pixels but its compressed image {stated[1]} x {stated[0]}"

@@ -189,6 +189,9 @@ def _describe(meta: dict[str, Any], decoder: _Decoder, stack: Stack) -> None:
     meta["luts"] = frame.luts
     for key in _SAME_FOR_ALL:
         meta[key] = getattr(frame, key)
+    regions = attributes.ultrasound_regions_of(dataset)
+    if regions:
+        meta["us_regions"] = regions
     aspect = attributes.numbers(dataset, "PixelAspectRatio", 2)
     if meta["spacing_mm"] is None and aspect and min(aspect) > 0:
         meta["pixel_aspect"] = aspect

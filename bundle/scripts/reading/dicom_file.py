@@ -8,7 +8,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import BytesIO
 from typing import BinaryIO
 
 import pydicom
@@ -20,7 +21,7 @@ from pydicom.uid import (
 )
 
 from scripts.errors import InputError
-from scripts.reading.attributes import item, safe, word
+from scripts.reading.attributes import item, safe, whole, word
 
 MAX_INFLATED = 2**29
 """Bytes that a deflated data set or a zip member may grow to."""
@@ -34,10 +35,11 @@ HEADER_TAGS = [
 
 @dataclass(frozen=True)
 class DicomFile:
-    """A file on disk, or a member of a zip archive."""
+    """A file on disk, or a member of an open zip archive."""
 
     path: str
     member: str | None = None
+    archive: zipfile.ZipFile | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -47,12 +49,13 @@ class DicomFile:
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
         """A seekable binary stream."""
-        if self.member is None:
+        if self.archive is None or self.member is None:
             with open(self.path, "rb") as stream:
                 yield stream
             return
-        with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
-            yield stream  # type: ignore[misc]
+        if self.archive.getinfo(self.member).file_size > MAX_INFLATED:
+            raise InputError(f"{self.name}: grows over {MAX_INFLATED >> 20} MiB when unpacked; refused")
+        yield BytesIO(self.archive.read(self.member))  # in memory: seeking back in a zip stream unpacks it anew
 
 
 @contextmanager
@@ -74,7 +77,7 @@ def read_dataset(file: DicomFile, *, header_only: bool = False) -> pydicom.Datas
 
     Args:
         file: what to read.
-        header_only: stop before the pixels and keep `HEADER_TAGS` only.
+        header_only: stop before the pixels and keep `HEADER_TAGS` only, or the whole header of a multi-frame file.
 
     Raises:
         InputError: not DICOM, or damaged beyond parsing.
@@ -84,11 +87,14 @@ def read_dataset(file: DicomFile, *, header_only: bool = False) -> pydicom.Datas
         with file.open() as stream:
             _refuse_bomb(file, stream)
             dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=header_only, specific_tags=tags)
+            if header_only and whole(dataset, "NumberOfFrames", 1) > 1:
+                stream.seek(0)
+                dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True)
             _name_syntax(dataset)
             usable = len(dataset) > 0 and _looks_like_dicom(dataset)
     except InputError:
         raise
-    except (zipfile.BadZipFile, zlib.error):
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError):
         raise InputError(f"{file.name}: the compressed data is damaged; copy or export it again") from None
     except FileNotFoundError:
         raise InputError(f"{file.name}: there is no such file") from None

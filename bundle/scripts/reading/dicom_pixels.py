@@ -22,6 +22,7 @@ from scripts.errors import InputError
 from scripts.reading.attributes import item, number, numbers, safe, whole, word
 from scripts.reading.case import MAX_BYTES, check_size
 from scripts.reading.codestream import check_codestream
+from scripts.reading.gdcm_process import plugin_for
 
 
 @dataclass
@@ -44,13 +45,17 @@ def decode_frame(dataset: pydicom.Dataset, index: int, name: str) -> Frame:
         InputError: the pixels cannot be decoded, or the header contradicts them.
     """
     check_frame(dataset, name)
+    check_codestream(dataset, index, name)
     try:
-        array = pixel_array(dataset, index=index)
+        plugin = plugin_for(safe(dataset.file_meta, "TransferSyntaxUID"))
+        array = pixel_array(dataset, index=index, decoding_plugin=plugin)
     except InputError:
         raise
     except MemoryError:
         raise InputError(f"{name}: its pixels do not fit into memory; reduce the image first") from None
-    except Exception:  # decoders raise anything on damaged data; their texts may quote the header
+    except BaseException as error:  # decoders raise anything, a Rust panic too, and quote headers
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
         syntax = _syntax_name(dataset)
         raise InputError(f"{name}: its {syntax} pixel data is damaged or contradicts its header") from None
     photometric = word(dataset, "PhotometricInterpretation")
@@ -77,7 +82,6 @@ def check_frame(dataset: pydicom.Dataset, name: str) -> None:
         raise InputError(f"{name}: one frame takes over {MAX_BYTES >> 20} MiB; reduce the image first")
     if frames > 1_000_000:
         raise InputError(f"{name}: claims {frames:,} frames; its header is damaged")
-    check_codestream(dataset, rows, columns, name)
 
 
 def _syntax_name(dataset: pydicom.Dataset) -> str:

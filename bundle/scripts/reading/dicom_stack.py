@@ -22,6 +22,8 @@ from scripts.reading.orientation import Volume
 
 _SAME_PLACE = 1e-2
 """Millimetres within which two positions are one."""
+_SAME_TURN = 0.02
+"""Difference of direction cosines within which two orientations are one."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class FrameRef:
 
     file: DicomFile
     index: int
+    count: int
     shape: tuple[int, int]
     series: str
     series_number: int
@@ -46,7 +49,7 @@ def frames_of(file: DicomFile, header: pydicom.Dataset) -> list[FrameRef]:
     offsets = numbers(header, "GridFrameOffsetVector", count) if count > 1 else None
     acquisition, instance = whole(header, "AcquisitionNumber"), whole(header, "InstanceNumber")
     shared: dict[str, Any] = {
-        "file": file, "shape": (whole(header, "Rows"), whole(header, "Columns")),
+        "file": file, "count": count, "shape": (whole(header, "Rows"), whole(header, "Columns")),
         "series": word(header, "SeriesInstanceUID"), "series_number": whole(header, "SeriesNumber"),
         "modality": word(header, "Modality"),
     }  # fmt: skip
@@ -103,12 +106,25 @@ class Stack:
 
 def stacks_of(frames: list[FrameRef]) -> list[Stack]:
     """Group frames and order each group; the stack to take by default comes first."""
-    groups: dict[tuple, list[FrameRef]] = {}
+    groups: dict[tuple, list[list[FrameRef]]] = {}
     for frame in frames:
-        turn = tuple(round(v, 2) + 0.0 for v in frame.orientation) if frame.orientation else None
-        groups.setdefault((frame.series, frame.shape, turn), []).append(frame)
-    stacks = [_stack(sorted(group, key=lambda f: (f.order, f.file.name))) for group in groups.values()]
+        clip = frame.file.name if frame.count > 1 and frame.position is None else ""
+        alike = groups.setdefault((frame.series, frame.shape, frame.orientation is None, clip), [])
+        group = next((g for g in alike if _same_turn(g[0], frame)), None)
+        if group is None:
+            alike.append([frame])
+        else:
+            group.append(frame)
+    found = [group for alike in groups.values() for group in alike]
+    stacks = [_stack(sorted(group, key=lambda f: (f.order, f.file.name))) for group in found]
     return sorted(stacks, key=lambda stack: stack.key)
+
+
+def _same_turn(first: FrameRef, other: FrameRef) -> bool:
+    """Orientations equal to about a degree; both absent counts as equal."""
+    if first.orientation is None or other.orientation is None:
+        return first.orientation is other.orientation
+    return max(abs(a - b) for a, b in zip(first.orientation, other.orientation, strict=True)) < _SAME_TURN
 
 
 def _stack(frames: list[FrameRef]) -> Stack:

@@ -20,7 +20,7 @@ from scripts.errors import InputError
 from scripts.reading.case import CaseImage, base_meta, check_bytes, check_size, finish_case
 from scripts.reading.slices import Rule, choose
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from monai.data import ImageReader
 
 from scripts.errors import InputError
+from scripts.reading.burned_in import mask_text as mask_text_in
 from scripts.reading.case import CaseImage
 from scripts.reading.dicom import read_dicom
 from scripts.reading.pictures import read_picture
@@ -20,7 +21,7 @@ from scripts.reading.volumes import read_volume
 
 def read_case(
     path: str | Path, *, slice: Rule = "middle", plane: str = "auto", frame: Rule = "auto",
-    series: int | str | None = None, modality: str | None = None,
+    series: int | str | None = None, modality: str | None = None, mask_text: bool = False,
 ) -> CaseImage:  # fmt: skip
     """Read a medical image, whatever it is.
 
@@ -33,6 +34,7 @@ def read_case(
             the first page, the first volume.
         series: SeriesNumber (or SeriesInstanceUID) to take from a folder; its largest series unless given.
         modality: overrides what the file says, for example "CT" for a NIfTI file whose values do not show it.
+        mask_text: blank text burned into the pixels (`scripts.reading.burned_in`, a heuristic).
 
     Returns:
         `CaseImage`: pixels float32 ``[V, C, H, W]`` upright in stored physical units, and meta.
@@ -42,14 +44,14 @@ def read_case(
     """
     path = str(path)
     try:
-        source = identify(path)
-        if source.kind == "dicom":
-            case = read_dicom(path, source.files, slice=slice, plane=plane, frame=frame, series=series,
-                              skipped=source.skipped)  # fmt: skip
-        elif source.kind == "volume":
-            case = read_volume(source.path, slice=slice, plane=plane, frame=frame)
-        else:
-            case = read_picture(source.path, frame=frame)
+        with identify(path) as source:
+            if source.kind == "dicom":
+                case = read_dicom(path, source.files, slice=slice, plane=plane, frame=frame, series=series,
+                                  skipped=source.skipped)  # fmt: skip
+            elif source.kind == "volume":
+                case = read_volume(source.path, slice=slice, plane=plane, frame=frame)
+            else:
+                case = read_picture(source.path, frame=frame)
     except InputError:
         raise
     except MemoryError:
@@ -61,7 +63,7 @@ def read_case(
         case.meta.update(modality=modality.upper(), modality_source="given")
         if modality.upper() == "CT" and source.kind == "volume":
             case.meta["units"] = "HU"
-    return case
+    return mask_text_in(case) if mask_text else case
 
 
 class MedicalImageReader(ImageReader):
@@ -71,15 +73,16 @@ class MedicalImageReader(ImageReader):
     top to bottom and columns from left to right: unlike MONAI's own readers, nothing is transposed.
 
     Args:
-        slice, plane, frame, series, modality: see `read_case`.
+        slice, plane, frame, series, modality, mask_text: see `read_case`.
     """
 
     def __init__(
         self, *, slice: Rule = "middle", plane: str = "auto", frame: Rule = "auto", series: int | str | None = None,
-        modality: str | None = None,
+        modality: str | None = None, mask_text: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.options = {"slice": slice, "plane": plane, "frame": frame, "series": series, "modality": modality}
+        self.options = {"slice": slice, "plane": plane, "frame": frame, "series": series, "modality": modality,
+                        "mask_text": mask_text}  # fmt: skip
 
     def verify_suffix(self, filename: Sequence[str | Path] | str | Path) -> bool:
         """True: what a file is shows in its bytes, not in its name."""

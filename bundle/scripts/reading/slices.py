@@ -83,7 +83,8 @@ def _evenly(count: int, wanted: int) -> list[int]:
     """Centres of ``wanted`` equal parts of the range, so the ends (often empty) are not taken."""
     if wanted < 1:
         raise ValueError
-    return list(dict.fromkeys(int((i + 0.5) * count / wanted) for i in range(min(wanted, count))))
+    parts = min(wanted, count)
+    return [int((i + 0.5) * count / parts) for i in range(parts)]
 
 
 def most_informative(count: int, fetch: Callable[[int], np.ndarray]) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from scripts.errors import InputError
 from scripts.reading.dicom_file import DicomFile, is_dicom_stream
+from scripts.reading.dicomdir import dicomdir_files
 from scripts.reading.volumes import ITK_ENDINGS, NIBABEL_ENDINGS
 
 PICTURE_ENDINGS = (
@@ -21,12 +24,20 @@ MAX_FILES = 20_000
 
 @dataclass
 class Source:
-    """A path that was looked at: ``kind`` is "dicom", "volume" or "picture"."""
+    """A path that was looked at: ``kind`` is "dicom", "volume" or "picture". Use it in ``with``."""
 
     kind: str
     path: str
     files: list[DicomFile] = field(default_factory=list)
     skipped: int = 0
+    archive: zipfile.ZipFile | None = None
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.archive is not None:
+            self.archive.close()
 
 
 def identify(path: str | Path) -> Source:
@@ -56,8 +67,11 @@ def _file(path: str) -> Source:
             dicom = is_dicom_stream(stream)
     except PermissionError:
         raise InputError(f"{path}: may not be read; check its permissions") from None
-    if dicom and head[:4] != b"\x89PNG":
-        return Source("dicom", path, [DicomFile(path)])
+    if dicom and not head.startswith(_PICTURE_MAGIC):
+        listed = dicomdir_files(path)
+        return Source("dicom", path, [DicomFile(path)] if listed is None else listed)
+    if head.startswith(b"PK\x03\x04"):
+        return _zip(path)
     if name.endswith(NIBABEL_ENDINGS + ITK_ENDINGS):
         return Source("volume", path)
     webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
@@ -69,6 +83,42 @@ def _file(path: str) -> Source:
         f"{path}: is not an image of a known kind; DICOM, NIfTI, NRRD, MetaImage, Analyze, PNG, JPEG, TIFF, BMP and "
         "WebP are read"
     )
+
+
+def _zip(path: str) -> Source:
+    """A zip archive with DICOM files in it, read in place: nothing is unpacked to disk."""
+    try:
+        archive = zipfile.ZipFile(path)
+        infos = [info for info in archive.infolist() if not info.is_dir()]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        raise InputError(f"{path}: is a damaged zip archive; copy or export it again") from None
+    source = Source("dicom", path, archive=archive)
+    try:
+        if len(infos) > MAX_FILES:
+            raise InputError(f"{path}: holds over {MAX_FILES:,} files; give the archive of one study")
+        if any(info.flag_bits & 1 for info in infos):
+            raise InputError(f"{path}: is encrypted; unpack it first")
+        for info in sorted(infos, key=lambda i: i.filename):
+            if _member_is_dicom(archive, info):
+                source.files.append(DicomFile(path, info.filename, archive))
+            else:
+                source.skipped += 1
+        if not source.files:
+            raise InputError(f"{path}: holds no DICOM file; unpack it and give the image itself")
+    except InputError:
+        archive.close()
+        raise
+    return source
+
+
+def _member_is_dicom(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
+    if PurePosixPath(info.filename).name.upper() == "DICOMDIR" or info.file_size == 0:
+        return False
+    try:
+        with archive.open(info) as stream:
+            return is_dicom_stream(stream)  # type: ignore[arg-type]
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError):
+        return False
 
 
 def _folder(path: str) -> Source:

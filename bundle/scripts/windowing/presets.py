@@ -1,6 +1,10 @@
 """CT windows by name, centre and width in Hounsfield units.
 
-Usual clinical settings; where practice knows a range, the common middle is taken.
+Sources: [R] "Windowing (CT)", Radiopaedia.org, section on typical window width and level values, for all but
+angiography; where it gives a range (subdural: width 130 to 300, level 50 to 100), the middle is taken. [O] Orthanc
+Stone Web Viewer's preset "CT Angio". "spine" is [R]'s soft tissue window of the spine, "bone" its bone window of the
+spine, "soft_tissue" its abdomen window under a general name. OHIF's defaults agree on lung, brain and the width of
+soft tissue; they set liver at 90/150 and bone at 480/2500.
 """
 
 from __future__ import annotations

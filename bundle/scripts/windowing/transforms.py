@@ -35,7 +35,7 @@ class LoadCased(MapTransform):
 
     Args:
         keys: of paths in the item.
-        slice, plane, frame, series, modality: see `scripts.reading.read_case`.
+        slice, plane, frame, series, modality, mask_text: see `scripts.reading.read_case`.
         allow_missing_keys: as in MONAI.
 
     Raises:
@@ -44,10 +44,12 @@ class LoadCased(MapTransform):
 
     def __init__(
         self, keys: KeysCollection, *, slice: Rule = "middle", plane: str = "auto", frame: Rule = "auto",
-        series: int | str | None = None, modality: str | None = None, allow_missing_keys: bool = False,
+        series: int | str | None = None, modality: str | None = None, mask_text: bool = False,
+        allow_missing_keys: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(keys, allow_missing_keys)
-        self.options = {"slice": slice, "plane": plane, "frame": frame, "series": series, "modality": modality}
+        self.options = {"slice": slice, "plane": plane, "frame": frame, "series": series, "modality": modality,
+                        "mask_text": mask_text}  # fmt: skip
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)

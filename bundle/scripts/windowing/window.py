@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from scripts.errors import InputError
+from scripts.windowing.bias_field import correct_bias
 from scripts.windowing.ct import auto_ct
 from scripts.windowing.intensity import apply_voi_window, apply_window, robust_range
-from scripts.windowing.presets import COMPOSITES, CT_PRESETS, Window, ct_window
+from scripts.windowing.presets import COMPOSITES, Window, ct_window
 from scripts.windowing.projection import window_projection
 
 Description = dict[str, Any]
@@ -28,7 +29,8 @@ def window_image(
         meta: its meta.
         window: "auto" (by modality, see below), "file" (the file's own VOI window), a CT preset's name, "composite" or
             "composite_head" (three windows as three channels), three names joined by "+", "centre/width" or a pair in
-            stored units (HU for CT), "percentiles" or "percentiles:1,99", or "none" (storage range as it is).
+            stored units (HU for CT), "percentiles" or "percentiles:1,99", "n4" (MR: bias field correction, then
+            percentiles), or "none" (storage range as it is).
 
     Returns:
         ``[V, 3, H, W]`` float32 in [0, 1] and a description: ``name``, ``text`` (one line for people), and ``low`` and
@@ -69,6 +71,8 @@ def _by_request(pixels: np.ndarray, meta: dict[str, Any], window: Any, path: str
         return _as_it_is(pixels, meta)
     if word == "file":
         return _file_window(pixels, meta, path)
+    if word == "n4":
+        return _n4(pixels, meta, path)
     if word.startswith("percentiles"):
         return _percentiles(pixels, meta, _percentile_pair(word, path))
     if "/" in word:
@@ -149,6 +153,14 @@ def _as_it_is(pixels: np.ndarray, meta: dict[str, Any]) -> tuple[np.ndarray, Des
                                              "low": low, "high": high}  # fmt: skip
 
 
+def _n4(pixels: np.ndarray, meta: dict[str, Any], path: str) -> tuple[np.ndarray, Description]:
+    unknown_volume = meta.get("kind") == "volume" and meta.get("modality", "") == ""
+    if pixels.shape[1] != 1 or not (meta.get("modality") == "MR" or unknown_volume):
+        raise InputError(f"{path}: is not MR, so window 'n4' does not apply; use 'auto'")
+    shown, described = _percentiles(correct_bias(pixels, path), meta, MR_PERCENTILES)
+    return shown, {**described, "name": "n4", "asked": "n4", "text": "N4 bias field correction, " + described["text"]}
+
+
 def _percentile_pair(word: str, path: str) -> tuple[float, float]:
     try:
         low, high = (float(v) for v in word.partition(":")[2].split(",")) if ":" in word else MR_PERCENTILES
@@ -169,5 +181,3 @@ def _percentiles(
     described = {"name": "percentiles", "asked": "auto", "text": text, "low": low, "high": high}
     return apply_window(pixels, low, high), described
 
-
-__all__ = ["CT_PRESETS", "window_image"]
