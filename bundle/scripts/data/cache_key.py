@@ -24,7 +24,7 @@ from ..errors import InputError
 from .datalist import image_paths
 
 # Random generators and what MONAI's random transforms drew last: state, not settings. Each image sets the seed anew.
-_IGNORED_ATTRIBUTES = {"R", "_do_transform", "logger"}
+_IGNORED_ATTRIBUTES = {"R", "_do_transform", "_tracing", "logger"}
 
 
 def digest(value: Any) -> str:
