@@ -95,6 +95,13 @@ def test_any_change_that_matters_is_a_miss(tmp_path: Path, items: list[dict[str,
     }
     for name, options in changed.items():
         assert _cache(tmp_path / "cache", **options).missing(items) == len(items), name
+    assert _cache(tmp_path / "cache", compute_dtype="float32").missing(items) == 0
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert _cache(tmp_path / "cache").missing(items) == len(items)
+    finally:
+        torch.set_float32_matmul_precision(before)
     assert _cache(tmp_path / "cache").missing([{**items[0], "window": "lung"}]) == 1
     assert _cache(tmp_path / "cache").missing([{**items[0], "caption": "corrected"}]) == 0
     status = os.stat(items[0]["image"])
@@ -181,6 +188,20 @@ def test_tokens_that_do_not_fit_the_stored_type_are_refused(tmp_path: Path, item
     with pytest.raises(InputError, match="not finite in float16"):
         _cache(tmp_path / "cache", encoders=loud).build(items, progress=False)
     assert _cache(tmp_path / "cache", encoders=loud, dtype="int8").build(items, progress=False).encoded == 7
+
+
+def test_unusable_options_are_refused(tmp_path: Path) -> None:
+    for options in ({"dtype": "int4"}, {"compute_dtype": "half"}, {"augmented_views": -1}, {"encoders": {}}):
+        with pytest.raises(InputError):
+            _cache(tmp_path / "cache", **options)
+
+
+def test_encoders_run_in_the_precision_asked_for(tmp_path: Path, items: list[dict[str, Any]]) -> None:
+    cache = _cache(tmp_path / "cache", compute_dtype="bfloat16", dtype="float32")
+    cache.build(items[:1], progress=False)
+    tokens, expected = cache.tokens(items[0])["general_tokens"], _expected(items[0])
+    assert torch.equal(tokens, tokens.bfloat16().float())
+    assert 1e-5 < (tokens - expected).norm() / expected.norm() < 1e-2
 
 
 def test_size_is_reported_first_and_a_small_disk_refused(

@@ -52,14 +52,14 @@ class FeatureCache:
         transform: case dictionary -> dictionary whose ``image`` is ``[3, H, W]`` or ``[V, 3, H, W]`` in [0, 1].
         transform_key: names the transform; derived from its settings and code when empty.
         dtype: ``float16`` (relative error 2e-4), ``int8`` per token (7e-3, half the size) or ``float32``.
-        compute_dtype: autocast precision of the encoders (``bfloat16``, ``float16``), or None for float32.
+        compute_dtype: autocast precision of the encoders, ``bfloat16`` or ``float16``; ``float32`` or None is none.
         augmented_views: store this many random versions of each image; 0 stores the plain one.
         root: folder that image paths are relative to, so that a moved data set keeps its cache.
         identity: how image files are recognised, ``stat`` or ``content`` (see ``cache_key.case_key``).
         seed: start of the random versions.
 
     Raises:
-        InputError: ``dtype`` or ``augmented_views`` cannot be used, or there is no encoder.
+        InputError: ``dtype``, ``compute_dtype`` or ``augmented_views`` cannot be used, or there is no encoder.
     """
 
     def __init__(
@@ -80,12 +80,14 @@ class FeatureCache:
             raise InputError(f"a feature cache stores {', '.join(STORED_DTYPES)}, not {dtype}.")
         if not encoders:
             raise InputError("a feature cache needs at least one encoder.")
+        if compute_dtype not in (None, "", "float32", "bfloat16", "float16"):
+            raise InputError(f"encoders run in float32, bfloat16 or float16, not {compute_dtype}.")
         if augmented_views < 0:
             raise InputError(f"augmented_views must be 0 or more, not {augmented_views}.")
         self.encoders = dict(encoders)
         self.transform = transform
         self.dtype = dtype
-        self.compute_dtype = compute_dtype
+        self.compute_dtype = None if compute_dtype in ("", "float32") else compute_dtype
         self.augmented_views = augmented_views
         self.identity = identity
         self.seed = seed
@@ -95,7 +97,8 @@ class FeatureCache:
             "encoders": {name: encoder.fingerprint() for name, encoder in self.encoders.items()},
             "transform": transform_key or describe(transform),
             "dtype": dtype,
-            "compute_dtype": compute_dtype,
+            "compute_dtype": self.compute_dtype,
+            "float32_products": torch.get_float32_matmul_precision(),
             "augmented": [augmented_views, seed] if augmented_views else None,
         }
         self.folder = Path(folder) / digest(self.description)[:16]
