@@ -67,15 +67,16 @@ def baseline_captions(
 
 def _comparisons(scored: dict[str, Scores], resamples: int, seed: int) -> list[dict[str, Any]]:
     """How far the predictions are from each baseline, score by score, with a paired test."""
-    own = scored[SYSTEM].statistics()
+    own = {s.name: (group, s) for group, members in scored[SYSTEM].groups.items() for s in members}
     rows = []
     for name, scores in scored.items():
         if name == SYSTEM:
             continue
         for score, statistic in scores.statistics().items():
             if score in own:
-                difference = compare(statistic, own[score], resamples=resamples, seed=seed)
-                rows.append({"against": name, "name": score, **vars(difference)})
+                group, mine = own[score]
+                difference = compare(statistic, mine, resamples=resamples, seed=seed)
+                rows.append({"against": name, "group": group, "name": score, **vars(difference)})
     return rows
 
 
@@ -94,7 +95,7 @@ def by_modality(pairs: Pairs, chosen: Protocol, smallest: int = 5) -> list[dict[
             statistics = score_pairs(part, chosen, extras=Extras(meteor=False)).statistics()
             names = ("plane", "modality", "organ", "abnormality", "BLEU-4", "ROUGE-L")
             row = {name: statistics[name].value for name in names}
-            rows.append({"modality": modality, "images": len(members), **row})
+            rows.append({"kind": modality, "images": len(members), **row})
     return rows
 
 

@@ -22,12 +22,19 @@ def cell(row: Mapping[str, Any] | None) -> str:
     return text if low is None or low != low else f"{text} [{number(low)}, {number(high)}]"
 
 
+def label(row: Mapping[str, Any], images: int) -> str:
+    """A score's name, with the number of images behind it where that is not all of them."""
+    counted = row.get("n")
+    return row["name"] if counted in (None, images) else f"{row['name']} (n {counted})"
+
+
 def _rows(result: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
     """`(group, score name, cells)`, a cell for each system, in the order of the first system."""
     systems = result["systems"]
     by_name = {system: {row["name"]: row for row in rows} for system, rows in systems.items()}
     first = next(iter(systems.values()))
-    return [(r["group"], r["name"], [cell(by_name[s].get(r["name"])) for s in systems]) for r in first]
+    count = result["images"]
+    return [(r["group"], label(r, count), [cell(by_name[s].get(r["name"])) for s in systems]) for r in first]
 
 
 def _heading(result: Mapping[str, Any]) -> str:
@@ -63,9 +70,9 @@ def as_text(result: Mapping[str, Any]) -> str:
     return "\n".join(printed)
 
 
-def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text, the others are numbers."""
-    rule = ["---"] + ["---:"] * (len(header) - 1)
+def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]], words: int = 1) -> str:
+    """A Markdown table; the first `words` columns are text, the others are numbers."""
+    rule = ["---"] * words + ["---:"] * (len(header) - words)
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *body])
 
 

@@ -1,0 +1,4 @@
+"""The results report: one HTML page and one Markdown file, with nothing fetched from anywhere.
+
+python -m scripts.metrics.report --evaluation evaluation.json --captions captions.jsonl --datalist datalist.json
+"""

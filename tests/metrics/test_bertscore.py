@@ -1,0 +1,79 @@
+"""BERTScore equals the bert-score package on a small random model; batches and order change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from caption_pairs import FIVE, generated
+
+from scripts.errors import InputError
+from scripts.metrics.bertscore import BertScorer
+from scripts.metrics.spice import read_scores, why_no_spice
+
+PAIRS = [*FIVE, *generated(75, seed=2)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT with random weights and a vocabulary of letters and the words of the pairs."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    path = tmp_path_factory.mktemp("bert")
+    words = sorted({w.strip(".,;:()\"'").lower() for c, r in PAIRS for text in (c, *r) for w in text.split()})
+    letters = [chr(i) for i in range(33, 127) if not chr(i).isupper()]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), *words]
+    (path / "vocab.txt").write_text("\n".join(dict.fromkeys(vocabulary)))
+    tokenizer = BertTokenizerFast(vocab_file=str(path / "vocab.txt"), model_max_length=128)
+    tokenizer.save_pretrained(path)
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64
+    )
+    BertModel(config).save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("idf", [False, True])
+def test_equals_the_package(folder: Path, idf: bool) -> None:
+    package = pytest.importorskip("bert_score", reason="bert-score is not installed")
+    candidates = [c for c, _ in PAIRS]
+    firsts = [r[0] for _, r in PAIRS]
+    theirs = package.score(
+        candidates, firsts, model_type=str(folder), num_layers=2, idf=idf, batch_size=7, device="cpu"
+    )
+    ours = BertScorer(folder=folder, layer=2, idf=idf).score(candidates, [[r] for r in firsts])
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine.per_image, other.numpy(), atol=1e-4)
+
+
+def test_a_caption_scores_the_same_alone_and_in_a_batch(folder: Path) -> None:
+    scorer = BertScorer(folder=folder)
+    whole = scorer.score([c for c, _ in PAIRS], [r for _, r in PAIRS])[2].per_image
+    alone = [scorer.score([c], [r])[2].value for c, r in PAIRS[:6]]
+    np.testing.assert_allclose(whole[:6], alone, atol=1e-5)
+
+
+def test_the_best_reference_counts_and_empty_scores_zero(folder: Path) -> None:
+    scorer = BertScorer(folder=folder)
+    one = scorer.score(["a mass"], [["a mass"]])[2].value
+    assert one == pytest.approx(1.0, abs=1e-5)
+    assert scorer.score(["a mass"], [["chest", "a mass"]])[2].value == pytest.approx(1.0, abs=1e-5)
+    assert scorer.score([""], [["a mass"]])[2].value == 0.0
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(InputError, match="config.json is missing"):
+        BertScorer(folder=tmp_path)
+    with pytest.raises(InputError, match="layers 1 to 3"):
+        BertScorer(folder=folder, layer=9)
+
+
+def test_spice_says_what_it_misses_and_reads_its_program() -> None:
+    reason = why_no_spice()
+    assert reason is None or "SPICE needs" in reason
+    answer = [{"image_id": 1, "scores": {"All": {"f": 0.25}}}, {"image_id": 0, "scores": {"All": {"f": None}}}]
+    scores = read_scores(answer)
+    assert np.isnan(scores[0]) and scores[1] == 0.25
