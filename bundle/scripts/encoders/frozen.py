@@ -97,7 +97,7 @@ class FrozenEncoder(nn.Module, ABC):
             )
         if not image.is_floating_point():
             raise InputError(f"an encoder takes floating-point images in [0, 1], not {image.dtype}: scale them first")
-        image = image.float()
+        image = image.as_subclass(Tensor).float()  # a MetaTensor's bookkeeping at every operation costs, and ends here
         if image.shape[-1] != self.input_size:
             size = (self.input_size, self.input_size)
             image = F.interpolate(image, size=size, mode=self.interpolation, antialias=True)

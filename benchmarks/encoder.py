@@ -1,0 +1,172 @@
+"""SAM ViT-B at 1,024 px: `scripts.encoders.sam.SamEncoder` against the code of `segment_anything` 1.0.
+
+    .venv/bin/python benchmarks/encoder.py [--quick] [--threads N] [--repeats N]
+
+Both have the same random weights and see the same image. Times are taken in turn in one process, the best of the
+repeats: processor seconds with one thread (the default), wall seconds with more. Memory is the peak of the resident set
+above what the process held with its weights loaded, each side in a process of its own. `--quick` takes 3 blocks instead
+of 12, one of them global, which is ViT-B's share.
+
+The published code runs as it is, in float32, with PyTorch's defaults. Ours runs float32 products in oneDNN where a
+probe finds that exact (`scripts.encoders.matmul`); the table's head says whether it did. Run it on an idle machine: a
+busy neighbour takes more from ours than from the published code.
+
+The last line is one JSON object: `speedup_fp32` and `speedup_bf16` are published float32 seconds over ours,
+`memory_ratio` is ours over published, `max_rel_error` is the largest difference of the float32 feature maps over the
+largest value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import published_code  # noqa: E402
+
+from scripts.encoders.matmul import onednn_is_exact  # noqa: E402
+from scripts.encoders.sam import SamEncoder  # noqa: E402
+from scripts.encoders.sam_vit import SAM_SIZES, SamSize  # noqa: E402
+
+SIDE = 1024
+MIB = 1 << 20
+QUICK = SAM_SIZES["base"]._replace(depth=3, global_blocks=(2,))
+
+
+def published(size: SamSize) -> nn.Module:
+    """`segment_anything`'s encoder, random but the same at each call, no weight at a zero that would hide a term."""
+    torch.manual_seed(0)
+    network = published_code.segment_anything_encoder()(
+        img_size=SIDE,
+        embed_dim=size.width,
+        depth=size.depth,
+        num_heads=size.heads,
+        global_attn_indexes=size.global_blocks,
+        norm_layer=lambda width: nn.LayerNorm(width, eps=1e-6),
+        use_rel_pos=True,
+        window_size=14,
+    )
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.05)
+    return network.eval().requires_grad_(False)
+
+
+def ours(size: SamSize, dtype: torch.dtype = torch.float32) -> SamEncoder:
+    """Our encoder with the same weights."""
+    encoder = SamEncoder(size=size, input_size=SIDE)
+    encoder.network.load_state_dict(published(size).state_dict())
+    return encoder.to(dtype)
+
+
+def image() -> Tensor:
+    return torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+
+
+def seconds(run: Callable[[], Tensor]) -> tuple[float, Tensor]:
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
+    with torch.inference_mode():
+        result = run()
+    return clock() - start, result
+
+
+def compare(size: SamSize, repeats: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Best seconds and relative errors of each variant."""
+    network, exact, rounded = published(size), ours(size), ours(size, torch.bfloat16)
+    picture = image()
+    pixels = exact.prepare(picture)
+    variants: dict[str, Callable[[], Tensor]] = {
+        "segment_anything float32": lambda: network(pixels),
+        "ours float32": lambda: exact(picture),
+        "ours bfloat16": lambda: rounded(picture),
+    }
+    best: dict[str, float] = {}
+    errors: dict[str, float] = {}
+    reference: Tensor | None = None
+    for _ in range(repeats):
+        for name, run in variants.items():
+            taken, result = seconds(run)
+            best[name] = min(taken, best.get(name, taken))
+            features = result if result.ndim == 4 else result.transpose(1, 2).unflatten(2, exact.grid)
+            reference = features if reference is None else reference
+            errors[name] = float((features.float() - reference).abs().max() / reference.abs().max())
+    return best, errors
+
+
+def peak_memory(side: str, size: SamSize) -> float:
+    """MiB that one image needs above the loaded weights."""
+    run: Callable[[], Tensor]
+    picture = image()
+    if side == "published":
+        network = published(size)
+        run = lambda: network(picture)  # noqa: E731
+    else:
+        encoder = ours(size)
+        run = lambda: encoder(picture)  # noqa: E731
+    with torch.inference_mode():
+        torch.rand(64, 64) @ torch.rand(64, 64)  # loads the matrix library
+        onednn_is_exact()
+        Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to the present
+        before = resident("VmRSS")
+        run()
+    return (resident("VmHWM") - before) / 1024
+
+
+def resident(key: str) -> int:
+    """KiB of this process by its name in ``/proc/self/status``."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1])
+
+
+def memory_of(side: str, arguments: argparse.Namespace) -> float:
+    command = [sys.executable, __file__, "--memory-of", side, "--threads", str(arguments.threads)]
+    command += ["--quick"] if arguments.quick else []
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="3 blocks instead of 12")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--memory-of", choices=("published", "ours"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    size = QUICK if arguments.quick else SAM_SIZES["base"]
+    if arguments.memory_of:
+        print(peak_memory(arguments.memory_of, size))
+        return
+    print(f"SAM, {size.depth} blocks of {size.width}, {SIDE} px, {arguments.threads} thread(s)")
+    print(f"float32 products of ours in oneDNN, probed exact: {'yes' if onednn_is_exact() else 'no'}")
+    best, errors = compare(size, arguments.repeats)
+    memory = {side: memory_of(side, arguments) for side in ("published", "ours")}
+    base = best["segment_anything float32"]
+    print(f"\n{'':26}{'seconds':>9}{'speed-up':>10}{'error':>10}{'peak MiB':>10}")
+    for name, taken in best.items():
+        peak = memory.get({"segment_anything float32": "published", "ours float32": "ours"}.get(name, ""))
+        shown = f"{peak:10.0f}" if peak is not None else ""
+        print(f"{name:26}{taken:9.2f}{base / taken:10.2f}{errors[name]:10.1e}{shown}")
+    result = {
+        "speedup_fp32": round(base / best["ours float32"], 3),
+        "speedup_bf16": round(base / best["ours bfloat16"], 3),
+        "memory_ratio": round(memory["ours"] / memory["published"], 4),
+        "max_rel_error": errors["ours float32"],
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
