@@ -223,3 +223,22 @@ def test_progress_shows_rate_and_parts(tmp_path: Path, capsys: pytest.CaptureFix
     assert "5/5" in shown
     assert "batch/s" in shown or "s/batch" in shown
     assert "general_itc=" in shown
+
+
+def test_mlflow_holds_the_scalars_and_a_resumed_run_goes_on_in_the_same_run(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason="MLflow is an optional package")
+    pytest.importorskip("sqlalchemy", reason="MLflow's database needs sqlalchemy and alembic")
+    import sqlite3
+
+    from scripts.training.history import MlflowWriter
+
+    for start, loss in ((0, 1.5), (3, 1.0)):
+        writer = MlflowWriter(tmp_path, start)
+        writer.write({"train/loss": loss}, start + 3)
+        writer.close()
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        assert database.execute("select key, value, step from metrics order by step").fetchall() == [
+            ("train/loss", 1.5, 3),
+            ("train/loss", 1.0, 6),
+        ]
+        assert database.execute("select status from runs").fetchall() == [("FINISHED",)]
