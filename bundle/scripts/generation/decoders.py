@@ -22,7 +22,10 @@ from scripts.generation.cache import SlotCache
 
 # Architectures whose attention takes the 4-D bias and the position ids it is given; each is compared with
 # `transformers.generate` in the tests. Others use `ReorderingDecoder`.
-SHARED_PREFIX_MODELS = frozenset({"gpt2", "llama", "opt"})
+SHARED_PREFIX_MODELS = frozenset(
+    ("biogpt", "cohere", "gemma", "gpt2", "gpt_neox", "granite", "llama", "mistral")
+    + ("olmo2", "opt", "phi", "phi3", "qwen2", "qwen3", "smollm3", "stablelm")
+)
 
 
 class Decoder(ABC):
