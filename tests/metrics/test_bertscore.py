@@ -25,8 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = sorted({w.strip(".,;:()\"'").lower() for c, r in PAIRS for text in (c, *r) for w in text.split()})
     letters = [chr(i) for i in range(33, 127) if not chr(i).isupper()]
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), *words]
-    (path / "vocab.txt").write_text("\n".join(dict.fromkeys(vocabulary)))
-    tokenizer = BertTokenizerFast(vocab_file=str(path / "vocab.txt"), model_max_length=128)
+    places = {word: i for i, word in enumerate(dict.fromkeys(vocabulary))}
+    tokenizer = BertTokenizerFast(vocab=places, model_max_length=128)
+    assert tokenizer.unk_token_id not in tokenizer("a mass")["input_ids"]
     tokenizer.save_pretrained(path)
     torch.manual_seed(1)
     config = BertConfig(

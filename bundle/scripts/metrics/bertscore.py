@@ -2,7 +2,7 @@
 
 Greedy cosine matching of contextual word vectors, optionally weighted by inverse document frequency over the
 references (ImageCLEF uses it). Precision, recall and F1 are all reported: published tables differ in which they take.
-Equal to the `bert-score` package for the same folder and layer; a caption scores the same in any batch.
+Equal to the `bert-score` package for the same BERT folder and layer; a caption scores the same in any batch.
 
 Shape legend: B captions of a batch, L tokens, D width.
 """
@@ -90,7 +90,7 @@ class BertScorer:
     def _embed(self, texts: Sequence[str], weights: dict[int, float] | None) -> list[_Embedded]:
         import torch
 
-        special = set(self.tokenizer.all_special_ids)
+        special = {self.tokenizer.cls_token_id, self.tokenizer.sep_token_id}  # unknown words do count
         ids = self._ids(texts)
         embedded: list[_Embedded] = []
         for start in range(0, len(ids), _BATCH):

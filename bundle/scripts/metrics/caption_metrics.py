@@ -105,6 +105,10 @@ class CaptionMetrics(Metric):
             group = (reference,) if isinstance(reference, str) else tuple(reference)
             self._rows.append((prediction, group, None if image is None else str(image), known))
 
+    def iteration_completed(self, engine: Engine) -> None:
+        """Take the batch's output as it is; Ignite's own way knows pairs of tensors only."""
+        self.update(self._output_transform(engine.state.output))
+
     def _gathered(self) -> list[_Row]:
         """Rows of all processes, repeated images once; in one order whatever the number of processes."""
         rows = self._rows
