@@ -28,7 +28,7 @@ run training --config_file "$configs/pretrain.json" --output_dir "$out/detail" -
 echo "== 3. captions"
 run training --config_file "$configs/train.json" --output_dir "$out/train" --epochs "${CAPTION_EPOCHS:-5}" \
     --feature_cache_dir "$out/features" --general_encoder_weights "$out/general_encoder.pt" \
-    --pretrained "['$out/general/model.pt','$out/detail/model.pt']"
+    --language_model_dtype bfloat16 --pretrained "['$out/general/model.pt','$out/detail/model.pt']"
 
 echo "== 4. into the bundle, and scored from there"
 cp "$out/general_encoder.pt" "$bundle/models/general_encoder.pt"

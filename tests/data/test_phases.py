@@ -41,7 +41,7 @@ def phases(tmp_path: Path) -> Phases:
 
 def drawn(phases: Phases, epoch: int, rank: int = 0, replicas: int = 1) -> list[str]:
     sampler = PhaseSampler(phases.items, phases=phases, seed=3, num_replicas=replicas, rank=rank)
-    sampler.set_epoch(epoch)
+    sampler.set_epoch(epoch + 1)  # MONAI's engines count from 1
     return [phases.items[index]["caption"] for index in sampler]
 
 
@@ -73,6 +73,42 @@ def test_the_handler_tells_which_branches_learn(phases: Phases) -> None:
     PhaseHandler(phases, network).attach(engine)
     engine.run([0], max_epochs=phases.epochs)
     assert network.calls == [["a"], None]
+
+
+def test_data_and_learning_branches_change_together_in_a_monai_engine(phases: Phases) -> None:
+    import torch
+    from monai.engines import SupervisedTrainer
+    from torch.utils.data import DataLoader
+
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+            self.learning, self.seen = None, []
+
+        def learn(self, names: list[str] | None) -> None:
+            self.learning = names
+
+        def forward(self, captions: list[str]) -> torch.Tensor:
+            self.seen.append((self.learning, {caption.split()[0] for caption in captions}))
+            return self.weight.sum()
+
+    network = Network()
+    sampler = PhaseSampler(phases.items, phases=phases, num_replicas=1, rank=0)
+    trainer = SupervisedTrainer(
+        device=torch.device("cpu"),
+        max_epochs=phases.epochs,
+        train_data_loader=DataLoader(phases.items, 4, sampler=sampler, collate_fn=lambda rows: rows),
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), 0.1),
+        loss_function=lambda prediction, target: prediction,
+        prepare_batch=lambda batch, *_, **__: ([row["caption"] for row in batch], None),
+        train_handlers=[PhaseHandler(phases, network)],
+        decollate=False,
+    )
+    trainer.run()
+    assert network.seen[:10] == [(["a"], {"general"})] * 10
+    assert network.seen[10:] == [(None, {"medical"})] * 6
 
 
 def test_wrong_phases_are_refused(tmp_path: Path) -> None:

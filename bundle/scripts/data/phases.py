@@ -110,6 +110,8 @@ def _read_phase(number: int, phase: dict[str, Any], datalist: str, dataset_dir: 
 class PhaseSampler(EpochSampler):
     """Draws the cases of the running phase: consecutive parts of shuffled passes over it, each of one round.
 
+    Epochs count from 1 in ``set_epoch``, as MONAI's engines count them.
+
     Args:
         dataset: holds ``phases.items`` in order.
         phases: of the run.
@@ -123,7 +125,7 @@ class PhaseSampler(EpochSampler):
 
     def _order(self) -> list[int]:
         """The common order of all processes for this round."""
-        index, position = self.phases.at(self.epoch)
+        index, position = self.phases.at(max(self.epoch, 1) - 1)
         cases = self.phases.range_of(index)
         count = self.num_samples * self.num_replicas
         start = position * count
