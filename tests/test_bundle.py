@@ -107,6 +107,7 @@ def test_every_workflow_has_its_properties(
         feature_cache_dir="",
         device="$torch.device('cpu')",
     )
+    built.initialize()
     assert built.check_properties() == []
 
 
