@@ -14,7 +14,7 @@ from ..evaluate_files import DEFAULT_CACHE, baseline_captions, training_items
 from ..pairs import match, read_items
 from ..protocols import protocol
 from .cases import Case, build_cases
-from .content import SYSTEM, sections
+from .content import sections, strongest_baseline
 from .gallery import choose
 from .markdown import as_markdown
 from .page import as_html, gallery_html
@@ -38,13 +38,13 @@ def load_cases(
     folder: Path,
     cache_dir: str | Path = DEFAULT_CACHE,
 ) -> list[Case]:
-    """One case an image of the split that was evaluated, with the captions of the baselines that it lists."""
+    """One case an image of the split that was evaluated, with the caption of the strongest baseline."""
     items = read_items(datalist, evaluation.get("split"))
     pairs = match(read_items(captions), items, allow_missing=bool(evaluation.get("missing")), source=str(captions))
     training = training_items(datalist)
-    wanted = [name for name in evaluation["systems"] if name != SYSTEM]
-    made = baseline_captions(training, pairs.images, folder, cache_dir)[0] if wanted else {}
-    baselines = {name: texts for name, texts in made.items() if name in wanted}
+    rival = strongest_baseline(evaluation)
+    made = baseline_captions(training, pairs.images, folder, cache_dir)[0] if rival else {}
+    baselines = {name: texts for name, texts in made.items() if name == rival}
     return build_cases(pairs, protocol(evaluation["protocol"]), baselines, [item.captions[0] for item in training])
 
 

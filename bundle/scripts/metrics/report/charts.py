@@ -71,7 +71,7 @@ def score_bars(title: str, scores: Mapping[str, Sequence[Mapping[str, float | No
 def differences(title: str, rows: Sequence[Mapping[str, float | str]]) -> str:
     """Differences with intervals around a zero line, each scaled by the widest; green is better, red is worse."""
     reach = max([abs(float(row[key])) for row in rows for key in ("low", "high", "difference")] + [1e-9])
-    middle, half, step = _LEFT + 250, 220, 26
+    middle, half, step = _LEFT + 210, 200, 26
     parts = [_line(middle, 0, middle, len(rows) * step + 6, "axis")]
     for i, row in enumerate(rows):
         y = i * step + 18
@@ -133,7 +133,8 @@ def curves(title: str, series: Mapping[str, Sequence[tuple[float, float]]], unit
         y = place(x_low, level)[1]
         parts += [_line(left, y, WIDTH - 20, y, "grid"), _text(left - 6, y + 4, f"{level:.3g}", "tick", "end")]
         x = x_low + share * (x_high - x_low)
-        parts.append(_text(place(x, y_low)[0], height + 14, f"{x:g}", "tick", "middle"))
+        if x == int(x):
+            parts.append(_text(place(x, y_low)[0], height + 14, f"{x:g}", "tick", "middle"))
     for i, (name, line) in enumerate(points.items(), start=1):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
         parts.append(f'<polyline class="curve s{i}" points="{path}"><title>{escape(name)}</title></polyline>')
@@ -146,7 +147,7 @@ def curves(title: str, series: Mapping[str, Sequence[tuple[float, float]]], unit
 
 def heat_map(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     """A confusion matrix, truth down and prediction across; darker is a larger share of the row."""
-    size, left, top = 42, 190, 128
+    size, left, top = 42, 215, 150
     parts = []
     for i, label in enumerate(labels):
         parts.append(_text(left - 8, top + (i + 0.5) * size + 4, label, anchor="end"))
@@ -166,5 +167,5 @@ def heat_map(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]])
             if count:
                 tone = "onfull" if share > 0.55 else "value"
                 parts.append(_text(x + size / 2, y + size / 2 + 4, str(count), tone, "middle"))
-    width = left + len(labels) * size + 90
+    width = left + len(labels) * size + 140
     return _svg(top + len(labels) * size + 8, title, parts, max(width, 420))

@@ -30,10 +30,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """An SVG with the names of its series (for a legend)."""
+    """An SVG with the names of its series (for a legend); lines have colours of their own."""
 
     svg: str
     series: Sequence[str] = ()
+    lines: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,12 @@ def cards(evaluation: Mapping[str, Any]) -> list[Card]:
             made.append(Card(name, number(own[name]["value"], 2), str(own[name].get("note") or ""), "even"))
             continue
         kind = "better" if row["low"] > 0 else "worse" if row["high"] < 0 else "even"
-        made.append(Card(name, number(own[name]["value"], 2), f"{row['difference']:+.2f} on {rival}", kind))
+        made.append(Card(name, number(own[name]["value"], 2), f"{row['difference']:+.2f} on {_short(rival)}", kind))
     return made
+
+
+def _short(system: str | None) -> str:
+    return (system or "").replace("1-nearest neighbour", "1-NN")
 
 
 def opening(evaluation: Mapping[str, Any], cases: Sequence[Case]) -> str:
@@ -90,7 +95,7 @@ def opening(evaluation: Mapping[str, Any], cases: Sequence[Case]) -> str:
     rows = _compared(evaluation, rival)
     beaten, lost = ([r["name"] for r in rows if better(r)] for better in (_above, _below))
     if rival and (beaten or lost):
-        text += f" Against {rival} it is clearly better in {_listed(beaten)} and clearly worse in {_listed(lost)}."
+        text += f" Against {rival} it is clearly better in {_listed(beaten)}, and clearly worse in {_listed(lost)}."
     elif rival:
         text += f" Against {rival} no score differs beyond its interval."
     return text
@@ -154,8 +159,15 @@ def comparison_section(evaluation: Mapping[str, Any]) -> Section | None:
         f"Predictions minus {rival} on the same images: paired bootstrap interval, and p of a paired permutation test. "
         "Green lies clear of zero to the right."
     )
-    chart = Chart(charts.differences(f"Difference from {rival}", rows))
+    chart = Chart(charts.differences(f"Difference from {rival}", [_in_tenths(row) for row in rows]))
     return Section(f"Against {rival}", lead, [chart])
+
+
+def _in_tenths(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """CIDEr-D runs from 0 to 10; a tenth of it lies on the scale of the other scores."""
+    if row["name"] != "CIDEr-D":
+        return row
+    return {**row, "name": "CIDEr-D / 10", **{key: row[key] / 10 for key in ("low", "high", "difference")}}
 
 
 def modality_section(evaluation: Mapping[str, Any]) -> Section | None:
@@ -176,8 +188,8 @@ def variety_section(cases: Sequence[Case]) -> Section:
     different = len({c.prediction for c in cases})
     copied = sum(c.verbatim for c in cases)
     lead = (
-        f"{different} different captions for {len(cases)} images; {copied} of them ({copied / len(cases):.0%}) stand "
-        "word for word in the training captions."
+        f"{different} different captions for {len(cases)} images. The captions of {copied} images "
+        f"({copied / len(cases):.0%}) stand word for word in training."
     )
     series = {"predicted": predicted, "reference": written}
     chart = charts.histogram("Length of captions", series, "words a caption", BIN)
@@ -194,7 +206,7 @@ def curves_section(history: Mapping[str, Sequence[Any]] | None) -> Section | Non
         line = [(float(v[0]), float(v[1])) if isinstance(v, list | tuple) else (float(i), float(v))
                 for i, v in enumerate(values, start=1)]  # fmt: skip
         grouped.setdefault(group or name, {})[rest or name] = line
-    made = [Chart(charts.curves(group, lines, "epoch"), list(lines)) for group, lines in grouped.items()]
+    made = [Chart(charts.curves(group, lines, "epoch"), list(lines), lines=True) for group, lines in grouped.items()]
     return Section("Training", "How the losses and validation scores moved.", [c for c in made if c.svg])
 
 

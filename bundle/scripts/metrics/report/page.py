@@ -34,7 +34,8 @@ def _part(part: Table | Chart) -> str:
     if isinstance(part, Table):
         return _table(part)
     keys = charts.legend(part.series) if len(part.series) > 1 else ""
-    return f'<figure>{keys}<div class="scroll">{part.svg}</div></figure>'
+    kind = ' class="lines"' if part.lines else ""
+    return f'<figure{kind}>{keys}<div class="scroll">{part.svg}</div></figure>'
 
 
 def _anchor(title: str) -> str:
