@@ -26,7 +26,12 @@ class LanguageModel(nn.Module):
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"`` of the frozen weights.
         lora_rank: above 0, train LoRA adapters of this rank on the attention projections (needs ``peft``).
         lora_alpha, lora_dropout: as in LoRA (Hu et al., ICLR 2022).
+        caption_end: text whose one token ends a caption (BLIP-2 uses a line break with OPT); ``""`` is the tokenizer's
+            own end token.
         model, tokenizer: ready-made ones instead of ``name``.
+
+    Raises:
+        WeightsError: the model cannot be had, or ``caption_end`` is not one token.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class LanguageModel(nn.Module):
         lora_rank: int = 0,
         lora_alpha: float = 16.0,
         lora_dropout: float = 0.0,
+        caption_end: str = "",
         model: nn.Module | None = None,
         tokenizer: object | None = None,
     ) -> None:
@@ -51,6 +57,8 @@ class LanguageModel(nn.Module):
         self.tokenizer = tokenizer
         if tokenizer is not None and tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
+        if caption_end:
+            tokenizer.eos_token = _only_token(tokenizer, caption_end)
 
     @property
     def width(self) -> int:
@@ -112,6 +120,13 @@ class LanguageModel(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.model.get_input_embeddings().weight.dtype
+
+
+def _only_token(tokenizer: object, text: str) -> str:
+    tokens = tokenizer.convert_ids_to_tokens(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if len(tokens) != 1:
+        raise WeightsError(f"caption_end {text!r} is {len(tokens)} tokens of this language model: choose a text of one")
+    return tokens[0]
 
 
 def _load(name: str) -> tuple[nn.Module, object]:

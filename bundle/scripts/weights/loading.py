@@ -24,13 +24,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class LoadReport:
-    """What a load did. ``unused`` was in the file and meant to be left out; ``random`` keeps its initial values."""
+    """What a load did.
+
+    ``random`` keeps its initial values; ``unused`` was in the file and belongs to parts that this network has not;
+    ``unexpected`` was in the file and belongs to no part that its layout is known to have.
+    """
 
     source: str
     loaded: list[str] = field(default_factory=list)
     parameters: int = 0
     random: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
 
     def table(self) -> str:
         """One row a group: how many tensors, and where they belong."""
@@ -38,6 +43,7 @@ class LoadReport:
             ("loaded", len(self.loaded), _groups(self.loaded)),
             ("left at random", len(self.random), _groups(self.random)),
             ("in the file, not used", len(self.unused), _groups(self.unused)),
+            ("unexpected in the file", len(self.unexpected), _groups(self.unexpected)),
         ]
         lines = [f"weights from {self.source}: {self.parameters / 1e6:.2f} M parameters"]
         lines += [f"  {name:<22}{count:>6} tensors  {groups}" for name, count, groups in rows if count]

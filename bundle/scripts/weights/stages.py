@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ __all__ = [
     "load_pretrained_branches",
     "load_trained",
     "qformer_from_text_encoder",
+    "read_stage1",
     "text_tokenizer",
     "trained_network",
 ]
@@ -79,35 +81,50 @@ def _as_stage2(state: dict, names: list[str]) -> dict:
     return renamed
 
 
-def load_pretrained_branches(network: CaptionNetwork, path: str | Path | Sequence[str | Path]) -> CaptionNetwork:
+def load_pretrained_branches(
+    network: CaptionNetwork,
+    path: str | Path | Sequence[str | Path],
+    *,
+    branches: Sequence[str] | None = None,
+) -> CaptionNetwork:
     """Start the branches of a caption network from stage 1; prints what was loaded. Projections stay random.
 
     Args:
         network: receives query, self- and cross-attention, query feed-forward and token-norm parameters.
         path: a stage-1 ``model.pt``, several of them where the branches were trained apart, or ``""`` to start
             without stage 1. A tuned encoder's parameters are left out: name its file in the encoder's ``weights``.
+        branches: names of those to start; all by default.
 
     Raises:
         WeightsError: a file is absent, is no stage-1 checkpoint, or together they lack a parameter of a branch.
     """
+    names = list(network.branches if branches is None else branches)
     if not path:
-        print("stage 2 starts without stage 1: every Q-Former is at its initial values")
+        print(f"stage 2 starts without stage 1: the Q-Formers of {', '.join(names)} are at their initial values")
         return network
+    read_stage1(network, path, names).log()
+    return network
+
+
+def read_stage1(network: CaptionNetwork, path: str | Path | Sequence[str | Path], names: Sequence[str]) -> LoadReport:
+    """Copy the named branches of stage-1 checkpoints into a caption network; see :func:`load_pretrained_branches`."""
     files = [path] if isinstance(path, str | Path) else list(path)
     state = {name: value for file in files for name, value in read_state(file).items()}
-    renamed = _as_stage2(state, list(network.branches))
+    renamed = _as_stage2(state, list(names))
     if not renamed:
         raise WeightsError(f"{files[0]} holds no stage-1 branches: give the model.pt that configs/pretrain.json wrote")
+    others = tuple(f"branches.{name}.*" for name in network.branches if name not in names)
     report = load_parameters(
         network,
         renamed,
         source="stage 1 " + ", ".join(str(file) for file in files),
-        may_miss=("projections.*", "language_model.*"),
+        may_miss=("projections.*", "language_model.*", "branches.*.encoder.*", *others),
         may_ignore=_STAGE1_ONLY,
     )
+    elsewhere = (*others, "branches.*.encoder.*")  # started by other values of the config
+    report.random = [name for name in report.random if not any(fnmatch.fnmatchcase(name, p) for p in elsewhere)]
     report.unused += [name for name in state if ".branch." not in name]
-    report.log()
-    return network
+    return report
 
 
 def load_trained(network: nn.Module, path: str | Path) -> LoadReport:
