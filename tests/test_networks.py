@@ -1,0 +1,222 @@
+"""The captioner against ``transformers.Blip2ForConditionalGeneration`` with the same weights, and its own promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tiny_blip2 as tiny
+from scripts.branches import Branch
+from scripts.generation import GenerationOptions
+from scripts.language_model import LanguageModel
+from scripts.networks import CaptionNetwork
+from scripts.qformer import QFormer
+from scripts.weights.start import start_branch
+
+TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, CaptionNetwork]:
+    """transformers' BLIP-2 and our captioner, one set of weights, prompt ``w7 w8``."""
+    folder = tmp_path_factory.mktemp("blip2")
+    theirs = tiny.captioner_of_transformers()
+    theirs.save_pretrained(folder)
+    ours = tiny.captioner(theirs, folder, prompt="w7 w8")
+    start_branch(ours, "general", folder)
+    return theirs, ours
+
+
+def images(batch: int = 3) -> Tensor:
+    return torch.rand(batch, 3, 40, 40, generator=torch.Generator().manual_seed(4))
+
+
+def pixels(ours: CaptionNetwork, image: Tensor) -> Tensor:
+    """What transformers' processor would hand over: our encoder's own resizing and normalisation."""
+    return ours.branches["general"].encoder.prepare(image)
+
+
+def placeholders(rows: list[list[int]]) -> Tensor:
+    return torch.tensor([[tiny.IMAGE] * tiny.QUERIES + row for row in rows])
+
+
+CAPTION = torch.tensor([[10, 11, 12, tiny.END], [20, 21, tiny.END, tiny.PAD], [30, 31, 32, tiny.END]])
+REAL = (torch.tensor(tiny.PAD) != CAPTION).long()
+
+
+def test_prefix_and_logits_equal_transformers(pair: tuple[nn.Module, CaptionNetwork]) -> None:
+    theirs, ours = pair
+    image = images()
+    ids = torch.cat([placeholders([[7, 8]] * 3), CAPTION], dim=1)
+    mask = torch.cat([torch.ones(3, tiny.QUERIES + 2, dtype=torch.long), REAL], dim=1)
+    with torch.no_grad():
+        expected = theirs(pixel_values=pixels(ours, image), input_ids=ids, attention_mask=mask).logits
+        prefix, prefix_mask = ours.prefix(ours.encode(image))
+        embeddings = torch.cat([prefix, ours.language_model.embed(CAPTION)], dim=1)
+        whole = torch.cat([prefix_mask, REAL], dim=1)
+        actual = ours.language_model.model(inputs_embeds=embeddings, attention_mask=whole).logits
+    torch.testing.assert_close(actual[mask.bool()], expected[mask.bool()], **TOLERANCE)
+    assert expected.std() > 0.5  # logits that differ, so that equality means something
+
+
+def test_loss_and_gradients_equal_transformers(pair: tuple[nn.Module, CaptionNetwork]) -> None:
+    theirs, ours = pair
+    image = images()
+    ids = torch.cat([placeholders([[7, 8]] * 3), CAPTION], dim=1)
+    mask = torch.cat([torch.ones(3, tiny.QUERIES + 2, dtype=torch.long), REAL], dim=1)
+    labels = torch.cat([torch.full((3, tiny.QUERIES + 2), -100), CAPTION.masked_fill(REAL == 0, -100)], dim=1)
+    expected = theirs(pixel_values=pixels(ours, image), input_ids=ids, attention_mask=mask, labels=labels).loss
+    actual = ours(image, input_ids=CAPTION, attention_mask=REAL)["loss"]
+    torch.testing.assert_close(actual, expected, **TOLERANCE)
+    mine = torch.autograd.grad(
+        actual, [ours.branches["general"].qformer.query_tokens, ours.projections["general"].bias]
+    )
+    twin = torch.autograd.grad(expected, [theirs.query_tokens, theirs.language_projection.bias])
+    torch.testing.assert_close(mine, twin, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("beams", [1, 5])
+def test_captions_are_the_tokens_of_transformers(pair: tuple[nn.Module, CaptionNetwork], beams: int) -> None:
+    theirs, ours = pair
+    image = images(6)
+    expected = theirs.generate(
+        pixel_values=pixels(ours, image),
+        input_ids=placeholders([[7, 8]] * 6),
+        max_new_tokens=12,
+        num_beams=beams,
+        do_sample=False,
+    )
+    asked = placeholders([[7, 8]] * 6)
+    if torch.equal(expected[:, : asked.shape[1]], asked):  # it repeats what was given
+        expected = expected[:, asked.shape[1] :]
+    options = GenerationOptions(num_beams=beams, max_new_tokens=12)
+    actual = ours.generate(ours.encode(image), options=options).token_ids[:, : expected.shape[1]]
+    assert torch.equal(actual, expected)
+    assert len({tuple(row) for row in actual.tolist()}) > 1  # the image decides
+
+
+def test_padding_has_no_influence_on_the_loss(pair: tuple[nn.Module, CaptionNetwork]) -> None:
+    _, ours = pair
+    longer = torch.nn.functional.pad(CAPTION, (0, 3), value=17)
+    mask = torch.nn.functional.pad(REAL, (0, 3))
+    short = ours(images(), input_ids=CAPTION, attention_mask=REAL)["loss"]
+    torch.testing.assert_close(ours(images(), input_ids=longer, attention_mask=mask)["loss"], short, **TOLERANCE)
+    other = CAPTION.clone()
+    other[0, 1] = 40
+    assert (ours(images(), input_ids=other, attention_mask=REAL)["loss"] - short).abs() > 1e-3
+
+
+def test_prompts_of_different_length_caption_as_alone(pair: tuple[nn.Module, CaptionNetwork]) -> None:
+    _, ours = pair
+    options = GenerationOptions(max_new_tokens=8)
+    prompts = ["w7", "", "w9 w10 w11"]
+    encoded = ours.encode(images())
+    together = ours.generate(encoded, prompts=prompts, options=options)
+    for row, prompt in enumerate(prompts):
+        alone = {name: (tokens[row : row + 1], None) for name, (tokens, _) in encoded.items()}
+        single = ours.generate(alone, prompts=prompt, options=options)
+        assert torch.equal(single.token_ids[0], together.token_ids[row]), prompt
+        torch.testing.assert_close(single.token_logprobs[0], together.token_logprobs[row], atol=1e-4, rtol=1e-4)
+
+
+class Tokens(nn.Module):
+    """A stand-in encoder of 5 tokens whose values come from the image."""
+
+    token_count = 5
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.scale = nn.Parameter(torch.ones(1), requires_grad=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.flatten(1)[:, : 5 * self.width].unflatten(1, (5, self.width)) * self.scale
+
+
+def two_branches(theirs: nn.Module) -> CaptionNetwork:
+    branches = {
+        name: Branch(encoder=Tokens(width), qformer=QFormer(encoder_width=width, text=False, **tiny.QFORMER))
+        for name, width in (("general", 24), ("detail", 16))
+    }
+    model = LanguageModel(model=theirs.language_model, tokenizer=tiny.tokenizer())
+    return CaptionNetwork(branches=branches, language_model=model, prompt="w7")
+
+
+def test_prefix_is_general_then_detail_then_prompt(pair: tuple[nn.Module, CaptionNetwork]) -> None:
+    network = two_branches(pair[0]).eval()
+    encoded = network.encode(images())
+    prefix, mask = network.prefix(encoded)
+    parts = [network.projections[name](network.branches[name](*encoded[name])) for name in ("general", "detail")]
+    parts.append(network.language_model.embed(torch.full((3, 1), 7)))
+    torch.testing.assert_close(prefix, torch.cat(parts, dim=1))
+    assert prefix.shape == (3, 2 * tiny.QUERIES + 1, 32) and bool(mask.all())
+
+
+def test_cached_tokens_and_views_equal_images(pair: tuple[nn.Module, CaptionNetwork]) -> None:
+    network = two_branches(pair[0]).eval()
+    encoded = network.encode(images())
+    cached = {f"{name}_tokens": tokens for name, (tokens, _) in encoded.items()}
+    expected = network(images(), input_ids=CAPTION, attention_mask=REAL)["loss"]
+    torch.testing.assert_close(network(input_ids=CAPTION, attention_mask=REAL, **cached)["loss"], expected)
+    views = torch.stack([images(), images().flip(-1)], dim=1)
+    only_first = torch.tensor([[True, False]]).expand(3, -1)
+    masked = network(views, only_first, input_ids=CAPTION, attention_mask=REAL)["loss"]
+    torch.testing.assert_close(masked, expected, **TOLERANCE)
+    both = network(views, input_ids=CAPTION, attention_mask=REAL)["loss"]
+    assert (both - expected).abs() > 1e-5
+
+
+def test_only_branches_and_projections_learn(pair: tuple[nn.Module, CaptionNetwork]) -> None:
+    network = two_branches(pair[0]).train()
+    network(images(), input_ids=CAPTION, attention_mask=REAL)["loss"].backward()
+    for name, parameter in network.named_parameters():
+        frozen = name.startswith("language_model.") or ".encoder." in name
+        assert parameter.requires_grad is not frozen, name
+        assert (parameter.grad is None) is frozen, name
+    assert not any(module.training for module in network.language_model.modules())
+    assert network.branches["general"].qformer.training
+
+
+def test_without_a_branch_it_is_refused(pair: tuple[nn.Module, CaptionNetwork]) -> None:
+    with pytest.raises(ValueError, match="at least one branch"):
+        CaptionNetwork(branches={}, language_model=pair[1].language_model)
+
+
+def test_lora_adapters_learn_and_load_with_the_rest(tmp_path: Path) -> None:
+    from scripts.weights.saving import save_trained
+    from scripts.weights.stages import load_trained
+
+    def network(rank: int = 4) -> CaptionNetwork:
+        model = tiny.captioner_of_transformers().language_model
+        language_model = LanguageModel(model=model, tokenizer=tiny.tokenizer(), lora_rank=rank)
+        branch = Branch(encoder=Tokens(24), qformer=QFormer(encoder_width=24, text=False, dropout=0.0, **tiny.QFORMER))
+        return CaptionNetwork(branches={"general": branch}, language_model=language_model)
+
+    trained = network()
+    optimizer = torch.optim.SGD([p for p in trained.parameters() if p.requires_grad], lr=0.05)
+    for _ in range(3):
+        optimizer.zero_grad()
+        trained.train()(images(), input_ids=CAPTION, attention_mask=REAL)["loss"].backward()
+        optimizer.step()
+    adapters = [name for name, p in trained.named_parameters() if "lora_" in name and p.requires_grad]
+    assert adapters and all(trained.get_parameter(name).abs().max() > 0 for name in adapters)
+    save_trained(trained, tmp_path / "model.pt", dtype=torch.float32)
+    twin = network().eval()
+    expected = trained.eval()(images(), input_ids=CAPTION, attention_mask=REAL)["loss"]
+    assert (twin(images(), input_ids=CAPTION, attention_mask=REAL)["loss"] - expected).abs() > 1e-4
+    load_trained(twin, tmp_path / "model.pt")
+    torch.testing.assert_close(twin(images(), input_ids=CAPTION, attention_mask=REAL)["loss"], expected)
+    assert torch.equal(twin(images()), trained(images()))  # and captions
+
+
+def test_a_caption_may_end_with_another_token() -> None:
+    from scripts.errors import WeightsError
+
+    model = tiny.captioner_of_transformers().language_model
+    assert LanguageModel(model=model, tokenizer=tiny.tokenizer(), caption_end="w9").eos_token_id == 9
+    assert LanguageModel(model=model, tokenizer=tiny.tokenizer()).eos_token_id == tiny.END
+    with pytest.raises(WeightsError, match="2 tokens"):
+        LanguageModel(model=model, tokenizer=tiny.tokenizer(), caption_end="w9 w10")
