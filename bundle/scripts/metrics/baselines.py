@@ -61,18 +61,19 @@ def nearest_captions(training: np.ndarray, queries: np.ndarray, captions: Sequen
 
 
 def square_image(path: str | Path, size: int) -> Tensor:
-    """A picture as `[3, size, size]` in [0, 1], stretched to the square.
-
-    Stretched, not letterboxed: for whole-image features that retrieved better (see docs/evaluation.md).
-    """
+    """A picture as `[3, size, size]` in [0, 1], letterboxed: aspect kept, nothing cropped, centred on black."""
     import torch
     from PIL import Image
 
     try:
         with Image.open(path) as picture:
-            pixels = picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+            colour = picture.convert("RGB")
     except OSError as error:
         raise InputError(f"{path}: cannot be read as a picture ({error}); baselines read PNG and JPEG") from None
+    side = max(colour.size)
+    square = Image.new("RGB", (side, side))
+    square.paste(colour, ((side - colour.width) // 2, (side - colour.height) // 2))
+    pixels = square.resize((size, size), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.asarray(pixels).copy()).permute(2, 0, 1).float() / 255
 
 
