@@ -7,9 +7,14 @@ name a person. Descriptions are searched for the words of `_HINTS` and only the 
 from __future__ import annotations
 
 import math
+from functools import cache
+from struct import unpack
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
 
 _CODES = (
     "AR BMD CR CT DG DX ES EC ECG EPS GM HC IO IVOCT IVUS KER LEN LS MG MR NM OAM OCT OP OPM OPT OPV OSS OT PR PT PX "
@@ -127,8 +132,50 @@ def item(header: Dataset, keyword: str) -> Dataset | None:
 
 
 def safe(header: Dataset, keyword: str) -> Any:
-    """An attribute's value, None where absent or where pydicom cannot make sense of its bytes."""
+    """An attribute's value, None where absent or where its bytes make no sense.
+
+    The common short kinds are taken from the raw bytes: pydicom's conversion to its value classes would cost as much as
+    decoding the pixels of a CT slice.
+    """
+    tag = _tag_of(keyword)
+    if tag not in header.keys():  # noqa: SIM118  (``in header`` converts the tag first, at ten times the cost)
+        return None
     try:
-        return getattr(header, keyword, None)
+        element = header.get_item(tag)
+        if isinstance(element, RawDataElement):
+            reader = _RAW_READERS.get(element.VR or dictionary_VR(tag))
+            if reader is not None and element.value is not None:
+                return reader(element.value, element.is_little_endian)
+        return header[tag].value
     except Exception:  # pydicom raises many kinds on damaged values; an unreadable value counts as absent
         return None
+
+
+@cache
+def _tag_of(keyword: str) -> BaseTag:
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise KeyError(keyword)
+    return BaseTag(tag)
+
+
+def _raw_numbers(value: bytes, _: bool) -> list[float] | None:
+    """DS or IS."""
+    text = value.decode("ascii").strip(" \0")
+    return [float(part) for part in text.split("\\")] if text else None
+
+
+def _raw_shorts(value: bytes, little_endian: bool) -> list[int] | None:
+    """US."""
+    count = len(value) // 2
+    return list(unpack(f"{'<' if little_endian else '>'}{count}H", value)) if count else None
+
+
+def _raw_text(value: bytes, _: bool) -> str:
+    """CS, UI, or free text, of which only capital letters of ASCII are compared."""
+    return value.decode("latin-1").strip(" \0")
+
+
+_RAW_READERS = {
+    "DS": _raw_numbers, "IS": _raw_numbers, "US": _raw_shorts, "CS": _raw_text, "LO": _raw_text, "SH": _raw_text,
+}  # fmt: skip

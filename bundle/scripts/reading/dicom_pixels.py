@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel_array
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from scripts.errors import InputError
 from scripts.reading.attributes import item, number, numbers, safe, whole, word
@@ -47,8 +48,10 @@ def decode_frame(dataset: pydicom.Dataset, index: int, name: str) -> Frame:
     check_frame(dataset, name)
     check_codestream(dataset, index, name)
     try:
-        plugin = plugin_for(safe(dataset.file_meta, "TransferSyntaxUID"))
-        array = pixel_array(dataset, index=index, decoding_plugin=plugin)
+        syntax = safe(dataset.file_meta, "TransferSyntaxUID")
+        array = _plain(dataset, syntax)
+        if array is None:
+            array = pixel_array(dataset, index=index, decoding_plugin=plugin_for(syntax))
     except InputError:
         raise
     except MemoryError:
@@ -66,6 +69,22 @@ def decode_frame(dataset: pydicom.Dataset, index: int, name: str) -> Frame:
     if array.ndim != 2:
         raise InputError(f"{name}: its pixel data decodes to {array.ndim} axes where 2 were expected")
     return _grey(dataset, array, index, photometric, name)
+
+
+def _plain(dataset: pydicom.Dataset, syntax: Any) -> np.ndarray | None:
+    """The pixels of the commonest kind, one uncompressed 16-bit grey frame without spare bits, as a view of the data set.
+
+    pydicom gives the same values after a copy and checks that cost as much again; None for any other kind.
+    """
+    described = [whole(dataset, name, 1) for name in ("BitsAllocated", "BitsStored", "SamplesPerPixel", "NumberOfFrames")]
+    if described != [16, 16, 1, 1] or syntax not in (ImplicitVRLittleEndian, ExplicitVRLittleEndian):
+        return None
+    data = safe(dataset, "PixelData")
+    shape = whole(dataset, "Rows"), whole(dataset, "Columns")
+    if not isinstance(data, bytes) or len(data) != 2 * shape[0] * shape[1]:
+        return None
+    signed = whole(dataset, "PixelRepresentation")
+    return np.frombuffer(data, "<i2" if signed else "<u2").reshape(shape) if signed in (0, 1) else None
 
 
 def check_frame(dataset: pydicom.Dataset, name: str) -> None:
@@ -153,7 +172,10 @@ def _modality(
     luts = [f"rescale {slope:g}x{intercept:+g}"]
     if (slope, intercept) != (1.0, 0.0):
         wide = np.float64 if array.dtype.itemsize > 2 else np.float32
-        array = (array.astype(wide) * wide(slope) if slope != 1.0 else array.astype(wide)) + wide(intercept)
+        array = array.astype(wide)  # a copy, changed in place: fresh memory costs more than the arithmetic
+        if slope != 1.0:
+            array *= wide(slope)
+        array += wide(intercept)
         low, high = sorted((low * slope + intercept, high * slope + intercept))
     return array, (low, high), luts, hounsfield
 

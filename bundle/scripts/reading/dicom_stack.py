@@ -8,6 +8,7 @@ acquired are not touched; across them, gaps are bridged by linear interpolation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -74,9 +75,9 @@ def _geometry(header: pydicom.Dataset, index: int, count: int) -> tuple[tuple | 
     position = numbers(place, "ImagePositionPatient", 3) if place is not None else None
     orientation = numbers(turn, "ImageOrientationPatient", 6)
     if orientation is not None:
-        row, column = np.array(orientation[:3]), np.array(orientation[3:])
-        lengths = np.linalg.norm(row), np.linalg.norm(column)
-        if abs(lengths[0] - 1) > 0.05 or abs(lengths[1] - 1) > 0.05 or abs(row @ column) > 0.05:
+        row, column = orientation[:3], orientation[3:]
+        product = abs(sum(a * b for a, b in zip(row, column, strict=True)))
+        if max(abs(math.hypot(*row) - 1), abs(math.hypot(*column) - 1), product) > 0.05:
             orientation = None
     spacing = numbers(measures, "PixelSpacing", 2) or numbers(header, "ImagerPixelSpacing", 2)
     if spacing is not None and not all(1e-4 < s < 1e3 for s in spacing):

@@ -126,11 +126,13 @@ def resolve_plane(volume: Volume, plane: str, path: str) -> str:
 
 def plane_of(orientation: list[float]) -> str:
     """The plane nearest to a DICOM ImageOrientationPatient (six cosines)."""
-    normal = np.abs(np.cross(orientation[:3], orientation[3:]))
-    return next(name for name, axis in PLANES.items() if axis == int(np.argmax(normal)))
+    r, c = orientation[:3], orientation[3:]  # plain arithmetic: this runs for every file read
+    normal = [abs(r[1] * c[2] - r[2] * c[1]), abs(r[2] * c[0] - r[0] * c[2]), abs(r[0] * c[1] - r[1] * c[0])]
+    return next(name for name, axis in PLANES.items() if axis == normal.index(max(normal)))
 
 
 def letters_of(cosines: list[float]) -> str:
     """The patient side that a direction points to most: "L", "R", "P", "A", "S" or "I"."""
-    axis = int(np.argmax(np.abs(cosines)))
+    sizes = [abs(c) for c in cosines]
+    axis = sizes.index(max(sizes))
     return _LETTERS[axis][0 if cosines[axis] > 0 else 1]

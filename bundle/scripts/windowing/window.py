@@ -33,7 +33,8 @@ def window_image(
             percentiles), or "none" (storage range as it is).
 
     Returns:
-        ``[V, 3, H, W]`` float32 in [0, 1] and a description: ``name``, ``text`` (one line for people), and ``low`` and
+        ``[V, 3, H, W]`` float32 in [0, 1] (of a grey image a read-only view: three channels that share memory; copy it
+        to write to it) and a description: ``name``, ``text`` (one line for people), and ``low`` and
         ``high`` or ``channels`` where there are such.
 
     "auto": 8-bit pictures, colour and ultrasound are divided by their largest possible value; CT takes the file's
@@ -44,7 +45,9 @@ def window_image(
         InputError: the window is unknown, or is a CT preset for an image that has no Hounsfield units.
     """
     shown, description = window_channels(pixels, meta, window)
-    return (np.repeat(shown, 3, axis=1) if shown.shape[1] == 1 else shown), description
+    if shown.shape[1] == 1:
+        shown = np.broadcast_to(shown, (shown.shape[0], 3, *shown.shape[2:]))
+    return shown, description
 
 
 def window_channels(pixels: np.ndarray, meta: dict[str, Any], window: Any = "auto") -> tuple[np.ndarray, Description]:
