@@ -62,12 +62,13 @@ def _file(path: str) -> Source:
         raise InputError(f"{path}: is empty (0 bytes); copy or export it again")
     try:
         with open(path, "rb") as stream:
-            head = stream.read(16)
+            head = stream.read(132)
             stream.seek(0)
             dicom = is_dicom_stream(stream)
     except PermissionError:
         raise InputError(f"{path}: may not be read; check its permissions") from None
-    if dicom and not head.startswith(_PICTURE_MAGIC):
+    # "DICM" decides even over a TIFF beginning: the preamble may make one file both (PS3.10 section 7.1).
+    if dicom and (head[128:] == b"DICM" or not head.startswith(_PICTURE_MAGIC)):
         listed = dicomdir_files(path)
         return Source("dicom", path, [DicomFile(path)] if listed is None else listed)
     if head.startswith(b"PK\x03\x04"):
