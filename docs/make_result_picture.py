@@ -28,7 +28,7 @@ def draw(records: list[dict], output: Path) -> None:
         axis.set_title(Path(record["image"]).name, fontsize=10, color="#555555")
         text = textwrap.fill(record["caption"], 38) + f"\nconfidence {record['confidence']:.2f}"
         axis.text(0.5, -0.04, text, transform=axis.transAxes, ha="center", va="top", fontsize=11)
-    figure.tight_layout(rect=(0, 0.14, 1, 1))
+    figure.tight_layout(rect=(0, 0.14, 1, 0.96))
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=90)
 
