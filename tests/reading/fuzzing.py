@@ -254,14 +254,14 @@ class _Reader:
             theirs.close()
             self.pipe.send("")  # the first answer comes after the imports, which are not to be timed
             self.pipe.recv()
-        self.pipe.send(str(path))
         try:
+            self.pipe.send(str(path))
             if self.pipe.poll(PATIENCE * SECONDS):
                 answer, spent, peak = self.pipe.recv()
                 return (answer if spent < SECONDS else f"failure: took {spent:.0f} s"), spent, peak
             self.close()
             return f"failure: took over {PATIENCE * SECONDS:.0f} s", PATIENCE * SECONDS, 0.0
-        except EOFError:
+        except (EOFError, BrokenPipeError):
             self.process.join()
             code = self.process.exitcode
             self.process = None

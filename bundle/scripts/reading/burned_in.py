@@ -53,12 +53,11 @@ def find_text(grey: np.ndarray) -> list[Box]:
     stroke = max(5, tallest // 3)
     thin = scaled - ndimage.grey_opening(scaled, size=(stroke, stroke))
     marks, count = ndimage.label((thin > _CONTRAST) & (scaled > 0.5), structure=np.ones((3, 3)))
-    letters = []
-    for rows, columns in ndimage.find_objects(marks, max_label=count):
-        tall, wide = rows.stop - rows.start, columns.stop - columns.start
-        if 4 <= tall <= tallest and 1 <= wide <= 2 * tall:
-            letters.append((rows.start, columns.start, rows.stop, columns.stop))
-    return [_widen(line, height, width) for line in _lines(letters)]
+    found = ndimage.find_objects(marks, max_label=count)
+    boxes = [(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in found]
+    letters = [b for b in boxes if 4 <= b[2] - b[0] <= tallest and b[3] - b[1] <= 2 * (b[2] - b[0])]
+    small = [b for b in boxes if b[2] - b[0] <= tallest and b[3] - b[1] <= 2 * tallest]
+    return [_widen(_grow(line, small), height, width) for line in _lines(letters)]
 
 
 def _lines(letters: list[Box]) -> list[Box]:
@@ -84,6 +83,16 @@ def _continues(last: Box, letter: Box) -> bool:
 def _around(line: list[Box]) -> Box:
     tops, lefts, bottoms, rights = zip(*line, strict=True)
     return min(tops), min(lefts), max(bottoms), max(rights)
+
+
+def _grow(line: Box, marks: list[Box]) -> Box:
+    """A line with the marks beside it that were no letters by themselves: hyphens, dots, parts of broken letters."""
+    tall = line[2] - line[0]
+    for mark in sorted(marks, key=lambda box: box[1]) + sorted(marks, key=lambda box: -box[1]):
+        level = mark[0] >= line[0] - tall // 3 and mark[2] <= line[2] + tall // 3
+        if level and mark[1] - line[3] <= 2 * tall and line[1] - mark[3] <= 2 * tall:
+            line = _around([line, mark])
+    return line
 
 
 def _widen(box: Box, height: int, width: int) -> Box:

@@ -72,11 +72,12 @@ def decode_frame(dataset: pydicom.Dataset, index: int, name: str) -> Frame:
 
 
 def _plain(dataset: pydicom.Dataset, syntax: Any) -> np.ndarray | None:
-    """The pixels of the commonest kind, one uncompressed 16-bit grey frame without spare bits, as a view of the data set.
+    """The pixels of the commonest kind, one uncompressed 16-bit grey frame without spare bits, as a view of its bytes.
 
     pydicom gives the same values after a copy and checks that cost as much again; None for any other kind.
     """
-    described = [whole(dataset, name, 1) for name in ("BitsAllocated", "BitsStored", "SamplesPerPixel", "NumberOfFrames")]
+    names = ("BitsAllocated", "BitsStored", "SamplesPerPixel", "NumberOfFrames")
+    described = [whole(dataset, name, 1) for name in names]
     if described != [16, 16, 1, 1] or syntax not in (ImplicitVRLittleEndian, ExplicitVRLittleEndian):
         return None
     data = safe(dataset, "PixelData")

@@ -35,7 +35,8 @@ def dicomdir_files(path: str) -> list[DicomFile] | None:
 def _components(value: object) -> list[str]:
     if value is None:
         return []
-    return [value] if isinstance(value, str) else [str(part) for part in value]  # type: ignore[attr-defined]
+    parts = value.split("\\") if isinstance(value, str) else [str(part) for part in value]  # type: ignore[attr-defined]
+    return [part.strip() for part in parts]
 
 
 def _inside(folder: str, parts: list[str]) -> str | None:

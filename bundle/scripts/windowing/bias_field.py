@@ -11,6 +11,9 @@ from scripts.errors import InputError
 _SHORT_SIDE = 64
 """Pixels of the shorter side at which the field is estimated; it is smooth, so this loses nothing that matters."""
 
+_LEVELS = 3
+"""Times that the mesh of the field is refined."""
+
 
 def correct_bias(pixels: np.ndarray, path: str) -> np.ndarray:
     """``[V, 1, H, W]`` divided by its bias field, view by view; float32, the same shape.
@@ -41,6 +44,8 @@ def _field(image: np.ndarray, path: str) -> np.ndarray:
     n4.SetInput(itk.image_from_array(small.astype(np.float32)))
     n4.SetMaskImage(itk.image_from_array(mask.astype(np.uint8)))
     n4.SetMaskLabel(1)
+    n4.SetNumberOfFittingLevels([_LEVELS] * 2)
+    n4.SetMaximumNumberOfIterations([50] * _LEVELS)
     n4.Update()
     output = itk.array_from_image(n4.GetOutput())
     field = np.where(output > 0, small / np.maximum(output, 1e-12), 1.0)

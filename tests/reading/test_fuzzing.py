@@ -1,0 +1,33 @@
+"""Damaged files end in an image or in one sentence; briefly here, at length by `make fuzz`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fuzzing
+import pytest
+
+
+def test_damaged_files_briefly(tmp_path: Path) -> None:
+    outcome = fuzzing.run(150, seed=7, folder=tmp_path, itk_too=False)
+    assert outcome.failures == []
+    assert outcome.images > 15 and outcome.refused > 15
+    assert outcome.peak < fuzzing.GIB
+
+
+@pytest.mark.slow
+def test_damaged_files_at_length(tmp_path: Path) -> None:
+    assert fuzzing.run(2000, seed=0, folder=tmp_path).failures == []
+
+
+def test_a_dying_reader_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check itself works: a worker that dies counts as a failure and is replaced."""
+    monkeypatch.setattr(fuzzing, "PATIENCE", 12)
+    reader = fuzzing._Reader(itk_too=False)
+    assert reader.ask(tmp_path / "absent.png")[0] == "refused"
+    assert reader.process is not None
+    reader.process.kill()
+    reader.process.join()
+    assert "died" in reader.ask(tmp_path / "absent.png")[0]
+    assert reader.ask(tmp_path / "absent.png")[0] == "refused"
+    reader.close()
