@@ -122,7 +122,9 @@ class CaptionPredictor:
             InputError: the image cannot be read, or the array is not of such a shape and range.
         """
         if isinstance(image, np.ndarray | Tensor):
-            return letterbox(_checked_array(image), self.image_size)[0], {"reader": "array"}
+            array = _checked_array(image)
+            square = letterbox(array if array.ndim == 4 else array[None], self.image_size)[0]
+            return (square if array.ndim == 4 else square[0]), {"reader": "array"}
         paths = str(image) if isinstance(image, str | Path) else [str(path) for path in image]
         chain = Compose(
             [
