@@ -62,7 +62,7 @@ def _slice(kind: str) -> np.ndarray:
         hu[r < 50], hu[r < 44] = 900, 35
     elif kind == "chest":
         hu[r < 58], hu[r < 55] = -90, 45
-        hu[(np.hypot(x - 26, y) < 20) | (np.hypot(x + 26, y) < 20)] = -850
+        hu[(np.hypot(x - 26, y) < 24) | (np.hypot(x + 26, y) < 24)] = -850
     elif kind == "belly":
         hu[r < 58], hu[r < 48] = -100, 55
     else:

@@ -262,3 +262,24 @@ def test_packaged_images_equal_pydicoms_pixels() -> None:
         np.testing.assert_allclose(found[0].transpose(1, 2, 0), expected, atol=lossy, rtol=1e-6, err_msg=path.name)
         compared += 1
     assert compared >= 35
+
+
+def test_real_files_equal_pydicoms_reading(shared_data: Path) -> None:
+    """Each shared DICOM file, frame by frame, as it is stored; lossy JPEG to 2 grey values."""
+    files = sorted((shared_data / "formats" / "dicom").glob("*.dcm"))
+    assert files
+    for path in files:
+        made = pydicom.dcmread(path)
+        frames = made.pixel_array if int(made.get("NumberOfFrames", 1)) > 1 else made.pixel_array[None]
+        found = read_case(path, slice="all", frame="all").pixels.transpose(0, 2, 3, 1)
+        if made.PhotometricInterpretation == "PALETTE COLOR":
+            frames = apply_color_lut(frames[0], made)[None]
+        elif made.SamplesPerPixel == 1:
+            shared = made.get("SharedFunctionalGroupsSequence")
+            rescale = shared[0].PixelValueTransformationSequence[0] if shared else made
+            frames = frames * float(rescale.get("RescaleSlope", 1)) + float(rescale.get("RescaleIntercept", 0))
+            frames = frames[..., None]
+        if made.PhotometricInterpretation == "MONOCHROME1":
+            frames = 2**made.BitsStored - 1 - frames
+        lossy = 2 if made.PhotometricInterpretation.startswith("YBR") else 0
+        np.testing.assert_allclose(found, frames, atol=lossy, rtol=1e-6, err_msg=path.name)

@@ -62,7 +62,7 @@ def _by_values(body: np.ndarray) -> Choice:
     fat = float(((body > -150) & (body < -30)).mean())
     soft = float(((body >= 0) & (body < 100)).mean())
     bone = float((body > 300).mean())
-    if lung > 0.15:
+    if lung > 0.25:
         return Choice(CT_PRESETS["lung"], f"{lung:.0%} of the tissue is lung")
     if bone > 0.08 and fat < 0.12 and soft > 0.35:
         return Choice(CT_PRESETS["brain"], f"{bone:.0%} bone, {soft:.0%} soft tissue, little fat: a head")
