@@ -43,10 +43,10 @@ caption: $(READY) $(SAMPLES)/.ready
 	@$(RUN) --config_file $(BUNDLE)/configs/inference.json --dataset_dir "$(IMAGE)" --output_dir "$(OUTPUT)"
 
 test: $(READY)
-	@$(PY) -m pytest
+	@OMP_NUM_THREADS=1 $(PY) -m pytest
 
 test-all: $(READY)
-	@$(PY) -m pytest -m "slow or not slow" --timeout 3600
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -m "slow or not slow" --timeout 3600
 
 starter: $(READY)
 	@test -n "$(DATA)" || { echo "make starter DATA=folder (with datalist.json and its images)"; exit 1; }
