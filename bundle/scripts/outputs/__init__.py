@@ -1,22 +1,83 @@
-"""What leaves the program: captions as JSON Lines."""
+"""What leaves the program. Writers are found by name here and loaded at first use, so none costs a run without it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
+from .case import CaptionedCase, OutputWriter
 
-__all__ = ["check_requested"]
+__all__ = ["WRITERS", "CaptionedCase", "OutputWriter", "build_writers", "check_requested", "writer_class"]
+
+# name in a config: module in this package, class
+WRITERS: dict[str, str] = {
+    "jsonl": "jsonl:JsonLinesWriter",
+    "html": "html:HtmlWriter",
+    "dicom_sr": "dicom_sr:DicomSrWriter",
+    "dicom_sr_enhanced": "dicom_sr_enhanced:EnhancedSrWriter",
+    "dicom_pdf": "dicom_pdf:DicomPdfWriter",
+    "fhir": "fhir:FhirWriter",
+    "overlay": "overlay:OverlayWriter",
+    "nifti_mask": "nifti_mask:NiftiMaskWriter",
+    "dicom_seg": "dicom_seg:DicomSegWriter",
+}
+NEED_EXPLANATION = ("overlay", "nifti_mask", "dicom_seg")
+EXPLANATIONS = (False, True, "attention", "gradient")
 
 
-def check_requested(outputs: Sequence[str], explain: bool) -> None:
-    """Refuse what this version cannot write, before any work.
+def writer_class(name: str) -> type[OutputWriter]:
+    """The class behind an output's name.
 
     Raises:
-        InputError: an output other than ``jsonl``, or explanations.
+        InputError: there is no such output, or a package that it needs is not installed.
     """
-    unknown = [name for name in outputs if name != "jsonl"]
-    if unknown:
-        raise InputError(f"outputs {unknown} cannot be written by this version: use outputs ['jsonl']")
-    if explain:
-        raise InputError("explanations cannot be written by this version: leave explain at false")
+    if name not in WRITERS:
+        raise InputError(f"output {name!r} is not known: outputs are a list of {', '.join(WRITERS)}")
+    module, _, attribute = WRITERS[name].partition(":")
+    try:
+        return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    except ModuleNotFoundError as error:
+        if error.name == f"{__name__}.{module}":
+            raise InputError(f"output {name!r} cannot be written by this version: leave it out of outputs") from None
+        raise InputError(f"output {name!r} needs the package {error.name}: pip install it, or leave it out") from None
+
+
+def check_requested(outputs: Sequence[str], explain: bool | str = False) -> None:
+    """Refuse outputs that cannot be written, before any work.
+
+    Raises:
+        InputError: an unknown output, one that needs ``explain`` without it, or an unknown ``explain``.
+    """
+    if isinstance(outputs, str):
+        raise InputError(f"outputs is a list, such as ['jsonl', 'html'], not the text {outputs!r}")
+    if explain not in EXPLANATIONS:
+        raise InputError(f'explain is false, true (the same as "attention") or "gradient", not {explain!r}')
+    for name in outputs:
+        writer_class(name)
+        if name in NEED_EXPLANATION and not explain:
+            raise InputError(f"output {name!r} is drawn from explanations: set explain to true, or leave {name!r} out")
+
+
+def build_writers(
+    outputs: Sequence[str], output_dir: str | Path, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, OutputWriter]:
+    """A writer for each name, built as ``Writer(output_dir=Path, **options[name])``.
+
+    Raises:
+        InputError: an unknown output, options for one that is not asked for, or options that a writer does not take.
+    """
+    options = dict(options or {})
+    unused = [name for name in options if name not in outputs]
+    if unused:
+        raise InputError(f"output_options has {unused[0]!r}, which is not in outputs {list(outputs)}: add it there")
+    writers = {}
+    for name in dict.fromkeys(outputs):
+        kind = writer_class(name)
+        try:
+            writers[name] = kind(output_dir=Path(output_dir), **options.get(name, {}))
+        except TypeError as error:
+            raise InputError(f"output_options of {name!r} do not fit: {error}") from None
+    return writers

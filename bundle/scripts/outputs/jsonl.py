@@ -3,130 +3,163 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ignite.engine import Engine, Events
+from .case import CaptionedCase
+from .delivery import Delivery
+from .record import caption_record, captioned_case, source_name
 
-__all__ = ["CaptionWriter", "caption_record"]
+if TYPE_CHECKING:
+    from ignite.engine import Engine
+    from torch import Tensor
 
+    from ..confidence import ConfidenceRule
 
-def caption_record(
-    source: str | list[str],
-    *,
-    caption: str | None,
-    token_logprobs: list[float] | None,
-    meta: Mapping[str, Any] | None,
-    error: str | None,
-    provenance: Mapping[str, Any],
-) -> dict[str, Any]:
-    """One line of ``captions.jsonl``.
-
-    ``confidence`` is the geometric mean of the caption's token probabilities, ``exp(mean(log p))``, in (0, 1].
-
-    Args:
-        source: the path or paths as the user gave them.
-        caption: the text, or None where the image could not be captioned.
-        token_logprobs: natural logarithm of the probability of each generated token, the end token included.
-        meta: what the reader and the window did.
-        error: why there is no caption.
-        provenance: ``model_version``, ``weights`` and the run's part of ``trace``.
-    """
-    meta = dict(meta or {})
-    mean = sum(token_logprobs) / len(token_logprobs) if token_logprobs else None
-    return {
-        "image": source,
-        "caption": caption,
-        "confidence": None if mean is None else round(math.exp(mean), 6),
-        "token_logprobs": None if token_logprobs is None else [round(value, 5) for value in token_logprobs],
-        "modality": meta.get("modality") or None,
-        "window": meta.get("window"),
-        "slice": meta.get("slice"),
-        "model_version": provenance.get("model_version"),
-        "weights": provenance.get("weights"),
-        "trace": {"input": meta, **provenance.get("trace", {})},
-        "error": error,
-    }
+__all__ = ["CaptionWriter", "JsonLinesWriter"]
 
 
-class CaptionWriter:
-    """Handler of an evaluator that writes ``captions.jsonl`` and prints each caption.
+class JsonLinesWriter:
+    """``captions.jsonl`` in ``output_dir``; see ``scripts.outputs.record`` for its keys."""
 
-    Attach it to an engine whose batch has ``records`` and whose output has ``pred`` as made by ``CaptionInferer``.
-
-    Args:
-        output_dir: folder of ``captions.jsonl``.
-        provenance: see :func:`caption_record`.
-        quiet: do not print captions.
-    """
-
-    def __init__(
-        self, output_dir: str | Path, *, provenance: Mapping[str, Any] | None = None, quiet: bool = False
-    ) -> None:
-        self.path = Path(output_dir) / "captions.jsonl"
-        self.provenance = dict(provenance or {})
-        self.quiet = quiet
-        self.records: list[dict[str, Any]] = []
-        self.failed = 0
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.STARTED, self.start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
-        engine.add_event_handler(Events.COMPLETED, self.finish)
+    def __init__(self, *, output_dir: Path, name: str = "captions.jsonl") -> None:
+        self.path = Path(output_dir) / name
+        self.started = False
 
     @property
     def _unfinished(self) -> Path:
         return self.path.with_name(f".{self.path.name}.unfinished")
 
+    def add(self, case: CaptionedCase) -> list[Path]:
+        self.append(case.record)
+        return []
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write one line; the first one starts the file anew."""
+        mode = "a" if self.started else "w"
+        self.started = True
+        with self._unfinished.open(mode, encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def finish(self) -> list[Path]:
+        if not self.started:
+            self._unfinished.write_text("", encoding="utf-8")
+        os.replace(self._unfinished, self.path)
+        self.started = False
+        return [self.path]
+
+
+class CaptionWriter:
+    """Handler of an evaluator that prints each caption and gives each case to the outputs.
+
+    Attach it to an engine whose batch has ``records`` and whose output has ``pred`` as made by ``CaptionInferer``.
+
+    Args:
+        output_dir: folder of all outputs.
+        provenance: see :func:`scripts.outputs.record.caption_record`.
+        outputs: names from ``scripts.outputs.WRITERS``.
+        output_options: of each output, by its name.
+        rule: judges how sure each caption is.
+        quiet: do not print captions.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        outputs: Sequence[str] = ("jsonl",),
+        output_options: Mapping[str, Mapping[str, Any]] | None = None,
+        rule: ConfidenceRule | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.delivery = Delivery(output_dir, outputs=outputs, options=output_options)
+        self.timings = JsonLinesWriter(output_dir=Path(output_dir), name="timings.jsonl")
+        self.rule = rule
+        self.provenance = dict(provenance or {})
+        self.quiet = quiet
+        self.records: list[Mapping[str, Any]] = []
+        self.failed = 0
+
+    def attach(self, engine: Engine) -> None:
+        from ignite.engine import Events
+
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
+        engine.add_event_handler(Events.COMPLETED, self.finish)
+
     def start(self, engine: Engine) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.records, self.failed = [], 0
-        self._unfinished.write_text("", encoding="utf-8")
+        self.delivery.output_dir.mkdir(parents=True, exist_ok=True)
+        self.records, self.failed, self.delivery.failed = [], 0, 0
+        self.timings.started = False
 
     def write(self, engine: Engine) -> None:
-        """Append this batch's lines; readable images take the predictions in order."""
+        """Deliver this batch's cases; readable images take the predictions in order."""
         output = engine.state.output.get("pred") or {}
+        batch = engine.state.batch
+        entries = _entries(batch)
+        good = sum(entry["error"] is None for entry in entries)
         row = 0
-        with self._unfinished.open("a", encoding="utf-8") as file:
-            for entry in _entries(engine.state.batch):
-                caption = logprobs = None
-                if entry["error"] is None:
-                    length = int(output["lengths"][row])
-                    caption = output["captions"][row]
-                    logprobs = output["token_logprobs"][row, :length].float().tolist()
-                    row += 1
-                record = caption_record(
-                    entry["source"],
-                    caption=caption,
-                    token_logprobs=logprobs,
-                    meta=entry["meta"],
-                    error=entry["error"],
-                    provenance=self.provenance,
-                )
-                self._report(record)
-                self.records.append(record)
-                file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+        for entry in entries:
+            case = self._case(entry, output, batch, row, good)
+            row += entry["error"] is None
+            case = self.delivery.deliver(case)
+            self._report(case.record)
+            self.records.append(case.record)
+
+    def _case(
+        self, entry: Mapping[str, Any], output: Mapping[str, Any], batch: Mapping[str, Any], row: int, of: int
+    ) -> CaptionedCase:
+        source = entry["source"]
+        if entry["error"] is not None:
+            record = caption_record(
+                source,
+                caption=None,
+                token_logprobs=None,
+                meta=entry["meta"],
+                error=entry["error"],
+                provenance=self.provenance,
+            )
+            return CaptionedCase(source, record if self.rule is None else self.rule.apply(record), None, ())
+        if "seconds" in output:
+            share = {step: round(seconds / of, 4) for step, seconds in output["seconds"].items()}
+            read = {"read": round(batch["read_seconds"][row], 4)} if "read_seconds" in batch else {}
+            self.timings.append({"image": source, "batch": of, "seconds": {**read, **share}})
+        return captioned_case(
+            source,
+            _views(batch, row),
+            output,
+            meta=entry["meta"],
+            row=row,
+            of=of,
+            provenance=self.provenance,
+            rule=self.rule,
+        )
 
     def _report(self, record: Mapping[str, Any]) -> None:
-        self.failed += record["error"] is not None
+        self.failed += record["error"] is not None or bool(record.get("output_errors"))
         if record["error"] is not None:
             print(f"error: {record['error']}", file=sys.stderr)
         elif not self.quiet:
-            name = record["image"] if isinstance(record["image"], str) else record["image"][0]
-            print(f"{Path(name).name}\n    {record['caption']}   (confidence {record['confidence']:.2f})")
+            name = Path(source_name(record["image"])).name
+            sure = record.get("calibrated_confidence")
+            sure = f"confidence {record['confidence']:.2f}" + ("" if sure is None else f", {sure:.0%} likely right")
+            print(f"{name}\n    {record['caption'] or 'withheld: below abstain_below'}   ({sure})")
 
     def finish(self, engine: Engine) -> None:
-        os.replace(self._unfinished, self.path)
+        files = self.delivery.finish()
+        if self.timings.started:
+            self.timings.finish()
         if not self.quiet:
-            done = len(self.records) - self.failed
-            print(f"{done} of {len(self.records)} images captioned: {self.path}")
+            done = sum(record["error"] is None for record in self.records)
+            written = ", ".join(str(path) for path in files) or str(self.delivery.output_dir)
+            print(f"{done} of {len(self.records)} images captioned: {written}")
 
     def exit(self) -> None:
-        """End the process with code 1 if any image could not be captioned; call it last.
+        """End the process with code 1 if any image could not be captioned or written; call it last.
 
         Raises:
             SystemExit: with code 1.
@@ -140,3 +173,14 @@ def _entries(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
     if "records" in batch:
         return batch["records"]
     return [{"source": path, "meta": None, "error": None} for path in batch["image_path"]]
+
+
+def _views(batch: Mapping[str, Any], row: int) -> Tensor | None:
+    """The views ``[V, 3, S, S]`` of one case of a batch, padding dropped; None where tokens came from a cache."""
+    if batch.get("image") is None:
+        return None
+    image = batch["image"][row]
+    if image.ndim == 3:
+        return image[None]
+    mask = batch.get("image_mask")
+    return image if mask is None else image[mask[row].bool()]

@@ -1,0 +1,68 @@
+"""All outputs of a run together: one that fails for a case is noted in its record, and the run goes on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from . import build_writers
+from .case import CaptionedCase
+from .record import source_name
+
+__all__ = ["Delivery"]
+
+
+class Delivery:
+    """Gives each case to the writers of ``outputs``; ``captions.jsonl`` and the report come last, as they tell all.
+
+    Args:
+        output_dir: folder of everything that is written; made at the first case.
+        outputs: names from ``scripts.outputs.WRITERS``.
+        options: of each output, by its name.
+
+    Raises:
+        InputError: an output that cannot be written.
+    """
+
+    LAST = ("html", "jsonl")
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        *,
+        outputs: Sequence[str] = ("jsonl",),
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        ordered = [name for name in outputs if name not in self.LAST] + [n for n in self.LAST if n in outputs]
+        self.output_dir = Path(output_dir)
+        self.writers = build_writers(ordered, self.output_dir, options)
+        self.failed = 0
+
+    def deliver(self, case: CaptionedCase) -> CaptionedCase:
+        """Write one case; returns it with ``output_errors`` ``{output: sentence}`` in its record where any failed.
+
+        A case without a caption (an error, or withheld) goes to the outputs of ``LAST`` only: there is nothing else to
+        write of it.
+        """
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        errors: dict[str, str] = {}
+        for name, writer in self.writers.items():
+            if case.record.get("caption") is None and name not in self.LAST:
+                continue
+            try:
+                writer.add(case)
+            except InputError as error:
+                errors[name] = " ".join(str(error).split())
+                print(f"error: {source_name(case.source)}: {name}: {errors[name]}", file=sys.stderr)
+                case = replace(case, record={**case.record, "output_errors": dict(errors)})
+        self.failed += bool(errors)
+        return case
+
+    def finish(self) -> list[Path]:
+        """Files written for the run as a whole."""
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        return [path for writer in self.writers.values() for path in writer.finish()]

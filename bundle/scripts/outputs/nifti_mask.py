@@ -1,0 +1,127 @@
+"""Output ``nifti_mask``: the region of each word as a NIfTI mask on the voxels of the source file.
+
+A mask lies on the very voxels that its pixels were read from: the slice, turned and flipped back, in a volume of the
+source's size and affine. DICOM series whose slices are unevenly spaced give a mask of the one slice. Pictures and DICOM
+images without a position have no place in a patient; their masks are one slice with sform and qform code 0 (unknown).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from ..atomic import write_atomically, write_text_atomically
+from ..errors import InputError
+from ..explanation.geometry import file_of_view
+from ..explanation.masks import WordMask, word_masks
+from ..explanation.source_grid import SourceGrid, source_grid
+from .case import CaptionedCase
+from .case_files import CaseNames, clean
+from .record import source_name
+
+__all__ = ["NiftiMaskWriter", "nifti_of"]
+
+SCANNER, UNKNOWN = 1, 0
+
+
+class NiftiMaskWriter:
+    """A folder a case in ``output_dir/nifti_mask``: a ``.nii.gz`` a word, and ``masks.json`` that says what they are.
+
+    Args:
+        output_dir: the run's folder.
+    """
+
+    def __init__(self, *, output_dir: Path) -> None:
+        self.directory = Path(output_dir) / "nifti_mask"
+        self.names = CaseNames()
+
+    def add(self, case: CaptionedCase) -> list[Path]:
+        """Write the masks of one case.
+
+        Raises:
+            InputError: it has no explanation, came from no file, or its slices have no regular grid.
+        """
+        if case.record.get("error"):
+            return []
+        masks = masks_of(case)
+        folder = self.directory / self.names.stem(case.source)
+        written, listed = [], []
+        for mask in masks:
+            path = folder / f"{mask.word:02d}_{clean(mask.text, 40) or 'word'}.nii.gz"
+            grid = grid_of(case, mask)
+            image = nifti_of(mask.mask, grid)
+            written.append(write_atomically(path, lambda file, image=image: file.write(_packed(image)) and None))
+            listed.append({"file": path.name, **described(mask), "known_position": grid.known})
+        about = {"image": case.source, "caption": case.record.get("caption"), "method": case.explanation.method,
+                 "notice": "Regions that words rest on, drawn by a machine. For research, not for diagnosis.",
+                 "masks": listed}  # fmt: skip
+        written.append(write_text_atomically(folder / "masks.json", json.dumps(about, indent=2, ensure_ascii=False)))
+        return written
+
+    def finish(self) -> list[Path]:
+        return []
+
+
+def masks_of(case: CaptionedCase) -> list[WordMask]:
+    """Regions of the case's content words, at least one.
+
+    Raises:
+        InputError: there are none.
+    """
+    name = source_name(case.source)
+    if case.explanation is None:
+        raise InputError(f"{name}: was captioned without an explanation: set explain to true, or leave masks out")
+    masks = word_masks(case.explanation, case.record["trace"]["input"])
+    if not masks:
+        reason = "; ".join(case.explanation.notes) or "its caption has no word with a region"
+        raise InputError(f"{name}: {reason}, so there is no mask to write: leave masks out for it")
+    return masks
+
+
+def grid_of(case: CaptionedCase, mask: WordMask) -> SourceGrid:
+    """The voxels that the mask's view shows."""
+    meta, place = file_of_view(case.record["trace"]["input"], mask.view)
+    return source_grid(meta, place)
+
+
+def described(mask: WordMask) -> dict[str, Any]:
+    """What a mask is, for files that accompany it."""
+    share: Mapping[str, float] = {name: round(value, 4) for name, value in mask.share.items()}
+    return {"word": mask.text, "position": mask.word, "view": mask.view, "pixels": int(mask.mask.sum()),
+            "from": mask.source, "log_probability": round(mask.logprob, 5), "share": share}  # fmt: skip
+
+
+def nifti_of(mask: np.ndarray, grid: SourceGrid) -> nib.Nifti1Image:
+    """A mask ``[H, W]`` of a view as a NIfTI image of the source's voxels.
+
+    Raises:
+        InputError: the slices across which the view was cut lie at uneven distances, which NIfTI cannot say.
+    """
+    if not grid.regular:
+        raise InputError(
+            f"{grid.frames[0].file.name}: its slices are unevenly spaced or slanted, which NIfTI cannot express across "
+            "them; use the output dicom_seg, or caption in the acquired plane"
+        )
+    image = nib.Nifti1Image(grid.place(mask), grid.affine)
+    code = SCANNER if grid.known else UNKNOWN
+    image.set_qform(grid.affine, code)
+    image.set_sform(grid.affine, code)
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = b"word region, not for diagnosis"
+    return image
+
+
+def _packed(image: nib.Nifti1Image) -> bytes:
+    """Gzip without a time stamp, so that equal masks give equal files."""
+    import gzip
+
+    buffer = BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=6, mtime=0) as file:
+        file.write(image.to_bytes())
+    return buffer.getvalue()

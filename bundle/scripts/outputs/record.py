@@ -1,0 +1,103 @@
+"""One line of ``captions.jsonl`` as a dictionary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from ..trace import batch_trace, pixels_sha256
+from .case import CaptionedCase
+
+if TYPE_CHECKING:
+    from ..confidence import ConfidenceRule
+
+__all__ = ["caption_record", "captioned_case", "source_name"]
+
+
+def caption_record(
+    source: str | list[str],
+    *,
+    caption: str | None,
+    token_logprobs: list[float] | None,
+    meta: Mapping[str, Any] | None,
+    error: str | None,
+    provenance: Mapping[str, Any],
+    tokens: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """One line of ``captions.jsonl``.
+
+    ``confidence`` is the geometric mean of the caption's token probabilities, ``exp(mean(log p))``, in (0, 1].
+
+    Args:
+        source: the path or paths as the user gave them.
+        caption: the text, or None where the image could not be captioned.
+        token_logprobs: natural logarithm of the probability of each generated token, the end token included.
+        meta: what the reader and the window did.
+        error: why there is no caption.
+        provenance: ``model_version``, ``weights`` and the run's part of ``trace``.
+        tokens: text of each generated token, the end token as ``""``.
+    """
+    meta = dict(meta or {})
+    mean = sum(token_logprobs) / len(token_logprobs) if token_logprobs else None
+    return {
+        "image": source,
+        "caption": caption,
+        "confidence": None if mean is None else round(math.exp(mean), 6),
+        "tokens": None if tokens is None else list(tokens),
+        "token_logprobs": None if token_logprobs is None else [round(value, 5) for value in token_logprobs],
+        "modality": meta.get("modality") or None,
+        "window": meta.get("window"),
+        "slice": meta.get("slice"),
+        "model_version": provenance.get("model_version"),
+        "weights": provenance.get("weights"),
+        "trace": {"input": meta, **provenance.get("trace", {})},
+        "error": error,
+    }
+
+
+def captioned_case(
+    source: str | list[str],
+    image: Tensor | None,
+    made: Mapping[str, Any],
+    *,
+    meta: Mapping[str, Any] | None,
+    row: int,
+    of: int,
+    provenance: Mapping[str, Any],
+    rule: ConfidenceRule | None = None,
+) -> CaptionedCase:
+    """One case of a captioned batch.
+
+    Args:
+        source: the path or paths as the user gave them.
+        image: ``[V, 3, S, S]``, or None where tokens came from a cache.
+        made: what ``scripts.captioning.caption_batch`` gave.
+        meta: what the reader and the window did.
+        row: of the batch; of: its size.
+        provenance: see :func:`caption_record`.
+        rule: judges how sure the caption is, and withholds it.
+    """
+    words = tuple(made["words"][row]) if "words" in made else ()
+    record = caption_record(
+        source,
+        caption=made["captions"][row],
+        token_logprobs=made["token_logprobs"][row, : int(made["lengths"][row])].float().tolist(),
+        tokens=words or None,
+        meta=meta,
+        error=None,
+        provenance=provenance,
+    )
+    record["trace"]["pixels"] = None if image is None else pixels_sha256(image)
+    record["trace"]["batch"] = batch_trace(row, of)
+    if rule is not None:
+        record = rule.apply(record, made["samples"][row] if made.get("samples") else ())
+    explanation = made["explanations"][row] if made.get("explanations") else None
+    return CaptionedCase(source, record, image, words, explanation)
+
+
+def source_name(source: str | list[str]) -> str:
+    """The one path that stands for a case in messages: its first."""
+    return source if isinstance(source, str) else str(source[0])

@@ -1,0 +1,181 @@
+"""The report: what it says without a browser, and in headless Chromium keys, search, errors, requests and speed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from scripts.outputs.case import CaptionedCase
+from scripts.outputs.html import HtmlWriter, words_of
+from scripts.outputs.record import caption_record
+
+BROWSER = next(
+    (path for name in ("chromium", "google-chrome", "chromium-browser") if (path := shutil.which(name))), None
+)
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine: apt-get install chromium")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+FLAGS += ["--no-first-run", "--disable-sync", "--disable-dev-shm-usage", "--enable-logging=stderr", "--hide-scrollbars"]
+
+TOKENS = ["Axial", " CT", " of", " the", " head", " showing", " glio", "blastoma", ".", ""]
+LOGPROBS = [-0.02, -0.1, -0.01, -0.01, -0.2, -0.05, -1.6, -0.9, -0.1, -0.05]
+
+
+class Looked:
+    """What scripts.explanation.Explanation offers."""
+
+    words = ("Axial", "CT", "of", "the", "head", "showing", "glioblastoma.")
+    logprobs = (-0.02, -0.1, -0.01, -0.01, -0.2, -0.05, -2.6)
+
+    def __init__(self) -> None:
+        maps = torch.rand(7, 16, 16)
+        self.maps = {"general": maps / maps.sum((1, 2), keepdim=True), "detail": maps.flip(0)}
+        self.share = {"general": torch.full((7,), 0.25), "detail": torch.full((7,), 0.75)}
+
+
+def case(number: int, *, error: str | None = None, caption: str = "Axial CT of the head showing glioblastoma.", **more):
+    source = f"study/{number:04d} <b>&amp;.png"
+    good = error is None
+    record = caption_record(
+        source,
+        caption=caption if good else None,
+        token_logprobs=LOGPROBS if good else None,
+        tokens=TOKENS if good else None,
+        meta={"modality": ("CT", "MR", "US")[number % 3], "window": "lung", "reader": "made"} if good else None,
+        error=error,
+        provenance={"model_version": "1.0.0", "weights": {"model.pt": "a" * 64}, "trace": {"settings": {"seed": 0}}},
+    )
+    grid = torch.linspace(0, 1, 512)
+    image = ((grid[None] - 0.5) ** 2 + (grid[:, None] - 0.5) ** 2).mul(4).clamp(0, 1).sub(1).abs().expand(1, 3, -1, -1)
+    return CaptionedCase(source, record, image if good else None, tuple(TOKENS), more.get("explanation"))
+
+
+def written(folder: Path, cases: list[CaptionedCase]) -> Path:
+    folder.mkdir(exist_ok=True)
+    writer = HtmlWriter(output_dir=folder, title="Night </script> shift")
+    for one in cases:
+        writer.add(one)
+    return writer.finish()[0]
+
+
+def page_data(path: Path) -> dict:
+    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.S).group(1)
+    return json.loads(text)
+
+
+def browse(path: Path, tmp_path: Path, script: str, *more: str) -> tuple[str, str, list[str]]:
+    """DOM after ``script`` ran in the page, the browser's log, and the addresses that were asked for."""
+    probe = path.with_name("probe.html")
+    probe.write_text(path.read_text().replace("</body>", f"<script>{script}</script></body>"))
+    net = tmp_path / "net.json"
+    command = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={net}", *more]
+    command += ["--virtual-time-budget=4000", "--dump-dom", probe.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    asked = re.findall(r'"url":"((?:https?|wss?)://[^"]+)"', net.read_text()) if net.is_file() else []
+    own = re.compile(r"://[^/]*\.(google|googleapis|gstatic|googleusercontent|gvt1)\.com/")  # the browser's own errands
+    return done.stdout, done.stderr, [url for url in asked if not own.search(url)]
+
+
+def console_errors(log: str) -> list[str]:
+    return [line for line in log.splitlines() if "CONSOLE" in line]
+
+
+def test_words_are_whole_and_their_probabilities_multiply() -> None:
+    words = words_of(TOKENS, LOGPROBS)
+    assert [text for text, _ in words] == ["Axial", "CT", "of", "the", "head", "showing", "glioblastoma."]
+    assert words[-1][1] == pytest.approx(torch.tensor(-2.6).exp().item(), abs=1e-4)
+
+
+def test_the_page_holds_every_case_and_no_markup_of_theirs(tmp_path: Path) -> None:
+    path = written(tmp_path, [case(0, explanation=Looked()), case(1, error="study/0001: broken."), case(2)])
+    data, text = page_data(path), path.read_text()
+    assert [one["error"] for one in data["cases"]] == [None, "study/0001: broken.", None]
+    assert data["cases"][0]["maps"] and data["run"]["weights"] == {"model.pt": "a" * 64}
+    assert "<b>" not in text.split("<main>")[1] and "Night </script>" not in text
+    assert "not for diagnosis" in text.lower()
+    assert not re.search(r"""(?:src|href)=["']?https?:""", text)
+    small = Image.open(tmp_path / data["cases"][0]["pictures"][0])
+    assert small.size == (128, 128)
+    assert Image.open(tmp_path / data["cases"][0]["pictures"][1]).size == (512, 512)
+
+
+def test_a_withheld_caption_is_nowhere_in_the_page(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    one = case(0, caption="Secret words.", explanation=Looked())
+    record = {**one.record, "caption": None, "tokens": None, "abstained": True}
+    path = written(tmp_path, [replace(one, record=record)])
+    assert "Secret" not in path.read_text() and page_data(path)["cases"][0]["words"] == []
+
+
+@needs_browser
+def test_keys_search_and_maps_work_without_errors_or_network(tmp_path: Path) -> None:
+    cases = [case(i, explanation=Looked() if i == 1 else None) for i in range(6)] + [case(6, error="study: broken.")]
+    path = written(tmp_path / "out", cases)
+    script = """
+      const press = (key) => document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      const said = [];
+      const entries = () => performance.getEntriesByType("resource");
+      const elsewhere = () => entries().filter((entry) => !entry.name.startsWith("file:")).length;
+      press("ArrowDown"); said.push(list.getAttribute("aria-activedescendant"));
+      press("ArrowRight"); press("ArrowRight"); said.push(detail.querySelector(".word[aria-pressed=true]").textContent);
+      press("/"); said.push(document.activeElement.id);
+      search.value = "us"; search.dispatchEvent(new Event("input")); said.push(byId("count").textContent);
+      search.value = ""; search.dispatchEvent(new Event("input"));
+      filter.value = "is:error"; filter.dispatchEvent(new Event("change")); said.push(byId("count").textContent);
+      filter.value = ""; filter.dispatchEvent(new Event("change"));
+      press("Escape"); said.push(document.activeElement.id);
+      select(1); choose(6);
+      setTimeout(() => {
+        const inked = byId("map").getContext("2d").getImageData(0, 0, 512, 512).data.some((v) => v > 0);
+        document.body.dataset.said = JSON.stringify(
+          [...said, inked, document.querySelectorAll("b").length, elsewhere()]);
+      }, 1500);
+    """
+    shot = tmp_path / "report.png"
+    dom, log, requests = browse(path, tmp_path, script, f"--screenshot={shot}", "--window-size=1360,900")
+    said = json.loads(re.search(r'data-said="([^"]*)"', dom).group(1).replace("&quot;", '"'))
+    assert said == ["case1", "CT", "search", "2 of 7", "1 of 7", "list", True, 0, 0]
+    assert console_errors(log) == [] and requests == []
+
+
+@needs_browser
+def test_a_thousand_cases_open_without_stalling(tmp_path: Path) -> None:
+    path = written(tmp_path / "out", [case(i) for i in range(3)])
+    data = page_data(path)
+    for i in range(3, 1000):
+        one = data["cases"][i % 3]
+        pictures = [f"{picture.partition('?')[0]}?{i}" for picture in one["pictures"]]  # no picture is another's
+        data["cases"].append({**one, "name": f"{i}.png", "pictures": pictures})
+    text = path.read_text()
+    inside = re.search(r'id="data">(.*?)</script>', text, re.S).group(1)
+    path.write_text(text.replace(inside, json.dumps(data).replace("<", "\\u003c")))
+    script = """
+      const ready = performance.now();
+      const loaded = () => [...document.images].filter((image) => image.complete && image.naturalWidth).length;
+      const from = performance.now();
+      select(999);
+      search.value = "9"; refresh();
+      const found = shown.length;
+      search.value = ""; refresh();
+      const moved = performance.now() - from;
+      setTimeout(() => {
+        document.body.dataset.said = JSON.stringify([ready, moved, found, rows.length, loaded()]);
+      }, 1500);
+    """
+    began = time.perf_counter()
+    dom, log, requests = browse(path, tmp_path, script)
+    took = time.perf_counter() - began
+    ready, moved, found, rows, loaded = json.loads(re.search(r'data-said="([^"]*)"', dom).group(1))
+    print(f"1,000 cases: ready after {ready:.0f} ms, select and two searches {moved:.0f} ms, browser run {took:.1f} s")
+    assert rows == 1000 and found == 271
+    assert ready < 6000 and moved < 3000  # loose: test machines are shared
+    assert loaded < 200, "thumbnails out of sight were loaded"
+    assert console_errors(log) == [] and requests == []
