@@ -1,0 +1,117 @@
+"""Calibration against scipy and against hand-computed values; which captions are withheld."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from scripts.confidence import Calibration, ConfidenceRule, caption_agreement, load_calibration
+from scripts.confidence.calibration import bins_of, cross_fitted, expected_calibration_error, fit, risk_coverage
+from scripts.confidence.study import area_under_roc, judge, measure, write_report
+from scripts.errors import InputError
+
+WEIGHTS = {"model.pt": "a" * 64}
+
+
+def drawn(count: int, slope: float = 3.0, offset: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(1)
+    m = -random.gamma(2.0, 0.4, count)
+    return m, (random.random(count) < 1 / (1 + np.exp(-(slope * m + offset)))).astype(float)
+
+
+def test_the_fit_is_the_maximum_of_the_likelihood_and_finds_the_truth() -> None:
+    m, right = drawn(20_000)
+    slope, offset = fit(m, right, ridge=0.0)
+    good, bad = right.sum(), (1 - right).sum()
+    target = np.where(right > 0, (good + 1) / (good + 2), 1 / (bad + 2))
+
+    def loss(beta: np.ndarray) -> float:
+        z = beta[0] * m + beta[1]
+        return float((np.logaddexp(0, z) - target * z).mean())
+
+    best = minimize(loss, np.zeros(2), method="BFGS", options={"gtol": 1e-9}).x
+    assert (slope, offset) == pytest.approx(tuple(best), abs=1e-3)
+    assert (slope, offset) == pytest.approx((3.0, 2.0), abs=0.15)
+
+
+def test_a_separable_set_has_a_finite_fit() -> None:
+    slope, offset = fit(np.array([-3.0, -2.0, -1.0, -0.5]), np.array([0.0, 0.0, 1.0, 1.0]))
+    assert math.isfinite(slope) and math.isfinite(offset) and slope > 0
+
+
+def test_cross_fitting_lowers_the_error_of_overconfident_captions() -> None:
+    m, right = drawn(600, slope=2.0, offset=0.0)
+    before = expected_calibration_error(np.exp(m), right)
+    after = expected_calibration_error(cross_fitted(m, right), right)
+    assert after < before / 2
+
+
+def test_calibration_error_and_risk_by_hand() -> None:
+    probability, right = np.array([0.1, 0.3, 0.8, 0.6]), np.array([0.0, 1.0, 1.0, 0.0])
+    assert bins_of(probability, right, 2) == [(pytest.approx(0.2), 0.5, 2), (pytest.approx(0.7), 0.5, 2)]
+    assert expected_calibration_error(probability, right, 2) == pytest.approx((0.3 + 0.2) / 2)
+    coverage, risk = risk_coverage(probability, right)
+    assert coverage.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert risk.tolist() == pytest.approx([0.0, 0.5, 1 / 3, 0.5])
+    assert area_under_roc(probability, right) == 0.75
+
+
+def test_a_calibration_of_other_weights_is_ignored_with_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(Calibration(2.0, 1.0, weights=WEIGHTS, images=10).to_json())
+    assert load_calibration(path, WEIGHTS).probability(-0.5) == pytest.approx(0.5)
+    with pytest.warns(UserWarning, match=r"other weights \(model.pt\)"):
+        assert load_calibration(path, {"model.pt": "b" * 64}) is None
+    assert load_calibration(tmp_path / "absent.json", WEIGHTS) is None
+    path.write_text("{}")
+    with pytest.raises(InputError, match="no calibration"):
+        load_calibration(path, WEIGHTS)
+
+
+def record(caption: str | None, logprobs: list[float] | None) -> dict:
+    confidence = None if logprobs is None else math.exp(sum(logprobs) / len(logprobs))
+    return {"caption": caption, "tokens": ["x"], "token_logprobs": logprobs, "confidence": confidence, "error": None}
+
+
+def test_unsure_captions_are_withheld_by_the_calibrated_value(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(Calibration(2.0, 0.0, weights=WEIGHTS).to_json())
+    rule = ConfidenceRule(calibration=path, weights=WEIGHTS, abstain_below=0.3)
+    kept = rule.apply(record("Axial CT.", [-0.2, -0.4]), ["Axial CT.", "Sagittal MRI."])
+    assert kept["calibrated_confidence"] == pytest.approx(1 / (1 + math.exp(0.6)), abs=1e-6)
+    assert kept["agreement"] == 0.5 and not kept["abstained"] and kept["caption"]
+    withheld = rule.apply(record("Axial CT.", [-1.0]))
+    assert withheld["abstained"] and withheld["caption"] is None and withheld["tokens"] is None
+    assert withheld["error"] is None and withheld["calibrated_confidence"] == pytest.approx(0.119203, abs=1e-6)
+    assert not ConfidenceRule().apply(record("Axial CT.", [-9.0]))["abstained"]
+    assert ConfidenceRule(abstain_below=0.5).apply(record("Axial CT.", [-1.0]))["abstained"]
+    with pytest.raises(InputError, match="abstain_below"):
+        ConfidenceRule(abstain_below=50)
+
+
+def test_agreement_counts_words() -> None:
+    assert caption_agreement("axial CT of the head", ["Axial CT of the head"]) == 1.0
+    assert caption_agreement("a b", ["a c", "d e"]) == pytest.approx(0.25)
+    assert caption_agreement("a b", []) is None
+
+
+def test_a_study_from_captions_to_pictures(tmp_path: Path) -> None:
+    truth = "Axial CT of the head showing stroke."
+    captions = [truth if i % 3 else "Sagittal MRI of the spine showing nothing." for i in range(30)]
+    sure = [[-0.2 - 0.01 * i] if i % 3 else [-1.5 - 0.01 * i] for i in range(30)]
+    records = [{**record(c, m), "agreement": 0.5} for c, m in zip(captions, sure, strict=True)]
+    right = judge(records, [{"caption": truth}] * 30)
+    assert right.sum() == 20
+    study = measure(records, right)
+    assert study["area_under_roc_confidence"] == 1.0 and study["area_under_roc_agreement"] == 0.5
+    assert study["risk_at_50%_coverage"] == 0.0 and study["risk_coverage"][-1] == [1.0, pytest.approx(1 / 3)]
+    write_report(study, records, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "captions.jsonl", "confidence.json", "reliability.png", "risk_coverage.png"
+    }  # fmt: skip
+    assert json.loads((tmp_path / "confidence.json").read_text())["images"] == 30
