@@ -1,0 +1,1 @@
+"""Parts of the captioning app; MONAI Label expects them under this name."""

@@ -1,0 +1,203 @@
+"""What both datastores (folder, DICOMweb) do about captions, and about names that clients choose."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
+
+from scripts.predictor import InputError
+from scripts.reviewed import ReviewedCaption
+
+from .labels import DRAFT, REVIEWED, TAG, read_label
+
+STATE = ".msmedcap"
+"""Folder beside the images for what this app keeps: model versions, locks."""
+_PLAIN_TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class CaptionStore:
+    """Mixed into a ``LocalDatastore``: captions are checked, drafts never replace reviewed captions, and no change is
+    lost when the server and a task of its own (another process) write at the same time.
+    """
+
+    @property
+    def folder(self) -> Path:
+        """Where the datastore keeps its files."""
+        return Path(self._datastore_path)
+
+    @property
+    def state_folder(self) -> Path:
+        return self.folder / STATE
+
+    # ------------------------------------------------------------------ reading
+
+    def caption_of(self, image_id: str) -> dict[str, Any] | None:
+        """The stored caption of an image, reviewed before draft, or None."""
+        found = None
+        for tag in (TAG, "final", "original"):
+            path = super().get_label_uri(image_id, tag) if tag != "final" else self._final_label(image_id)
+            if path.endswith(".json") and os.path.isfile(path):
+                with contextlib.suppress(InputError):  # a label of another kind is no caption
+                    label = read_label(path)
+                    if label["status"] == REVIEWED:
+                        return label
+                    found = found or label
+        return found
+
+    def _final_label(self, image_id: str) -> str:
+        label = self._datastore.label(image_id, "final")
+        return os.path.join(self._datastore.label_path("final"), f"{image_id}{label.ext}") if label else ""
+
+    def is_reviewed(self, image_id: str) -> bool:
+        label = self.caption_of(image_id)
+        return label is not None and label["status"] == REVIEWED
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: Any = None) -> list[str]:
+        """Images whose caption a person has saved."""
+        return [image for image in self.list_images() if self.is_reviewed(image)]
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: Any = None) -> list[str]:
+        """Images without a reviewed caption; drafts do not count."""
+        return [image for image in self.list_images() if not self.is_reviewed(image)]
+
+    def reviewed(self) -> list[ReviewedCaption]:
+        """What people saved, for training."""
+        found = []
+        for image in self.get_labeled_images():
+            label = self.caption_of(image)
+            asked = label.get("options") or {}
+            found.append(
+                ReviewedCaption(
+                    name=image,
+                    image=self.get_image_uri(image),
+                    caption=label["caption"],
+                    window=asked.get("window") or "auto",
+                    slice=label["slice"] if label.get("slice") is not None else asked.get("slice", "middle"),
+                    plane=label.get("plane") or asked.get("plane") or "auto",
+                )
+            )
+        return found
+
+    # ------------------------------------------------------------------ writing
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], *more: Any
+    ) -> str:
+        """Save a caption, or refuse it.
+
+        Raises:
+            ImageNotFoundException: no such image.
+            InputError: not a caption, or the tag is no plain name.
+        """
+        if not _PLAIN_TAG.fullmatch(str(getattr(label_tag, "value", label_tag))):
+            raise InputError(f"label tag {label_tag!r}: give letters, digits, '_' and '-' only, such as '{TAG}'")
+        tag = str(getattr(label_tag, "value", label_tag))
+        if not str(label_filename).endswith(".json"):
+            raise InputError(f"{image_id}: a caption is saved as a JSON file, not as {Path(label_filename).suffix!r}")
+        label = read_label(label_filename)
+        with self._exclusive():
+            self._need(image_id)
+            if label["status"] == DRAFT and self.is_reviewed(image_id):
+                return image_id  # what a person wrote stays
+            before = self.caption_of(image_id)
+            if label["status"] == REVIEWED and before:
+                label = {**_context(before), **label}
+            info = {**(label_info or {}), **{k: label.get(k) for k in ("caption", "status", "confidence")}}
+            os.makedirs(os.path.dirname(os.path.join(self._datastore.label_path(tag), image_id)), exist_ok=True)
+            with _written(label, self.state_folder) as path:
+                return self._store_label(image_id, path, tag, info)
+
+    def _store_label(self, image_id: str, path: str, tag: str, info: dict[str, Any]) -> str:
+        return super().save_label(image_id, path, tag, info)
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Raises:
+        InputError: the id would lie outside the folder.
+        """
+        checked_id(image_id or Path(image_filename).name)
+        with self._exclusive():
+            os.makedirs(os.path.dirname(os.path.join(self._datastore.image_path(), image_id or "x")), exist_ok=True)
+            return super().add_image(image_id, image_filename, image_info)
+
+    def remove_image(self, image_id: str) -> None:
+        self._need(image_id)
+        super().remove_image(image_id)
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        with self._exclusive():
+            self._need(image_id)
+            super().update_image_info(image_id, info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        with self._exclusive():
+            if self._datastore.label(label_id, label_tag) is None:
+                raise LabelNotFoundException(f"image {label_id!r} has no label with tag {label_tag!r}")
+            super().update_label_info(label_id, label_tag, info)
+
+    def _need(self, image_id: str) -> None:
+        """Raise unless the datastore has the image."""
+        if image_id not in self._datastore.objects:
+            raise ImageNotFoundException(f"there is no image {image_id!r}; GET /datastore/?output=all lists them")
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """One writer at a time, in all processes and threads, who starts from what the last one wrote."""
+        self.state_folder.mkdir(parents=True, exist_ok=True)
+        if not hasattr(self, "_writers"):
+            self._writers = FileLock(str(self.state_folder / "writers.lock"), timeout=60, thread_local=False)
+        with self._thread_lock, self._writers:
+            self._init_from_datastore_file()
+            yield
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        """The record of all images and labels, replaced by a rename: never half of one."""
+        content = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
+        temporary = f"{self._datastore_config_path}.{os.getpid()}.tmp"
+        with contextlib.ExitStack() as stack:
+            if lock:
+                stack.enter_context(FileLock(self._lock_file))
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self._datastore_config_path)
+            self._config_ts = os.stat(self._datastore_config_path).st_mtime
+
+
+def checked_id(image_id: str) -> str:
+    """An id that names something inside the folder.
+
+    Raises:
+        InputError: it does not.
+    """
+    parts = str(image_id).replace("\\", "/").split("/")
+    if not image_id or "\0" in image_id or any(part in ("", ".", "..") or part.startswith(".") for part in parts):
+        raise InputError(f"image id {image_id!r}: give a plain name inside the studies folder, without '..'")
+    return image_id
+
+
+def _context(before: dict[str, Any]) -> dict[str, Any]:
+    """What a correction inherits from the draft: which picture it is about, and what the network had said."""
+    kept = {k: before.get(k) for k in ("window", "slice", "plane", "modality", "model_version", "options")}
+    return {
+        **kept,
+        "draft": before.get("draft", before["caption"]) if before["status"] == DRAFT else before.get("draft"),
+    }
+
+
+@contextlib.contextmanager
+def _written(label: dict[str, Any], folder: Path) -> Iterator[str]:
+    path = folder / f"label.{os.getpid()}.json"
+    path.write_text(json.dumps(label, ensure_ascii=False, indent=1), encoding="utf-8")
+    try:
+        yield str(path)
+    finally:
+        path.unlink(missing_ok=True)

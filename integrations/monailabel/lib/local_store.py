@@ -1,0 +1,159 @@
+"""A folder of studies: pictures, volumes, DICOM files and folders that hold one DICOM series, at any depth."""
+
+from __future__ import annotations
+
+import filecmp
+import functools
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from monailabel.datastore.local import LocalDatastore
+
+from scripts.predictor import InputError
+
+from .caption_store import STATE, CaptionStore, checked_id
+
+ENDINGS = (
+    ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".dcm", ".dicom", ".ima", ".zip", ".png", ".jpg",
+    ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2",
+)  # fmt: skip
+LABEL_ENDING = ".json"
+
+
+class LocalCaptionStore(CaptionStore, LocalDatastore):
+    """``studies`` as MONAI Label's datastore.
+
+    An image's id is its path below the folder without its ending (with it, where two files differ in nothing else); a
+    DICOM series is the folder that holds it.
+
+    Args:
+        folder: the studies.
+        auto_reload: watch the folder for new files.
+    """
+
+    def __init__(self, folder: str | Path, *, auto_reload: bool = True) -> None:
+        self._thread_lock = threading.RLock()
+        patterns = [f"*{ending}" for ending in (*ENDINGS, LABEL_ENDING)]
+        super().__init__(str(folder), extensions=patterns, auto_reload=auto_reload)
+        if auto_reload and hasattr(self, "_handler"):
+            self._handler.on_moved = lambda event: self._init_from_datastore_file()
+
+    def refresh(self) -> None:
+        with self._exclusive():
+            super().refresh()
+
+    def _to_id(self, file: str) -> tuple[str, str]:
+        ending = next((e for e in (*ENDINGS, LABEL_ENDING) if file.lower().endswith(e)), "")
+        ending = file[len(file) - len(ending) :]
+        stem = file.removesuffix(ending)
+        known = self._datastore.objects.get(stem)
+        if known is not None and ending.lower() != LABEL_ENDING and known.image.ext != ending:
+            return file, ""
+        return stem, ending
+
+    def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
+        """Images below ``path``; labels where ``path`` is a folder of labels."""
+        root = Path(path)
+        if Path(self._datastore.image_path()).resolve() != root.resolve():
+            return {name: name for name in sorted(_below(root, (LABEL_ENDING,)))}
+        labels = Path(self._datastore.label_path(None)).resolve()
+        return {name: name for name in _images(root, {labels, root.resolve() / STATE})}
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Store an uploaded image.
+
+        Raises:
+            InputError: it is no image by its name, or another image has that id.
+        """
+        if not image_filename.lower().endswith(ENDINGS):
+            ending = Path(image_filename).suffix or "no ending"
+            raise InputError(
+                f"{image_id or 'the upload'}: is no image by its name ({ending}); {', '.join(ENDINGS)} are"
+            )
+        there = self.get_image_uri(image_id) if image_id else ""
+        if there and not (Path(there).is_file() and filecmp.cmp(there, image_filename, shallow=False)):
+            raise InputError(f"image id {image_id!r} is taken by another image; upload under another id")
+        return image_id if there else super().add_image(image_id, image_filename, image_info)
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Path of an image; ``""`` where there is none."""
+        if image_id not in self._datastore.objects:
+            self._init_from_datastore_file()
+        path = super().get_image_uri(image_id)
+        return path if not path or self.inside(path) else ""
+
+    def inside(self, path: str | Path) -> bool:
+        """Whether a path lies in the studies folder, links followed."""
+        return Path(path).resolve().is_relative_to(self.folder.resolve())
+
+    def id_of(self, name: str) -> str:
+        """Id of what :meth:`find` finds by another name, such as the file's; the name itself where it has none."""
+        if name in self._datastore.objects:
+            return name
+        path = Path(self.find(name))
+        relative = path.relative_to(self.folder.resolve()).as_posix() if self.inside(path) else name
+        return relative if relative in self._datastore.objects else self._to_id(relative)[0]
+
+    def find(self, name: str) -> str:
+        """Path of what a client calls an image: its id, its file name, or a path inside the studies; ``""`` if none."""
+        path = self.get_image_uri(name)
+        if path:
+            return path
+        given = Path(name)
+        given = given if given.is_absolute() else self.folder / given
+        try:
+            usable = given.exists() and self.inside(given) and given.resolve() != self.folder.resolve()
+            relative = given.resolve().relative_to(self.folder.resolve()) if usable else None
+        except (OSError, ValueError):  # a name that is no path at all, or one too long
+            return ""
+        if relative is None or STATE in relative.parts:
+            return ""
+        checked_id(str(relative))
+        return str(given.resolve())
+
+
+def _below(root: Path, endings: tuple[str, ...]) -> list[str]:
+    return [
+        os.path.relpath(os.path.join(folder, name), root)
+        for folder, _, names in os.walk(root)
+        for name in names
+        if name.lower().endswith(endings)
+    ]
+
+
+def _images(root: Path, left_out: set[Path]) -> list[str]:
+    """Relative paths of files that are images by name, and of folders whose files are DICOM."""
+    found = []
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        folders[:] = sorted(n for n in folders if not n.startswith(".") and (here / n).resolve() not in left_out)
+        visible = sorted(name for name in names if not name.startswith("."))
+        if here != root and _is_series(here, visible):
+            found.append(here.relative_to(root).as_posix())
+            continue
+        found += [(here / name).relative_to(root).as_posix() for name in visible if name.lower().endswith(ENDINGS)]
+    return found
+
+
+def _is_series(folder: Path, names: list[str]) -> bool:
+    """Whether two files or more of a folder are DICOM of one series, as the folder's first and last are."""
+    uids = [_series(str(folder / name), (folder / name).stat().st_mtime_ns) for name in names]
+    dicom = [uid for uid in uids if uid]
+    return len(dicom) > 1 and len(set(dicom)) == 1
+
+
+@functools.lru_cache(maxsize=100_000)
+def _series(path: str, modified: int) -> str:
+    """SeriesInstanceUID of a DICOM file; "" for any other. ``modified`` tells states of the file apart."""
+    import pydicom
+
+    try:
+        with open(path, "rb") as stream:
+            if stream.read(132)[128:] != b"DICM":
+                return ""
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
+        return str(header.get("SeriesInstanceUID") or "")
+    except Exception:  # whatever a damaged file provokes: its reader will say what is wrong with it
+        return ""

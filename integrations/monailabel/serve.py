@@ -1,0 +1,76 @@
+"""Start MONAI Label with the captioning app.
+
+    .venv/bin/python integrations/monailabel/serve.py --studies DIR_OR_DICOMWEB_URL
+
+Every option of ``monailabel start_server`` may follow (``--port``, ``--ssl_certfile``, ``--conf amp_dtype bfloat16``).
+Different from it by default: bound to 127.0.0.1, web pages of other origins refused, DICOMweb series of all modalities,
+kept as DICOM. Environment variables ``MONAI_LABEL_*`` win over these defaults; ``MSMEDCAP_ORIGINS`` names web
+origins, such as a viewer's, that may call the server, separated by commas.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def value_of(arguments: list[str], names: tuple[str, ...], default: str) -> str:
+    """What the command line gives for an option, in either spelling (``--port 1`` or ``--port=1``)."""
+    for index, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name in names:
+            return value or (arguments[index + 1] if index + 1 < len(arguments) else default)
+    return default
+
+
+def prepare(arguments: list[str], uploads: str) -> list[str]:
+    """Set the environment that the server and its own processes (training, batches) need; returns the command line."""
+    bundle = os.environ.setdefault("MSMEDCAP_BUNDLE", str(HERE.parents[1] / "bundle"))
+    own = [str(HERE / "compat"), str(HERE), bundle]
+    os.environ["PYTHONPATH"] = os.pathsep.join([*own, *filter(None, [os.environ.get("PYTHONPATH")])])
+    sys.path[:0] = own
+    for name, value in {
+        "MONAI_LABEL_DICOMWEB_SEARCH_FILTER": "{}",
+        "MONAI_LABEL_DICOMWEB_CONVERT_TO_NIFTI": "false",
+        "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }.items():
+        os.environ.setdefault(name, value)
+    os.environ["MSMEDCAP_UPLOADS"] = os.environ["TMPDIR"] = uploads
+    tempfile.tempdir = uploads
+    defaults = {("-a", "--app"): str(HERE), ("-i", "--host"): "127.0.0.1", ("--uvicorn_app",): "caption_server:app"}
+    added = [part for names, value in defaults.items() for part in (names[-1], value_of(arguments, names, value))
+             if value_of(arguments, names, "") == ""]  # fmt: skip
+    return ["monailabel", "start_server", *arguments, *added]
+
+
+def greet(arguments: list[str]) -> None:
+    """Say where the server will be, and where what people write goes."""
+    scheme = "https" if value_of(arguments, ("--ssl_certfile",), "") else "http"
+    host, port = value_of(arguments, ("-i", "--host"), ""), value_of(arguments, ("-p", "--port"), "8000")
+    studies = value_of(arguments, ("-s", "--studies"), "")
+    print(f"Captions of {studies} at {scheme}://{host}:{port} in some seconds. For research, not for diagnosis.")
+    if not studies.startswith("http"):
+        print(f"Captions that people save are kept in {studies}/labels/caption. Stop with Ctrl+C.", flush=True)
+
+
+def main() -> None:
+    uploads = tempfile.mkdtemp(prefix="msmedcap-uploads-")
+    try:
+        sys.argv = prepare(sys.argv[1:], uploads)
+        greet(sys.argv)
+        from monailabel.main import Main
+
+        Main().run()
+    finally:
+        shutil.rmtree(uploads, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Where a caption's words come from, as values on the slice's pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .errors import CaptioningError
+
+
+def words_of(reply: dict[str, Any]) -> list[str]:
+    """The words that can be explained; empty without an explanation."""
+    return list((reply.get("explanation") or {}).get("words", []))
+
+
+def heat(reply: dict[str, Any], shape: tuple[int, int], word: int | None = None) -> np.ndarray:
+    """Reliance of a word on each pixel.
+
+    Args:
+        reply: of a captioning backend, asked with ``explain``.
+        shape: rows and columns of the picture that was captioned.
+        word: its index, or None for the mean of all words.
+
+    Returns:
+        ``[H, W]`` in [0, 1], the largest value 1; branches weighted by the word's share.
+
+    Raises:
+        CaptioningError: the reply explains nothing.
+    """
+    explanation = reply.get("explanation")
+    if not explanation or not explanation["maps"]:
+        raise CaptioningError("this caption has no explanation: caption again with 'where the words come from' on")
+    resize = reply["resize"]
+    if list(resize["from"]) != list(shape):
+        raise CaptioningError("the caption is of a picture of another size: caption the slice again")
+    total = np.zeros(shape)
+    for branch, maps in explanation["maps"].items():
+        maps, share = np.asarray(maps, float), np.asarray(explanation["share"][branch], float)
+        weighted = maps * share[:, None, None]
+        chosen = weighted[word] if word is not None else weighted.mean(axis=0)
+        total += _on_pixels(chosen * chosen.size, resize, shape)
+    return total / total.max() if total.max() > 0 else total
+
+
+def _on_pixels(grid: np.ndarray, resize: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
+    """Bilinear values of a grid over the letterboxed square at the pixels of the picture inside it."""
+    sampled = grid
+    for axis in (0, 1):
+        inside = (np.arange(shape[axis]) + 0.5) * resize["to"][axis] / shape[axis] + resize["offset"][axis]
+        place = np.clip(inside / resize["size"] * grid.shape[axis] - 0.5, 0, grid.shape[axis] - 1)
+        low = np.minimum(place.astype(int), max(grid.shape[axis] - 2, 0))
+        part = place - low
+        high = np.minimum(low + 1, grid.shape[axis] - 1)
+        part = part[:, None] if axis == 0 else part[None, :]
+        sampled = sampled.take(low, axis) * (1 - part) + sampled.take(high, axis) * part
+    return sampled

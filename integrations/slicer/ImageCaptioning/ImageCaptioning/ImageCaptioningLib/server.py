@@ -1,0 +1,134 @@
+"""Server mode: captions by MONAI Label, corrections back to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from .errors import CaptioningError
+
+TASK = "caption"
+SECONDS = 300
+
+
+class LabelServer:
+    """A MONAI Label server that runs the captioning app.
+
+    Args:
+        url: such as ``http://127.0.0.1:8000``.
+        token: bearer token where the server asks for one.
+        certificate: file with the authority that signed the server's certificate; the system's own by default.
+    """
+
+    reports = False
+
+    def __init__(self, url: str, *, token: str = "", certificate: str = "") -> None:
+        self.url = url.strip().rstrip("/")
+        if not self.url.startswith(("http://", "https://")):
+            raise CaptioningError(f"{url!r} is no server address: give one such as http://127.0.0.1:8000")
+        self._session = requests.Session()
+        self._session.headers.update({"Authorization": f"Bearer {token}"} if token else {})
+        self._session.verify = certificate or True
+
+    def check(self) -> str:
+        """The active model version.
+
+        Raises:
+            CaptioningError: no server answers, or it has no captioning task.
+        """
+        task = self._ask("GET", "/info/").json().get("models", {}).get(TASK)
+        if task is None:
+            raise CaptioningError(f"{self.url} runs another MONAI Label app: start this one with 'make label'")
+        return str(task.get("active", ""))
+
+    def caption(self, png: Path, **options: Any) -> dict[str, Any]:
+        """Caption a picture; see ``scripts.worker.caption_reply``."""
+        files = {"file": ("slice.png", png.read_bytes()), "params": (None, json.dumps(options))}
+        return self._ask("POST", f"/infer/{TASK}", files=files).json()
+
+    def send(self, label: dict[str, Any], image_id: str, png: Path) -> str:
+        """Save a corrected caption: for the server's own image where it has one, else with the picture as a new image.
+
+        Args:
+            label: ``caption``, and ``plane``, ``slice`` and ``window`` of the slice where it is one of the volume's.
+            image_id: the server's id of the whole volume, or "".
+            png: the picture that was captioned.
+
+        Returns:
+            the id of the image that has the caption now.
+        """
+        if image_id and label.get("slice") is not None:
+            saved = self._put_label(image_id, label, may_fail=True)
+            if saved:
+                return image_id
+        content = png.read_bytes()
+        name = label["picture_id"]
+        self._ask("PUT", "/datastore/image", params={"image": name}, files={"file": ("slice.png", content)})
+        kept = {key: value for key, value in label.items() if key not in ("slice", "plane", "window", "options")}
+        self._put_label(name, kept)
+        return name
+
+    def next_image(self) -> dict[str, Any]:
+        """What the server wants reviewed next: ``id``, ``path``, ``confidence``; empty when nothing is left."""
+        return self._ask("POST", "/activelearning/least_certain", json={}).json()
+
+    def download(self, image_id: str, folder: Path) -> Path:
+        """Fetch an image that is one file."""
+        reply = self._ask("GET", "/datastore/image", params={"image": image_id})
+        disposition = reply.headers.get("content-disposition", "")
+        name = disposition.partition("filename=")[2].strip('"; ') or image_id
+        path = folder / Path(name).name
+        path.write_bytes(reply.content)
+        return path
+
+    def train(self) -> dict[str, Any]:
+        """Start fine-tuning on the reviewed captions."""
+        return self._ask("POST", f"/train/{TASK}", json={}).json()
+
+    def _put_label(self, image_id: str, label: dict[str, Any], *, may_fail: bool = False) -> bool:
+        sent = {key: value for key, value in label.items() if key != "picture_id"}
+        files = {"label": ("caption.json", json.dumps(sent, ensure_ascii=False).encode("utf-8"))}
+        query = {"image": image_id, "tag": TASK}
+        try:
+            self._ask("PUT", "/datastore/label", params=query, files=files)
+        except _RefusedError as refused:
+            if may_fail and refused.status == 404:
+                return False
+            raise
+        return True
+
+    def _ask(self, method: str, path: str, **more: Any) -> requests.Response:
+        try:
+            reply = self._session.request(method, self.url + path, timeout=SECONDS, **more)
+        except requests.exceptions.SSLError:
+            raise CaptioningError(f"the certificate of {self.url} is not trusted: name its authority's file") from None
+        except requests.RequestException as error:
+            kind = type(error).__name__
+            raise CaptioningError(f"no answer from {self.url} ({kind}): is MONAI Label started?") from None
+        if reply.status_code in (401, 403):
+            raise CaptioningError(f"{self.url} asks for a token that allows this: sign in and enter it")
+        if reply.status_code >= 400:
+            raise _RefusedError(reply.status_code, _sentence(reply))
+        return reply
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class _RefusedError(CaptioningError):
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def _sentence(reply: requests.Response) -> str:
+    try:
+        detail = reply.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = ""
+    return (
+        detail if isinstance(detail, str) and detail else f"the server failed (HTTP {reply.status_code}); see its log"
+    )

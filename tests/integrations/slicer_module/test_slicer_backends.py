@@ -1,0 +1,133 @@
+"""The Slicer module against the real server and a real captioning process: caption, correct, report."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed (make test installs it)")
+
+from ImageCaptioningLib.errors import CaptioningError  # noqa: E402
+from ImageCaptioningLib.local import LocalWorker  # noqa: E402
+from ImageCaptioningLib.logic import IMAGE_ID, CaptionLogic  # noqa: E402
+from ImageCaptioningLib.server import LabelServer as Backend  # noqa: E402
+from label_server import LabelServer  # noqa: E402
+from PIL import Image  # noqa: E402
+from scenes import Scene, voxel_to_ras, windowed  # noqa: E402
+from study_files import body  # noqa: E402
+
+from scripts.predictor import CaptionPredictor  # noqa: E402
+
+QUICK = {"num_beams": 1}
+
+
+@pytest.fixture
+def place() -> Scene:
+    return Scene()
+
+
+def test_a_slice_is_captioned_through_the_server_corrected_and_learned_from(
+    place: Scene, server: LabelServer, studies: Path, predictor: CaptionPredictor, tmp_path: Path
+) -> None:
+    volume = place.load(studies / "patient" / "ct_series")
+    logic = CaptionLogic(place.mrml, Backend(server.url))
+    assert logic.backend.check() == "bundle"
+    view = place.look("Axial", voxel_to_ras(volume, (40, 48, 12)))
+    draft = logic.caption(volume, view, explain=True, **QUICK)
+    Image.fromarray(windowed(body()[12])).save(tmp_path / "slice.png")
+    expected = predictor.caption(tmp_path / "slice.png", window="none", **QUICK)
+    assert draft.text == expected.text and draft.confidence == pytest.approx(expected.confidence, abs=1e-4)
+    heat = logic.show(draft, 0)
+    assert heat.GetImageData().GetDimensions() == (80, 96, 1)
+
+    volume.SetAttribute(IMAGE_ID, "patient/ct_series")  # the server's own image: the label names its slice
+    assert logic.send(draft, "Axial CT, slice twelve, by Slicer.") == "patient/ct_series"
+    label = server.ask("GET", "/datastore/label?label=patient/ct_series&tag=caption").json()
+    assert label["caption"] == "Axial CT, slice twelve, by Slicer." and label["status"] == "reviewed"
+    assert (label["slice"], label["plane"], label["options"]["window"]) == (12, "axial", "40/400")
+
+    volume.RemoveAttribute(IMAGE_ID)  # unknown to the server: the picture goes along
+    name = logic.send(draft, "A picture from Slicer.")
+    stored = server.ask("GET", "/datastore/image", params={"image": name})
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(stored.content))), windowed(body()[12]))
+    label = json.loads(server.ask("GET", "/datastore/label", params={"label": name, "tag": "caption"}).content)
+    assert label["caption"] == "A picture from Slicer." and label["draft"] == draft.text
+    logic.send(draft, "A picture from Slicer, again.")  # the same slice: the same image
+    assert name in server.ask("GET", "/datastore/?output=all").json()["objects"]
+    logic.close()
+
+
+def test_a_real_series_is_captioned_through_the_server(place: Scene, server: LabelServer, studies: Path) -> None:
+    if not (studies / "real_series").is_dir():
+        pytest.skip("real test images are not on this machine")
+    volume = place.load(studies / "real_series", window=(40, 80))
+    logic = CaptionLogic(place.mrml, Backend(server.url))
+    draft = logic.caption(volume, place.look("Axial", voxel_to_ras(volume, (256, 256, 12))), **QUICK)
+    assert draft.picture.pixels.shape == (486, 512)  # its gantry was tilted by 18 degrees: 512 * cos(18.3)
+    assert draft.picture.plane is None  # so a straight cut is none of the acquired slices
+    assert len(draft.text.split()) > 3
+    node = logic.save(draft, draft.text)
+    assert node.GetNodeReference("captionedVolume") is volume
+    logic.close()
+
+
+def test_what_the_server_refuses_is_one_sentence(place: Scene, server: LabelServer, studies: Path) -> None:
+    volume = place.load(studies / "volume.nii.gz")
+    view = place.look("Axial", voxel_to_ras(volume, (40, 48, 8)))
+    with pytest.raises(CaptioningError, match="num_beams is 99"):
+        CaptionLogic(place.mrml, Backend(server.url)).caption(volume, view, num_beams=99)
+    with pytest.raises(CaptioningError, match="is MONAI Label started"):
+        CaptionLogic(place.mrml, Backend("http://127.0.0.1:9")).caption(volume, view)
+    with pytest.raises(CaptioningError, match="no server address"):
+        Backend("localhost")
+
+
+def test_local_mode_captions_and_writes_the_report_of_the_right_slice(
+    place: Scene, bundle_root: Path, studies: Path, predictor: CaptionPredictor, tmp_path: Path
+) -> None:
+    volume = place.load(studies / "patient" / "ct_series")
+    worker = LocalWorker(sys.executable, bundle_root)
+    logic = CaptionLogic(place.mrml, worker)
+    view = place.look("Axial", voxel_to_ras(volume, (40, 48, 7)))
+    draft = logic.caption(volume, view, **QUICK)
+    Image.fromarray(windowed(body()[7])).save(tmp_path / "slice.png")
+    assert draft.text == predictor.caption(tmp_path / "slice.png", window="none", **QUICK).text
+    with pytest.raises(CaptioningError, match="num_beams"):
+        logic.caption(volume, view, num_beams=0)
+
+    report = pydicom.dcmread(logic.report(draft, "A corrected caption.", tmp_path / "sr.dcm", worker))
+    source = pydicom.dcmread(studies / "patient" / "ct_series" / "007.dcm")
+    assert report.PatientID == source.PatientID and report.StudyInstanceUID == source.StudyInstanceUID
+    assert report.PreliminaryFlag == "PRELIMINARY" and report.VerificationFlag == "UNVERIFIED"
+    text = report.to_json()
+    assert "A corrected caption." in text and source.SOPInstanceUID in text
+    other = pydicom.dcmread(studies / "patient" / "ct_series" / "008.dcm")
+    assert other.SOPInstanceUID not in text
+
+    across = logic.caption(volume, place.look("Coronal", voxel_to_ras(volume, (40, 30, 7))), **QUICK)
+    report = pydicom.dcmread(logic.report(across, across.text, tmp_path / "across.dcm", worker))
+    assert other.SOPInstanceUID in report.to_json()  # a coronal picture rests on all slices
+
+    nifti = place.load(studies / "volume.nii.gz")
+    with pytest.raises(CaptioningError, match="not DICOM"):
+        logic.report(
+            logic.caption(nifti, place.look("Axial", voxel_to_ras(nifti, (40, 48, 7))), **QUICK), "x",
+            tmp_path / "no.dcm", worker,
+        )  # fmt: skip
+    worker._process.kill()
+    with pytest.raises(CaptioningError, match="process ended"):
+        worker.check()
+    logic.close()
+
+
+def test_a_wrong_python_or_bundle_is_said(bundle_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(CaptioningError, match="not the captioning bundle"):
+        LocalWorker(sys.executable, tmp_path).check()
+    with pytest.raises(CaptioningError, match="cannot be started"):
+        LocalWorker(tmp_path / "python", bundle_root).check()
