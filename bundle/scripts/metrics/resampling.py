@@ -45,7 +45,7 @@ class Comparison:
     p_value: float
 
 
-def _weights(images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def draw_weights(images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each image is drawn, `[<=200, N]` at a time; the same for every score of the same seed."""
     generator = np.random.default_rng(seed)
     even = np.full(images, 1.0 / images)
@@ -66,7 +66,7 @@ def bootstrap(statistic: Statistic, resamples: int = RESAMPLES, level: float = L
     images = len(statistic.rows)
     if images == 0 or resamples <= 0:
         return Interval(statistic.value if images else float("nan"), float("nan"), float("nan"))
-    draws = [statistic.finish(weights @ statistic.rows) for weights in _weights(images, resamples, seed)]
+    draws = [statistic.finish(weights @ statistic.rows) for weights in draw_weights(images, resamples, seed)]
     return Interval(statistic.value, *_bounds(np.concatenate(draws), level))
 
 
@@ -86,7 +86,7 @@ def compare(
     difference = second.value - first.value
     draws, extreme = [], 0
     signs = np.random.default_rng(seed + 1)
-    for weights in _weights(len(first.rows), resamples, seed):
+    for weights in draw_weights(len(first.rows), resamples, seed):
         draws.append(second.finish(weights @ second.rows) - first.finish(weights @ first.rows))
         swap = signs.integers(0, 2, size=weights.shape).astype(float)
         one = (1 - swap) @ first.rows + swap @ second.rows
