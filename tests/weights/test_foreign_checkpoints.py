@@ -274,6 +274,30 @@ def test_a_missing_key_of_huggingface_is_named(captioner: tuple[nn.Module, Path]
         start_branch(tiny.captioner(theirs, folder), "general", tmp_path)
 
 
+@pytest.mark.parametrize("key", ["itm_head.weight", "embeddings.word_embeddings.weight", "text_projection.bias"])
+def test_a_missing_key_of_huggingface_stage_1_is_named(
+    matcher: tuple[nn.Module, Path], tmp_path: Path, key: str
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    _, folder = matcher
+    state = load_file(folder / "model.safetensors")
+    del state[key]
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match=f"'{re.escape(key)}'"):
+        start_branch(tiny.pretraining(folder), "general", tmp_path)
+
+
+@pytest.mark.parametrize("key", ["Qformer.bert.encoder.layer.2.output_query.dense.bias", "opt_proj.bias"])
+def test_a_missing_key_of_lavis_stage_2_is_named(captioner: tuple[nn.Module, Path], tmp_path: Path, key: str) -> None:
+    theirs, folder = captioner
+    state = as_lavis(theirs.state_dict())
+    del state[key]
+    torch.save({"model": state}, tmp_path / "damaged.pth")
+    with pytest.raises(WeightsError, match=f"'{re.escape(key)}'"):
+        start_branch(tiny.captioner(theirs, folder), "general", tmp_path / "damaged.pth")
+
+
 def test_unexpected_and_unfitting_content(captioner: tuple[nn.Module, Path], tmp_path: Path) -> None:
     theirs, folder = captioner
     state = as_lavis(theirs.state_dict())

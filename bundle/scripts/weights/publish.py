@@ -1,7 +1,10 @@
 """Turn finished runs into the files that a bundle ships: half precision, none over 25 MB.
 
 python -m scripts.weights.publish encoder runs/starter/general/model.pt general bundle/models/general_encoder.pt
-python -m scripts.weights.publish model runs/starter/train/model.pt bundle/models/model.pt
+python -m scripts.weights.publish model runs/starter/train bundle/models/model.pt
+
+Of a run, ``model.pt`` is the epoch with the least validation loss, the folder itself its last epoch. For captions the
+two differ: words grow apter and more varied after the loss of the reference's words has reached its least.
 """
 
 from __future__ import annotations
@@ -11,7 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import WeightsError
+from torch import Tensor
+
+from ..errors import InputError, WeightsError
+from ..training.checkpoints import checkpoint_files, read_checkpoint
 from .loading import read_state
 from .saving import save_shards
 from .stages import export_encoder
@@ -28,20 +34,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     encoder.add_argument("branch", choices=("general", "detail"))
     encoder.add_argument("output")
     model = kinds.add_parser("model", help="the trained parameters of a run")
-    model.add_argument("checkpoint")
+    model.add_argument("checkpoint", help="a run's model.pt, or its folder for the last epoch")
     model.add_argument("output")
     given = parser.parse_args(arguments)
     try:
         if given.kind == "encoder":
             files = [export_encoder(given.checkpoint, given.branch, given.output)]
         else:
-            files = save_shards(read_state(given.checkpoint), given.output)
-    except WeightsError as error:
+            files = save_shards(_trained(given.checkpoint), given.output)
+    except (InputError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for file in files:
         print(f"{file}  {Path(file).stat().st_size / 1e6:.1f} MB")
     return 0
+
+
+def _trained(source: str) -> dict[str, Tensor]:
+    """What training changed: of a file, or of the newest checkpoint of a run's folder."""
+    if not Path(source).is_dir():
+        return read_state(source)
+    checkpoints = checkpoint_files(source)
+    if not checkpoints:
+        raise WeightsError(f"{source} holds no checkpoint_*.pt: give the folder of a run, or a model.pt")
+    return read_checkpoint(checkpoints[0])["network"]
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from ..atomic import write_atomically
 from .loading import shards_of, trained_names
 
 __all__ = ["MAX_BYTES", "save_shards", "save_trained", "trained_state", "write_state"]
@@ -41,13 +41,8 @@ def _split(state: dict[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
 
 
 def write_state(state: dict[str, Tensor], path: str | Path) -> Path:
-    """``torch.save`` to a temporary file beside ``path``, then rename: never half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    torch.save(state, unfinished)
-    os.replace(unfinished, path)
-    return path
+    """``torch.save``, atomically: never half a file."""
+    return write_atomically(path, lambda file: torch.save(state, file))
 
 
 def save_trained(

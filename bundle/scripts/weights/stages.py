@@ -15,6 +15,7 @@ from ..pretraining import PretrainingNetwork
 from ..qformer import QFormer
 from .bert import initialise_from_bert
 from .loading import LoadReport, load_parameters, read_state
+from .pretrained import load_pretrained
 from .saving import write_state
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "text_tokenizer",
     "trained_network",
 ]
+
+_ADAPTERS = "language_model.*.lora_*"
 
 # What stage 1 trains and stage 2 has no use for: the text path and the heads of the three objectives.
 _STAGE1_ONLY = ("*.word_embeddings.*", "*.position_embeddings.*", "*.text_feed_forward.*")
@@ -65,7 +68,7 @@ def qformer_from_text_encoder(qformer: QFormer, source: str) -> QFormer:
     else:
         from transformers import AutoModel
 
-        state = AutoModel.from_pretrained(source).state_dict()
+        state = load_pretrained(AutoModel, source, part="bert.", optional=("pooler.*",))[0].state_dict()
     initialise_from_bert(qformer, state, source=f"text encoder {source!r}").log()
     return qformer
 
@@ -128,9 +131,20 @@ def read_stage1(network: CaptionNetwork, path: str | Path | Sequence[str | Path]
 
 
 def load_trained(network: nn.Module, path: str | Path) -> LoadReport:
-    """Load a checkpoint of this very stage: everything that training changes must be there."""
+    """Load a checkpoint of this very stage: everything that training changes must be there.
+
+    LoRA adapters alone may begin here: where the file holds none they start as they always do, changing nothing.
+    """
     network_kind = "stage 1" if isinstance(network, PretrainingNetwork) else "caption network"
-    return load_parameters(network, read_state(path), source=f"{network_kind} {path}")
+    state = read_state(path)
+    adapted = isinstance(network, CaptionNetwork) and network.language_model.adapted
+    return load_parameters(
+        network,
+        state,
+        source=f"{network_kind} {path}",
+        may_miss=() if any(fnmatch.fnmatchcase(name, _ADAPTERS) for name in state) else (_ADAPTERS,),
+        may_ignore=(_ADAPTERS,) if adapted else (),  # they are in the weights already
+    )
 
 
 def trained_network(network: nn.Module, path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
@@ -140,10 +154,10 @@ def trained_network(network: nn.Module, path: str | Path, device: torch.device |
 
 
 def export_encoder(path: str | Path, branch: str, output: str | Path, *, dtype: str = "float16") -> Path:
-    """Write the tuned encoder that a stage-1 checkpoint holds as a file that the encoder's ``weights`` can name.
+    """Write the tuned encoder that a checkpoint holds as a file that the encoder's ``weights`` can name.
 
     Args:
-        path: stage-1 ``model.pt`` of a run whose encoder was trained.
+        path: ``model.pt`` of a run whose encoder was trained: by concepts (``ConceptNetwork``) or in stage 1.
         branch: ``general`` or ``detail``.
         output: file to write, atomically.
         dtype: stored precision.
@@ -151,8 +165,10 @@ def export_encoder(path: str | Path, branch: str, output: str | Path, *, dtype: 
     Raises:
         WeightsError: the checkpoint holds no parameter of that branch's encoder.
     """
-    prefix = f"branches.{branch}.branch.encoder."
-    state = {name.removeprefix(prefix): value for name, value in read_state(path).items() if name.startswith(prefix)}
+    trained = read_state(path)
+    state = {}
+    for prefix in (f"branches.{branch}.branch.encoder.", "encoder."):
+        state = state or {n.removeprefix(prefix): value for n, value in trained.items() if n.startswith(prefix)}
     if not state:
         raise WeightsError(f"{path} holds no tuned {branch} encoder: its run did not train that encoder")
     stored = {name: v.to(getattr(torch, dtype)) if v.is_floating_point() else v for name, v in state.items()}

@@ -20,7 +20,7 @@ from ..networks import CaptionNetwork
 from .blip2 import blip2_layout, check_heads, read_blip2
 from .foreign import load_foreign, part_names
 from .lavis import is_lavis, lavis_layout
-from .loading import LoadReport, load_parameters, read_state
+from .loading import LoadReport, load_parameters, read_state, trained_names
 from .msmedcap import is_msmedcap, msmedcap_layout
 from .stages import load_pretrained_branches, read_stage1
 
@@ -83,7 +83,8 @@ def _start_from_own(network: nn.Module, branch: str, path: Path) -> LoadReport:
     if isinstance(network, CaptionNetwork):
         return read_stage1(network, path, [branch])
     state = {name: value for name, value in read_state(path).items() if name.startswith(f"branches.{branch}.")}
-    required = list(part_names(network, branch).values())
+    trained = set(trained_names(network))  # a temperature that does not learn is not stored
+    required = [name for name in part_names(network, branch).values() if name in trained]
     encoder = f"branches.{branch}.branch.encoder.*"
     return load_parameters(network, state, source=str(path), required=required, may_ignore=(encoder,))
 
