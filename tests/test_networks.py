@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pydicom
 import pytest
 import torch
+from pydicom.data import get_testdata_file
 from torch import Tensor, nn
 
 import tiny_blip2 as tiny
@@ -31,7 +34,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, CaptionNe
 
 
 def images(batch: int = 3) -> Tensor:
-    return torch.rand(batch, 3, 40, 40, generator=torch.Generator().manual_seed(4))
+    """Crops of a CT slice that pydicom ships, ``[B, 3, 40, 40]`` in [0, 1]."""
+    pixels = torch.from_numpy(pydicom.dcmread(Path(get_testdata_file("CT_small.dcm"))).pixel_array.astype("float32"))
+    unit = (pixels - pixels.min()) / (pixels.max() - pixels.min())
+    crops = [unit[16 * step : 16 * step + 40, 80 - 16 * step : 120 - 16 * step] for step in range(batch)]
+    return torch.stack(crops)[:, None].expand(-1, 3, -1, -1).contiguous()
 
 
 def pixels(ours: CaptionNetwork, image: Tensor) -> Tensor:
@@ -186,12 +193,13 @@ def test_without_a_branch_it_is_refused(pair: tuple[nn.Module, CaptionNetwork]) 
 
 
 def test_lora_adapters_learn_and_load_with_the_rest(tmp_path: Path) -> None:
+    from scripts.errors import WeightsError
     from scripts.weights.saving import save_trained
     from scripts.weights.stages import load_trained
 
-    def network(rank: int = 4) -> CaptionNetwork:
+    def network(**options: Any) -> CaptionNetwork:
         model = tiny.captioner_of_transformers().language_model
-        language_model = LanguageModel(model=model, tokenizer=tiny.tokenizer(), lora_rank=rank)
+        language_model = LanguageModel(model=model, tokenizer=tiny.tokenizer(), **(options or {"lora_rank": 4}))
         branch = Branch(encoder=Tokens(24), qformer=QFormer(encoder_width=24, text=False, dropout=0.0, **tiny.QFORMER))
         return CaptionNetwork(branches={"general": branch}, language_model=language_model)
 
@@ -210,6 +218,32 @@ def test_lora_adapters_learn_and_load_with_the_rest(tmp_path: Path) -> None:
     load_trained(twin, tmp_path / "model.pt")
     torch.testing.assert_close(twin(images(), input_ids=CAPTION, attention_mask=REAL)["loss"], expected)
     assert torch.equal(twin(images()), trained(images()))  # and captions
+    merged = network(adapters=tmp_path / "model.pt").eval()  # as captioning takes them
+    load_trained(merged, tmp_path / "model.pt")
+    torch.testing.assert_close(merged(images(), input_ids=CAPTION, attention_mask=REAL)["loss"], expected)
+    with pytest.raises(WeightsError, match="lora_"):  # never left out unsaid
+        load_trained(network(lora_rank=0), tmp_path / "model.pt")
+    damaged = torch.load(tmp_path / "model.pt", weights_only=True)
+    torch.save({name: value for name, value in damaged.items() if name != adapters[0]}, tmp_path / "damaged.pt")
+    with pytest.raises(WeightsError, match="lora_"):
+        load_trained(network(), tmp_path / "damaged.pt")
+
+
+def test_adapters_may_begin_at_a_checkpoint_that_was_trained_without(tmp_path: Path) -> None:
+    from scripts.weights.saving import save_trained
+    from scripts.weights.stages import load_trained
+
+    def network(rank: int) -> CaptionNetwork:
+        model = tiny.captioner_of_transformers().language_model
+        language_model = LanguageModel(model=model, tokenizer=tiny.tokenizer(), lora_rank=rank)
+        branch = Branch(encoder=Tokens(24), qformer=QFormer(encoder_width=24, text=False, dropout=0.0, **tiny.QFORMER))
+        return CaptionNetwork(branches={"general": branch}, language_model=language_model).eval()
+
+    plain, tunable = network(0), network(4)
+    save_trained(plain, tmp_path / "model.pt", dtype=torch.float32)
+    load_trained(tunable, tmp_path / "model.pt")
+    losses = [net(images(), input_ids=CAPTION, attention_mask=REAL)["loss"] for net in (plain, tunable)]
+    torch.testing.assert_close(losses[1], losses[0])
 
 
 def test_a_caption_may_end_with_another_token() -> None:

@@ -134,7 +134,9 @@ def test_two_branches_sum_with_weights() -> None:
     expected = sum(w * losses[f"{b}_{o}"] for b in ("general", "detail") for o, w in parts.items())
     torch.testing.assert_close(losses["loss"], expected)
     network.learn(["detail"])
-    assert set(network(image, input_ids=ids, attention_mask=mask)) == {"loss", "detail_itc", "detail_itm", "detail_itg"}
+    torch.testing.assert_close(network(image, input_ids=ids, attention_mask=mask), losses)  # evaluation is of all
+    learned = set(network.train()(image, input_ids=ids, attention_mask=mask))
+    assert learned == {"loss", "detail_itc", "detail_itm", "detail_itg"}
     with pytest.raises(ValueError, match="deatil"):
         network.learn(["deatil"])
 
@@ -209,3 +211,90 @@ def test_text_that_generates_cannot_be_read_by_queries() -> None:
     memory = module.branch.remember(tokens)
     torch.testing.assert_close(module.embed_images(memory), module.embed_images(memory))
     assert (first["itg"] - again["itg"]).abs() > 1e-4  # the words matter to generation
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4, 9])
+def test_chunks_change_neither_losses_nor_gradients(chunk: int) -> None:
+    """A chunk that divides the batch, one that does not, the whole batch, and more than that."""
+    image, ids, mask = batch(8)
+    results = {}
+    for size in (0, chunk):
+        torch.manual_seed(4)
+        network = PretrainingNetwork(branches={"general": branch(contrastive_chunk=size, seed=5)}).train()
+        losses = network(image, input_ids=ids, attention_mask=mask)
+        losses["loss"].backward()
+        results[size] = losses, {name: p.grad for name, p in network.named_parameters()}
+    for name, value in results[0][0].items():
+        torch.testing.assert_close(results[chunk][0][name], value, atol=1e-6, rtol=1e-6, msg=name)
+    for name, gradient in results[0][1].items():
+        torch.testing.assert_close(results[chunk][1][name], gradient, atol=1e-5, rtol=1e-4, msg=name)
+    assert max(float(gradient.abs().max()) for gradient in results[0][1].values()) > 1e-2
+
+
+def test_chunks_draw_the_same_dropout_in_both_passes() -> None:
+    """The gradient belongs to the loss that was returned: checked by its derivative along a direction."""
+    module = branch(contrastive_chunk=2, seed=5).double()
+    module.branch.qformer.dropout = 0.4
+    for layer in module.branch.qformer.layers:
+        layer.self_attention.dropout = layer.query_feed_forward.dropout = 0.4
+    network = PretrainingNetwork(branches={"general": module}).train()
+    image, ids, mask = batch(4)
+    weight = module.branch.qformer.query_tokens
+    direction = torch.randn_like(weight)
+
+    def loss_at(step: float) -> Tensor:
+        torch.manual_seed(11)
+        module.matching.draws.zero_()
+        with torch.no_grad():
+            weight.add_(direction, alpha=step)
+        loss = network(image.double(), input_ids=ids, attention_mask=mask)["loss"]
+        with torch.no_grad():
+            weight.sub_(direction, alpha=step)
+        return loss
+
+    slope = (loss_at(3e-4) - loss_at(-3e-4)).item() / 6e-4
+    torch.manual_seed(12)
+    loss = loss_at(0.0)
+    torch.rand(3)  # the generator has gone on when gradients are computed
+    loss.backward()
+    assert (weight.grad * direction).sum().item() == pytest.approx(slope, rel=3e-3)  # vectors are float32
+
+
+def test_memory_for_backward_does_not_grow_with_a_chunked_batch() -> None:
+    def kept(size: int, chunk: int) -> int:
+        network = PretrainingNetwork(branches={"general": branch(contrastive_chunk=chunk)}).train()
+        image, ids, mask = batch(size)
+        owned = {value.untyped_storage().data_ptr() for value in network.state_dict().values()}
+        storages: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            if tensor.untyped_storage().data_ptr() not in owned:
+                storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = network(image, input_ids=ids, attention_mask=mask)["loss"]
+        del loss
+        return sum(storages.values())
+
+    assert kept(16, 4) < 0.15 * kept(16, 0)
+
+
+def test_score_pairs_gives_vectors_and_match_probabilities() -> None:
+    network = PretrainingNetwork(branches={"general": branch()}).eval()
+    image, ids, mask = batch()
+    scored = network.score_pairs(image, input_ids=ids, attention_mask=mask)
+    assert {name: tuple(scored[f"general_{name}"].shape) for name in ("images", "texts", "matches")} == {
+        "images": (4, QUERIES, 16),
+        "texts": (4, 16),
+        "matches": (4, 3),
+    }
+    module = network.branches["general"]
+    tokens, _ = module.branch.encode(image)
+    memory = module.branch.remember(tokens)
+    torch.testing.assert_close(scored["general_images"], module.embed_images(memory))
+    torch.testing.assert_close(scored["general_texts"], module.embed_texts(ids, mask))
+    right = module.matching.logits(module.match(memory, ids, mask)).softmax(-1)[:, 1]
+    torch.testing.assert_close(scored["general_matches"][:, 0], right)
+    alone = network.score_pairs(image[:1], input_ids=ids[:1], attention_mask=mask[:1])["general_matches"]
+    assert torch.isfinite(alone[:, 0]).all() and torch.isnan(alone[:, 1:]).all()

@@ -1,12 +1,32 @@
 #!/bin/sh
-# Debian packages that no Python wheel serves, for parts that say so when they are absent: Java for the METEOR metric.
+# Debian packages that no Python wheel serves. Everything works without them; tests that need one skip and say so.
+#   default-jre-headless        Java for the METEOR metric
+#   dicom3tools dcmtk           dciodvfy and dsrdump judge the DICOM objects that are written
+#   orthanc orthanc-dicomweb    a PACS on loopback that stores them and hands out studies
+#   poppler-utils               pdftoppm draws the PDF report's page for the guide
 need=""
-command -v java >/dev/null 2>&1 || need="default-jre-headless"
+want() { # command package...
+    command -v "$1" >/dev/null 2>&1 && return
+    shift
+    need="$need $*"
+}
+PATH=$PATH:/usr/sbin
+want java default-jre-headless
+want dciodvfy dicom3tools
+want dsrdump dcmtk
+want Orthanc orthanc orthanc-dicomweb
+want pdftoppm poppler-utils
 [ -z "$need" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-    echo "Optional: '$need' is not installed (METEOR needs it); as root: apt-get install -y $need"
+    echo "Optional, not installed:$need (some tests skip, METEOR is left out); as root: apt-get install -y$need"
     exit 0
 fi
-echo "Installing $need ..."
-{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $need; } >/dev/null 2>&1 ||
-    echo "Optional: '$need' could not be installed (METEOR needs it); everything else works without."
+echo "Installing$need ..."
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq >/dev/null 2>&1
+dpkg --configure -a >/dev/null 2>&1 # an installation that was cut off blocks every later one
+for package in $need; do            # one by one: what one archive lacks does not take the rest with it
+    apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 ||
+        echo "Optional: '$package' could not be installed; everything else works without."
+done
+exit 0

@@ -7,12 +7,15 @@ Shape legend: B images, V views of one case, N tokens of one view, C encoder wid
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from .qformer import Memory, QFormer
 
-__all__ = ["Branch", "tokens_of_views"]
+__all__ = ["Branch", "TokenStandardization", "fit_standardization", "tokens_of_views"]
 
 
 def tokens_of_views(encoder: nn.Module, image: Tensor, image_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -39,13 +42,46 @@ def tokens_of_views(encoder: nn.Module, image: Tensor, image_mask: Tensor | None
     return tokens, image_mask.bool().repeat_interleave(count, dim=1)
 
 
+class TokenStandardization(nn.Module):
+    """Each channel of the encoder tokens to mean 0 and variance 1 over images and positions, then a trained scale.
+
+    A frozen encoder's channels have large means that all images share; a norm over channels keeps them, so that the
+    part that tells images apart starts small. Measured on the starter's detail branch, ITC alone, batches of 24, mean
+    of steps 75 to 100: 2.39 against 2.66 (chance is 3.18). Mean and variance are those of training cases, taken once
+    by :func:`fit_standardization` and stored with the weights: a case never depends on its batch, nor on the number
+    of processes.
+    """
+
+    def __init__(self, width: int, *, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def fit(self, tokens: Tensor) -> None:
+        """Take mean and variance of ``[M, C]``."""
+        self.mean.copy_(tokens.float().mean(dim=0))
+        self.variance.copy_(tokens.float().var(dim=0, unbiased=False))
+        self.fitted.fill_(tokens.shape[0])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``[..., C] -> [..., C]``."""
+        scale = self.weight * torch.rsqrt(self.variance + self.eps)
+        return tokens * scale + (self.bias - self.mean * scale)
+
+
 class Branch(nn.Module):
     """Image or cached tokens in, Q-Former query states out.
 
     Args:
         encoder: a frozen encoder with ``width`` (C) and ``token_count`` (N).
         qformer: the Q-Former, built for the encoder's width.
-        normalize_tokens: a trained LayerNorm on the tokens (BLIP-2's ``ln_vision``; the official SAM branch has none).
+        normalize_tokens: ``True`` for a trained LayerNorm on the tokens (BLIP-2's ``ln_vision``), ``False`` for none
+            (the official SAM branch), ``"standardize"`` for :class:`TokenStandardization`.
         token_positions: trained position embeddings ``[N, C]`` added to the tokens, starting at zero. For encoders
             whose tokens do not tell where they are (a convolutional network); no part of the paper.
     """
@@ -55,7 +91,7 @@ class Branch(nn.Module):
         *,
         encoder: nn.Module,
         qformer: QFormer,
-        normalize_tokens: bool = True,
+        normalize_tokens: bool | Literal["standardize"] = True,
         token_positions: bool = False,
     ) -> None:
         super().__init__()
@@ -64,7 +100,7 @@ class Branch(nn.Module):
                 f"the Q-Former was built for tokens {qformer.encoder_width} wide, the encoder gives {encoder.width}"
             )
         self.encoder = encoder
-        self.token_norm = nn.LayerNorm(encoder.width, eps=1e-5) if normalize_tokens else nn.Identity()
+        self.token_norm = _token_norm(normalize_tokens, encoder.width)
         self.token_positions = (
             nn.Parameter(torch.zeros(encoder.token_count, encoder.width)) if token_positions else None
         )
@@ -99,3 +135,44 @@ class Branch(nn.Module):
     def forward(self, tokens: Tensor, token_mask: Tensor | None = None) -> Tensor:
         """Query states ``[B, Q, H]`` of encoder tokens ``[B, V * N, C]``."""
         return self.qformer(self.remember(tokens, token_mask))
+
+
+def _token_norm(kind: bool | str, width: int) -> nn.Module:
+    if kind == "standardize":
+        return TokenStandardization(width)
+    if not isinstance(kind, bool):
+        raise ValueError(f"normalize_tokens is true, false or 'standardize', not {kind!r}")
+    return nn.LayerNorm(width, eps=1e-5) if kind else nn.Identity()
+
+
+@torch.no_grad()
+def fit_standardization(network: nn.Module, dataset: Sequence[Mapping[str, Tensor]], *, cases: int = 256) -> None:
+    """Give every :class:`TokenStandardization` that has no statistics yet those of training cases.
+
+    Call it after pretrained weights were loaded and before training; every process takes the same cases.
+
+    Args:
+        network: a ``PretrainingNetwork`` or a ``CaptionNetwork``.
+        dataset: cases with ``image``, or with cached ``general_tokens`` / ``detail_tokens`` ``[N, C]``.
+        cases: how many, evenly spaced.
+    """
+    branches = {name: getattr(module, "branch", module) for name, module in network.branches.items()}
+    waiting = {
+        name: branch
+        for name, branch in branches.items()
+        if isinstance(branch.token_norm, TokenStandardization) and not int(branch.token_norm.fitted)
+    }
+    if not waiting:
+        return
+    found: dict[str, list[Tensor]] = {name: [] for name in waiting}
+    step = max(1, len(dataset) // cases)
+    for index in range(0, len(dataset), step):
+        case = dataset[index]
+        for name, branch in waiting.items():
+            tokens = case.get(f"{name}_tokens")
+            if tokens is None:
+                image = torch.as_tensor(case["image"]).to(branch.token_norm.mean.device)
+                tokens = branch.encode(image[None] if image.ndim == 3 else image)[0].flatten(0, 1)
+            found[name].append(torch.as_tensor(tokens).float().cpu())
+    for name, branch in waiting.items():
+        branch.token_norm.fit(torch.cat(found[name]).to(branch.token_norm.mean.device))

@@ -106,11 +106,18 @@ def finish() -> None:
 def parallel(network: nn.Module) -> nn.Module:
     """``network`` with gradients averaged over processes; itself where there is one process.
 
-    Frozen parameters take no part. A phase may leave a branch out, hence the search for unused parameters.
+    Frozen parameters take no part: each process has read them itself, nothing is sent at the start nor in a step, and
+    shards of a language model (:mod:`.sharding`) are left alone. A phase may leave a branch out, hence the search for
+    unused parameters.
     """
     if world_size() == 1:
         return network
     device = next(network.parameters()).device
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    frozen = [
+        name for name in (*dict(network.named_parameters()), *dict(network.named_buffers())) if name not in trained
+    ]
+    nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, frozen)
     ids = [device.index] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(
         network, device_ids=ids, find_unused_parameters=True, broadcast_buffers=False

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .distributed import gather
-from .errors import WeightsError
+from .errors import InputError, WeightsError
+from .int8 import PRECISIONS, to_int8
+from .lora import adapters_in, add_adapters, with_adapters
 
 __all__ = ["LanguageModel"]
 
@@ -23,15 +25,19 @@ class LanguageModel(nn.Module):
     Args:
         name: ``"starter"`` (SmolLM2-135M from the starter weights), a local folder, or a hub name that
             ``AutoModelForCausalLM`` reads.
-        dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"`` of the frozen weights.
-        lora_rank: above 0, train LoRA adapters of this rank on the attention projections (needs ``peft``).
+        dtype: ``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"int8"`` (captioning on a CPU only) of the frozen
+            weights.
+        lora_rank: above 0, train LoRA adapters of this rank on all linear layers (needs ``peft``).
         lora_alpha, lora_dropout: as in LoRA (Hu et al., ICLR 2022).
+        adapters: a checkpoint whose LoRA adapters, if it holds any, are added into the weights for good: to caption
+            with what ``lora_rank`` trained. ``""`` adds none.
         caption_end: text whose one token ends a caption (BLIP-2 uses a line break with OPT); ``""`` is the tokenizer's
             own end token.
         model, tokenizer: ready-made ones instead of ``name``.
 
     Raises:
-        WeightsError: the model cannot be had, or ``caption_end`` is not one token.
+        WeightsError: the model cannot be had, ``adapters`` are another model's, or ``caption_end`` is not one token.
+        InputError: an unknown ``dtype``, or int8 with LoRA that is to be trained.
     """
 
     def __init__(
@@ -42,17 +48,23 @@ class LanguageModel(nn.Module):
         lora_rank: int = 0,
         lora_alpha: float = 16.0,
         lora_dropout: float = 0.0,
+        adapters: str | Path = "",
         caption_end: str = "",
         model: nn.Module | None = None,
         tokenizer: object | None = None,
     ) -> None:
         super().__init__()
+        if dtype not in PRECISIONS or (dtype == "int8" and lora_rank > 0):
+            listed = ", ".join(PRECISIONS)
+            raise InputError(f"language_model_dtype is one of {listed}, and int8 needs lora_rank 0; not {dtype!r}")
         if model is None:
             model, tokenizer = _load(name)
-        model = model.to(getattr(torch, dtype)).requires_grad_(False).eval()
+        self.adapted = bool(adapters) and _adapt(model, adapters, lora_alpha)
+        model = model.to(torch.float32 if dtype == "int8" else getattr(torch, dtype)).requires_grad_(False).eval()
+        model = to_int8(model) if dtype == "int8" else model
         self.tunable = lora_rank > 0
         if self.tunable:
-            model = _with_lora(model, rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
+            model = with_adapters(model, rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
         self.model = model
         self.tokenizer = tokenizer
         if tokenizer is not None and tokenizer.pad_token_id is None:
@@ -122,6 +134,15 @@ class LanguageModel(nn.Module):
         return self.model.get_input_embeddings().weight.dtype
 
 
+def _adapt(model: nn.Module, checkpoint: str | Path, alpha: float) -> bool:
+    """Add the adapters that a checkpoint holds; whether it holds any."""
+    from .weights.loading import read_state
+
+    found = adapters_in(read_state(checkpoint))
+    add_adapters(model, found, alpha=alpha, source=str(checkpoint))
+    return bool(found)
+
+
 def _only_token(tokenizer: object, text: str) -> str:
     tokens = tokenizer.convert_ids_to_tokens(tokenizer(text, add_special_tokens=False)["input_ids"])
     if len(tokens) != 1:
@@ -136,23 +157,15 @@ def _load(name: str) -> tuple[nn.Module, object]:
         return load_language_model()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    try:
-        return AutoModelForCausalLM.from_pretrained(name), AutoTokenizer.from_pretrained(name)
-    except OSError as error:
-        where = "folder" if Path(name).exists() else "hub name"
-        raise WeightsError(
-            f"no causal language model could be loaded from the {where} {name!r}: give a folder that "
-            f"AutoModelForCausalLM reads, a reachable hub name, or 'starter' ({str(error).splitlines()[0]})"
-        ) from error
+    from .weights.pretrained import load_pretrained
 
-
-def _with_lora(model: nn.Module, *, rank: int, alpha: float, dropout: float) -> nn.Module:
-    """Wrap with LoRA adapters on all linear layers of the transformer blocks."""
+    model, report = load_pretrained(AutoModelForCausalLM, name)
     try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise WeightsError("lora_rank needs the package peft: pip install peft") from error
-    config = LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    return get_peft_model(model, config)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(f"{name} holds a model but no tokenizer ({reason}): copy its tokenizer files too") from error
+    if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):  # what transformers makes of absent files
+        raise WeightsError(f"{name} holds a model but no tokenizer with words in it: copy its tokenizer files too")
+    report.log()
+    return model, tokenizer

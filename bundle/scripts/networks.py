@@ -51,7 +51,10 @@ class CaptionNetwork(nn.Module):
         )
         self.language_model = language_model
         self.generator = Generator(
-            language_model.model, eos_token_id=language_model.eos_token_id, pad_token_id=language_model.pad_token_id
+            language_model.model,
+            eos_token_id=language_model.eos_token_id,
+            pad_token_id=language_model.pad_token_id,
+            tokenizer=language_model.tokenizer,
         )
         self.prompt = prompt
         self.options = options or GenerationOptions()

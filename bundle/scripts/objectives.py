@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .distributed import gather, gather_with_gradient, rank
+from .errors import InputError
 
 __all__ = [
     "ImageGroundedGeneration",
@@ -72,22 +73,38 @@ class ImageTextContrast(nn.Module):
     Args:
         width: Q-Former hidden size H.
         embedding: size E of the shared space (256 in the paper).
-        temperature: start of the learned temperature (0.07 in the paper).
+        temperature: start of the temperature (0.07 in the paper).
         label_smoothing: 0.1 in the paper.
+        learn_temperature: as published; False keeps its start.
+        query_pool: ``"max"`` over the queries, as published, or ``"mean"``.
+
+    Raises:
+        InputError: another ``query_pool``.
     """
 
     def __init__(
-        self, *, width: int, embedding: int = 256, temperature: float = 0.07, label_smoothing: float = 0.1
+        self,
+        *,
+        width: int,
+        embedding: int = 256,
+        temperature: float = 0.07,
+        label_smoothing: float = 0.1,
+        learn_temperature: bool = True,
+        query_pool: str = "max",
     ) -> None:
         super().__init__()
+        if query_pool not in ("max", "mean"):
+            raise InputError(f'query_pool is "max" or "mean", not {query_pool!r}')
+        self.query_pool = query_pool
         self.image_projection = nn.Linear(width, embedding)
         self.text_projection = nn.Linear(width, embedding)
-        self.temperature = nn.Parameter(torch.tensor(float(temperature)))
+        self.temperature = nn.Parameter(torch.tensor(float(temperature)), requires_grad=learn_temperature)
         self.label_smoothing = label_smoothing
 
     def embed_image(self, queries: Tensor) -> Tensor:
-        """``[B, Q, H] -> [B, Q, E]``, unit length."""
-        return F.normalize(self.image_projection(queries).float(), dim=-1)
+        """``[B, Q, H] -> [B, Q, E]``, unit length; with the mean as pool, their mean ``[B, 1, E]``."""
+        vectors = F.normalize(self.image_projection(queries).float(), dim=-1)
+        return vectors if self.query_pool == "max" else vectors.mean(dim=1, keepdim=True)
 
     def embed_text(self, first_token: Tensor) -> Tensor:
         """``[B, H] -> [B, E]``, unit length."""
@@ -144,10 +161,12 @@ class ImageTextMatching(nn.Module):
     Args:
         width: Q-Former hidden size H.
         seed: seed of the hard-negative draws; the number of draws so far is a buffer, so that a resumed run draws on.
+        hard_negatives: draw wrong partners in proportion to their similarity, as published; False draws any.
     """
 
-    def __init__(self, *, width: int, seed: int = 0) -> None:
+    def __init__(self, *, width: int, seed: int = 0, hard_negatives: bool = True) -> None:
         super().__init__()
+        self.hard_negatives = hard_negatives
         self.head = nn.Linear(width, 2)
         self.seed = seed
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
@@ -169,17 +188,19 @@ class ImageTextMatching(nn.Module):
         noise = noise.to(positives.device)
         if self.training:
             self.draws += 1
+        if not self.hard_negatives:
+            image_to_text, text_to_image = torch.zeros_like(image_to_text), torch.zeros_like(text_to_image)
         wrong_image = hard_negatives(text_to_image, positives, noise[0])
         wrong_text = hard_negatives(image_to_text, positives, noise[1])
         return wrong_image, wrong_text
 
-    def forward(self, queries: Tensor, has_negative: Tensor) -> Tensor:
-        """Mean cross-entropy over ``[3B, Q, H]``: B right pairs, B with a wrong image, B with a wrong text.
+    def forward(self, logits: Tensor, has_negative: Tensor) -> Tensor:
+        """Mean cross-entropy over ``[3B, 2]``: B right pairs, B with a wrong image, B with a wrong text.
 
         ``has_negative`` ``[B]`` is False where the batch held no wrong partner (all captions equal, or a batch of
         one): such a row's two wrong pairs are left out instead of being trained with a false label.
         """
-        logits = self.logits(queries).float()
+        logits = logits.float()
         right = torch.ones_like(has_negative)
         labels = torch.cat([right, torch.zeros_like(right).repeat(2)]).long()
         weights = torch.cat([right, has_negative.repeat(2)]).float()
@@ -215,8 +236,15 @@ class ImageGroundedGeneration(nn.Module):
             attention_mask: ``[B, T]``; padding is not predicted.
             word_embeddings: ``[V, H]``.
         """
+        return self.total(hidden, input_ids, attention_mask, word_embeddings) / self.token_count(attention_mask)
+
+    def total(self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor, word_embeddings: Tensor) -> Tensor:
+        """The same, summed over this process's tokens."""
         real = attention_mask[:, 1:].bool()
         logits = self.logits(hidden[:, :-1][real], word_embeddings).float()
-        total = F.cross_entropy(logits, input_ids[:, 1:][real], label_smoothing=self.label_smoothing, reduction="sum")
-        counts = gather(real.sum().float()[None])
-        return total / counts.mean()
+        return F.cross_entropy(logits, input_ids[:, 1:][real], label_smoothing=self.label_smoothing, reduction="sum")
+
+    @staticmethod
+    def token_count(attention_mask: Tensor) -> Tensor:
+        """How many tokens a process predicts, on average over processes."""
+        return gather(attention_mask[:, 1:].bool().sum().float()[None]).mean()

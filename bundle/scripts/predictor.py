@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose
 from torch import Tensor
 
+from .captioning import caption_batch
+from .confidence import ConfidenceRule
 from .errors import InputError, WeightsError
-from .inferers import autocast
+from .generation import GenerationOptions
+from .light import LightConfig, NotPlainError, reading
 from .networks import CaptionNetwork
-from .outputs.jsonl import caption_record
-from .windowing import Letterboxd, LoadCased, WindowToUnitd, letterbox
+from .outputs.case import CaptionedCase
+from .outputs.record import captioned_case
+from .timing import StepTimer
 
-__all__ = ["Caption", "CaptionPredictor"]
+__all__ = ["Caption", "CaptionPredictor", "Source"]
+
+Source = str | Path | Sequence[str | Path] | np.ndarray | Tensor
+"""A file, a DICOM folder, several of them (views of one case), or an array."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +35,25 @@ class Caption:
     """A caption and what it rests on.
 
     Attributes:
-        text: the caption.
+        text: the caption, also where the record withholds it (``record["abstained"]``).
         confidence: geometric mean of its token probabilities, in (0, 1].
         token_logprobs: natural log of each token's probability, the end token included.
-        tokens: the text of each token.
-        record: the line of ``captions.jsonl``: modality, window, slice, weights, trace.
+        tokens: the text of each token, the end token as ``""``; joined and stripped they are the caption.
+        case: image, record and explanation, as output writers (``scripts.outputs.build_writers``) take them.
+        seconds: how long each step took.
     """
 
     text: str
     confidence: float
     token_logprobs: tuple[float, ...]
     tokens: tuple[str, ...]
-    record: Mapping[str, Any]
+    case: CaptionedCase
+    seconds: Mapping[str, float]
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """The line of ``captions.jsonl``: modality, window, slice, weights, trace."""
+        return self.case.record
 
 
 class CaptionPredictor:
@@ -50,6 +65,9 @@ class CaptionPredictor:
         image_size: side of the square that images are letterboxed to.
         dtype: autocast precision.
         provenance: see :func:`scripts.provenance.provenance`.
+        rule: judges how sure each caption is.
+        samples: captions to draw for each image besides, with ``seed``, to see whether they agree.
+        reading: values of ``window``, ``slice`` and ``plane`` where a call does not give them.
     """
 
     def __init__(
@@ -60,12 +78,19 @@ class CaptionPredictor:
         image_size: int = 512,
         dtype: str = "float32",
         provenance: Mapping[str, Any] | None = None,
+        rule: ConfidenceRule | None = None,
+        samples: int = 0,
+        seed: int = 0,
+        reading: Mapping[str, Any] | None = None,
     ) -> None:
         self.network = network.to(device).eval()
         self.device = torch.device(device)
         self.image_size = image_size
         self.dtype = dtype
         self.provenance = dict(provenance or {})
+        self.rule = rule or ConfidenceRule()
+        self.samples, self.seed = samples, seed
+        self.reading = {"window": "auto", "slice": "middle", "plane": "auto", **(reading or {})}
         self._lock = threading.Lock()
 
     @classmethod
@@ -81,74 +106,68 @@ class CaptionPredictor:
 
         Raises:
             WeightsError: the checkpoint is absent or does not fit.
+            InputError: a value cannot be used.
         """
-        from monai.bundle import ConfigParser
-
         root = Path(bundle_root)
         files = [config] if isinstance(config, str) else list(config)
-        parser = ConfigParser()
-        parser.read_config([str(root / file) for file in files])
-        parser.update({"bundle_root": str(root), **overrides})
+        values = {"bundle_root": str(root), "config_files": files, "batch_size": 1, **overrides}
         try:
-            network = parser.get_parsed_content("network")
+            get = _values_of([root / file for file in files], values)
+            return cls(
+                get("network"),
+                device=get("device"),
+                image_size=get("image_size"),
+                dtype=get("amp_dtype"),
+                provenance=get("provenance"),
+                rule=get("confidence"),
+                samples=get("agreement_samples"),
+                seed=get("seed"),
+                reading={key: get(key) for key in ("window", "slice", "plane")},
+            )
         except RuntimeError as error:  # MONAI wraps what an expression raises
-            if isinstance(error.__cause__, WeightsError):
+            if isinstance(error.__cause__, WeightsError | InputError):
                 raise error.__cause__ from error
             raise
-        return cls(
-            network,
-            device=parser.get_parsed_content("device"),
-            image_size=parser.get_parsed_content("image_size"),
-            dtype=parser.get_parsed_content("amp_dtype"),
-            provenance=parser.get_parsed_content("provenance"),
-        )
 
     def load(
         self,
-        image: str | Path | Sequence[str | Path] | np.ndarray | Tensor,
+        image: Source,
         *,
-        window: str = "auto",
-        slice: str | int | float = "middle",
-        plane: str = "auto",
+        window: str | None = None,
+        slice: str | int | float | None = None,
+        plane: str | None = None,
     ) -> tuple[Tensor, dict[str, Any]]:
         """Image as the network takes it, ``[3, S, S]`` or ``[V, 3, S, S]`` in [0, 1], and what was done to it.
 
         Args:
             image: a file, a DICOM folder, several of them (views of one case), or an array ``[H, W]``,
                 ``[3, H, W]`` or ``[V, 3, H, W]`` that is already windowed to [0, 1].
-            window, slice, plane: see the configs.
+            window, slice, plane: see the configs; None takes the config's value.
 
         Raises:
             InputError: the image cannot be read, or the array is not of such a shape and range.
         """
         if isinstance(image, np.ndarray | Tensor):
             array = _checked_array(image)
-            square = letterbox(array if array.ndim == 4 else array[None], self.image_size)[0]
+            square = reading().letterbox(array if array.ndim == 4 else array[None], self.image_size)[0]
             return (square if array.ndim == 4 else square[0]), {"reader": "array"}
-        paths = str(image) if isinstance(image, str | Path) else [str(path) for path in image]
-        chain = Compose(
-            [
-                LoadCased("image", slice=slice, plane=plane),
-                WindowToUnitd("image", window=window),
-                Letterboxd("image", size=self.image_size),
-            ]
-        )
-        try:
-            item = chain({"image": paths})
-        except RuntimeError as error:  # Compose wraps a transform's error
-            if isinstance(error.__cause__, InputError):
-                raise error.__cause__ from None
-            raise
+        given = {"window": window, "slice": slice, "plane": plane}
+        chosen = {**self.reading, **{key: value for key, value in given.items() if value is not None}}
+        load = reading()
+        item = load.LoadCased("image", slice=chosen["slice"], plane=chosen["plane"])({"image": _as_given(image)})
+        item = load.WindowToUnitd("image", window=chosen["window"])(item)
+        item = load.Letterboxd("image", size=self.image_size)(item)
         return item["image"], item["image_meta"]
 
     def caption(
         self,
-        image: str | Path | Sequence[str | Path] | np.ndarray | Tensor,
+        image: Source,
         *,
         prompt: str | None = None,
-        window: str = "auto",
-        slice: str | int | float = "middle",
-        plane: str = "auto",
+        window: str | None = None,
+        slice: str | int | float | None = None,
+        plane: str | None = None,
+        explain: bool | str = False,
         **generation: Any,
     ) -> Caption:
         """Caption one image or one case of several views.
@@ -156,26 +175,100 @@ class CaptionPredictor:
         Args:
             image, window, slice, plane: see :meth:`load`.
             prompt: words to continue instead of the configured prompt.
+            explain: False, True (``"attention"``) or ``"gradient"``: explain each word (``Caption.case.explanation``).
             generation: fields of ``GenerationOptions``, such as ``num_beams=1``.
 
         Raises:
             InputError: the image or an option cannot be used.
         """
-        pixels, meta = self.load(image, window=window, slice=slice, plane=plane)
-        options = replace(self.network.options, **generation) if generation else None
-        with self._lock, torch.no_grad(), autocast(self.device, self.dtype):
-            encoded = self.network.encode(pixels[None].to(self.device))
-            made = self.network.generate(encoded, prompts=prompt, options=options)
-        length = int(made.lengths[0])
-        ids = made.token_ids[0, :length]
-        text = self.network.decode(ids[None])[0]
-        logprobs = made.token_logprobs[0, :length].float().tolist()
+        timer = StepTimer(self.device)
+        options = self.options_of(generation)
+        with timer.step("read"):
+            pixels, meta = self.load(image, window=window, slice=slice, plane=plane)
+        with self._lock:
+            made = caption_batch(
+                self.network,
+                pixels[None].to(self.device),
+                dtype=self.dtype,
+                prompts=prompt,
+                options=options,
+                explain=explain,
+                timer=timer,
+                samples=self.samples,
+                seed=self.seed,
+            )
         source = "array" if isinstance(image, np.ndarray | Tensor) else _as_given(image)
-        record = caption_record(
-            source, caption=text, token_logprobs=logprobs, meta=meta, error=None, provenance=self.provenance
+        asked = {"window": window, "slice": slice, "plane": plane}
+        case = self.case(source, pixels, meta, made, asked=asked, prompt=prompt, options=options)
+        return Caption(
+            made["captions"][0],
+            case.record["confidence"],
+            tuple(made["token_logprobs"][0, : int(made["lengths"][0])].float().tolist()),
+            case.words,
+            case,
+            made["seconds"],
         )
-        words = tuple(self.network.tokenizer.decode([token]) for token in ids.tolist())
-        return Caption(text, record["confidence"], tuple(logprobs), words, record)
+
+    def options_of(self, generation: Mapping[str, Any]) -> GenerationOptions:
+        """The network's generation options with some replaced.
+
+        Raises:
+            InputError: an unknown option, or values that do not fit together.
+        """
+        try:
+            return replace(self.network.options, **generation)
+        except TypeError:
+            known = set(GenerationOptions.__dataclass_fields__)
+            unknown = sorted(set(generation) - known)
+            raise InputError(f"generation has no option {unknown[0]!r}: it has {', '.join(sorted(known))}") from None
+
+    def case(
+        self,
+        source: str | list[str],
+        pixels: Tensor,
+        meta: Mapping[str, Any],
+        made: Mapping[str, Any],
+        *,
+        row: int = 0,
+        of: int = 1,
+        asked: Mapping[str, Any] | None = None,
+        prompt: str | None = None,
+        options: GenerationOptions | None = None,
+    ) -> CaptionedCase:
+        """One row of what ``caption_batch`` made as a case; what the call asked for goes into its trace."""
+        provenance = self.provenance
+        trace = dict(provenance.get("trace", {}))
+        if trace:
+            given = {key: value for key, value in (asked or {}).items() if value is not None}
+            trace["settings"] = {**trace.get("settings", {}), **given}
+            if prompt is not None:
+                trace["prompt"] = prompt
+            if options is not None and options != self.network.options:
+                trace["generation"] = {**trace.get("generation", {}), **_plain(options)}
+            provenance = {**provenance, "trace": trace}
+        views = pixels if pixels.ndim == 4 else pixels[None]
+        return captioned_case(source, views, made, meta=meta, row=row, of=of, provenance=provenance, rule=self.rule)
+
+
+def _values_of(files: Sequence[Path], values: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Values of a config by key: read here where it is plain and MONAI is not loaded, else by MONAI's parser."""
+    needed = ("network", "provenance", "confidence")
+    if "monai" not in sys.modules:
+        with contextlib.suppress(NotPlainError):
+            light = LightConfig(files, values)
+            for key in needed:
+                light.get(key)
+            return light.get
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    parser.update(dict(values))
+    return parser.get_parsed_content
+
+
+def _plain(options: GenerationOptions) -> dict[str, Any]:
+    return {**vars(options), "stop_strings": list(options.stop_strings)}
 
 
 def _as_given(image: str | Path | Sequence[str | Path]) -> str | list[str]:

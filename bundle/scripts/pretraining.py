@@ -6,12 +6,14 @@ Shape legend: B pairs, Q queries, T text tokens, H Q-Former width.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from .branches import Branch
 from .distributed import gather, pad_to_common_length, rank
+from .grad_cache import in_chunks
 from .objectives import (
     ImageGroundedGeneration,
     ImageTextContrast,
@@ -40,6 +42,24 @@ def _concatenate(memories: list[Memory]) -> Memory:
     )
 
 
+@dataclass
+class Scored:
+    """What both passes over B pairs gave.
+
+    Attributes:
+        losses: ``itc``, ``itm``, ``itg``.
+        images: unit vectors ``[B, Q, E]``; texts: ``[B, E]``.
+        matching: ITM logits ``[3, B, 2]`` of right pairs, pairs with a wrong image, pairs with a wrong text.
+        has_negative: ``[B]`` bool, False where the latter two are no wrong pairs.
+    """
+
+    losses: dict[str, Tensor]
+    images: Tensor
+    texts: Tensor
+    matching: Tensor
+    has_negative: Tensor
+
+
 class PretrainingBranch(nn.Module):
     """A branch with the three objectives on top.
 
@@ -50,9 +70,11 @@ class PretrainingBranch(nn.Module):
     Args:
         branch: encoder, token preparation and a Q-Former with its text path.
         decoder_token_id: the added ``[DEC]`` token that replaces the first token of a text to generate.
-        embedding, temperature, label_smoothing: see the objectives.
+        embedding, temperature, learn_temperature, label_smoothing, query_pool, hard_negatives: see the objectives.
         duplicates_are_positives: captions that are equal token for token count as right for one another; else only
             the diagonal does, as published.
+        contrastive_chunk: above 0, activations exist for so many pairs at a time whatever the batch size
+            (:mod:`.grad_cache`): same losses and gradients, one more forward pass.
         seed: of the hard-negative draws.
     """
 
@@ -64,7 +86,11 @@ class PretrainingBranch(nn.Module):
         embedding: int = 256,
         temperature: float = 0.07,
         label_smoothing: float = 0.1,
+        learn_temperature: bool = True,
+        query_pool: str = "max",
+        hard_negatives: bool = True,
         duplicates_are_positives: bool = False,
+        contrastive_chunk: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -73,10 +99,16 @@ class PretrainingBranch(nn.Module):
         self.branch = branch
         self.decoder_token_id = decoder_token_id
         self.duplicates_are_positives = duplicates_are_positives
+        self.contrastive_chunk = contrastive_chunk
         self.contrast = ImageTextContrast(
-            width=width, embedding=embedding, temperature=temperature, label_smoothing=label_smoothing
+            width=width,
+            embedding=embedding,
+            temperature=temperature,
+            label_smoothing=label_smoothing,
+            learn_temperature=learn_temperature,
+            query_pool=query_pool,
         )
-        self.matching = ImageTextMatching(width=width, seed=seed)
+        self.matching = ImageTextMatching(width=width, seed=seed, hard_negatives=hard_negatives)
         self.generation = ImageGroundedGeneration(width=width, vocabulary=vocabulary, label_smoothing=label_smoothing)
 
     def positives(self, input_ids: Tensor) -> Tensor:
@@ -114,25 +146,64 @@ class PretrainingBranch(nn.Module):
             input_ids: ``[B, T]``, first token ``[CLS]``.
             attention_mask: ``[B, T]``.
         """
+        return self.score(tokens, token_mask, input_ids, attention_mask).losses
+
+    def score(self, tokens: Tensor, token_mask: Tensor | None, input_ids: Tensor, attention_mask: Tensor) -> Scored:
+        """Losses of B pairs, and what retrieval is measured with; arguments as in :meth:`forward`."""
+        chunk = self.contrastive_chunk if 0 < self.contrastive_chunk < len(input_ids) else 0
+        memory = None if chunk else self.branch.remember(tokens, token_mask)
+        own = (tokens, token_mask, input_ids, attention_mask)
+        if memory is not None:
+            images, texts, written = self._read(memory, input_ids, attention_mask)
+        else:
+            images, texts, written = in_chunks(self._read_chunk, own, chunk)
+        positives = self.positives(input_ids)
+        itc, image_to_text, text_to_image = self.contrast(images, texts, positives)
+        itg = written.sum() / self.generation.token_count(attention_mask)
+        wrong_image, wrong_text = self.matching.draw(image_to_text, text_to_image, positives)
+        wrong_ids, wrong_mask = gather(input_ids)[wrong_text], gather(attention_mask)[wrong_text]
+        if memory is not None:
+            wrong = self._memory_of(wrong_image, memory, tokens, token_mask)
+            logits = self._match(memory, wrong, input_ids, attention_mask, wrong_ids, wrong_mask)
+        else:
+            wrong_tokens = gather(tokens)[wrong_image]
+            wrong_token_mask = None if token_mask is None else gather(token_mask)[wrong_image]
+            others = (wrong_tokens, wrong_token_mask, wrong_ids, wrong_mask)
+            (logits,) = in_chunks(self._match_chunk, (*own, *others), chunk)
+        has_negative = ~positives.all(dim=1)
+        matching = logits.transpose(0, 1)
+        itm = self.matching(matching.flatten(0, 1), has_negative)
+        return Scored({"itc": itc, "itm": itm, "itg": itg}, images, texts, matching, has_negative)
+
+    def _read(self, memory: Memory, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The pass for ITC and ITG: vectors ``[B, Q, E]`` and ``[B, E]``, and the summed ITG loss ``[1]``."""
         qformer = self.branch.qformer
-        memory = self.branch.remember(tokens, token_mask)
         queries, length = qformer.query_count, input_ids.shape[1]
         to_generate = input_ids.clone()
         to_generate[:, 0] = self.decoder_token_id
         hidden = qformer(memory, texts=(to_generate, input_ids), mask=packed_mask(queries, attention_mask))
         images = self.contrast.embed_image(hidden[:, :queries])
         texts = self.contrast.embed_text(hidden[:, queries + length])
-        positives = self.positives(input_ids)
-        itc, image_to_text, text_to_image = self.contrast(images, texts, positives)
-        itg = self.generation(
-            hidden[:, queries : queries + length], input_ids, attention_mask, qformer.word_embeddings.weight
-        )
-        wrong_image, wrong_text = self.matching.draw(image_to_text, text_to_image, positives)
-        memories = [memory, self._memory_of(wrong_image, memory, tokens, token_mask), memory]
-        texts = torch.cat([input_ids, input_ids, gather(input_ids)[wrong_text]])
-        masks = torch.cat([attention_mask, attention_mask, gather(attention_mask)[wrong_text]])
-        itm = self.matching(self.match(_concatenate(memories), texts, masks), ~positives.all(dim=1))
-        return {"itc": itc, "itm": itm, "itg": itg}
+        generated = hidden[:, queries : queries + length]
+        written = self.generation.total(generated, input_ids, attention_mask, qformer.word_embeddings.weight)
+        return images, texts, written[None]
+
+    def _match(
+        self, memory: Memory, wrong: Memory, ids: Tensor, mask: Tensor, wrong_ids: Tensor, wrong_mask: Tensor
+    ) -> Tensor:
+        """The pass for ITM over right pairs, pairs with a wrong image, pairs with a wrong text: ``[B, 3, 2]``."""
+        texts, masks = torch.cat([ids, ids, wrong_ids]), torch.cat([mask, mask, wrong_mask])
+        states = self.match(_concatenate([memory, wrong, memory]), texts, masks)
+        return self.matching.logits(states).unflatten(0, (3, -1)).transpose(0, 1)
+
+    def _read_chunk(self, tokens: Tensor, token_mask: Tensor | None, *texts: Tensor) -> tuple[Tensor, ...]:
+        return self._read(self.branch.remember(tokens, token_mask), *texts)
+
+    def _match_chunk(self, *parts: Tensor | None) -> tuple[Tensor]:
+        tokens, token_mask, ids, mask, wrong_tokens, wrong_token_mask, wrong_ids, wrong_mask = parts
+        memory = self.branch.remember(tokens, token_mask)
+        wrong = self.branch.remember(wrong_tokens, wrong_token_mask)
+        return (self._match(memory, wrong, ids, mask, wrong_ids, wrong_mask),)
 
     def _memory_of(self, index: Tensor, memory: Memory, tokens: Tensor, token_mask: Tensor | None) -> Memory:
         """Memory of the images named by their global ``index`` ``[B]``; other processes' tokens are prepared here."""
@@ -163,7 +234,10 @@ class PretrainingNetwork(nn.Module):
         self.learning = tuple(self.branches)
 
     def learn(self, names: list[str] | None) -> None:
-        """Let only the named branches learn (a phase of mixed-semantic pre-training); None means all."""
+        """Let only the named branches learn (a phase of mixed-semantic pre-training); None means all.
+
+        In evaluation all branches count whichever learn, so that validation losses of different phases compare.
+        """
         unknown = set(names or ()) - set(self.branches)
         if unknown:
             raise ValueError(f"no branch named {sorted(unknown)}; there are {sorted(self.branches)}")
@@ -187,14 +261,50 @@ class PretrainingNetwork(nn.Module):
         Returns:
             ``{"loss": sum, "general_itc": ..., "general_itm": ..., ...}``, scalars.
         """
+        scored = self._score(image, image_mask, input_ids, attention_mask, **cached)
+        return self._losses(scored)
+
+    def score_pairs(
+        self,
+        image: Tensor | None = None,
+        image_mask: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **cached: Tensor,
+    ) -> dict[str, Tensor]:
+        """What validation looks at: the losses of :meth:`forward`, and per branch
+
+        ``general_images`` ``[B, Q, E]`` and ``general_texts`` ``[B, E]`` (unit vectors for retrieval), and
+        ``general_matches`` ``[B, 3]``: the probability that ITM gives to the right pair, to one with a wrong image and
+        to one with a wrong text; NaN where the batch had no wrong partner.
+        """
+        scored = self._score(image, image_mask, input_ids, attention_mask, **cached)
+        result = self._losses(scored)
+        for name, pairs in scored.items():
+            probability = pairs.matching.float().softmax(-1)[..., 1].T.clone()
+            probability[~pairs.has_negative, 1:] = float("nan")
+            result |= {f"{name}_images": pairs.images, f"{name}_texts": pairs.texts, f"{name}_matches": probability}
+        return result
+
+    def _score(
+        self,
+        image: Tensor | None,
+        image_mask: Tensor | None,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        **cached: Tensor,
+    ) -> dict[str, Scored]:
         input_ids, attention_mask = pad_to_common_length(input_ids), pad_to_common_length(attention_mask)
-        losses: dict[str, Tensor] = {}
-        for name in self.learning:
+        scored = {}
+        for name in self.learning if self.training else self.branches:
             module = self.branches[name]
             tokens, mask = module.branch.tokens(
                 image, image_mask, cached.get(f"{name}_tokens"), cached.get(f"{name}_tokens_mask")
             )
-            for objective, value in module(tokens, mask, input_ids, attention_mask).items():
-                losses[f"{name}_{objective}"] = value
+            scored[name] = module.score(tokens, mask, input_ids, attention_mask)
+        return scored
+
+    def _losses(self, scored: Mapping[str, Scored]) -> dict[str, Tensor]:
+        losses = {f"{name}_{key}": value for name, pairs in scored.items() for key, value in pairs.losses.items()}
         total = sum(self.weights[key.rsplit("_", 1)[1]] * value for key, value in losses.items())
         return {"loss": total, **losses}

@@ -157,6 +157,19 @@ def test_reading_a_damaged_item_repairs_it(tmp_path: Path, items: list[dict[str,
     assert cache.encoders["general"].calls == 1  # now from disk
 
 
+def test_tuning_one_encoder_leaves_the_tokens_of_the_others(tmp_path: Path, items: list[dict[str, Any]]) -> None:
+    options = {"image_transform": ReadPicture(), "feature_cache_dir": tmp_path / "cache", "progress": False}
+    first = caption_dataset(items, encoders=two_encoders(), **options)
+    tuned = {**two_encoders(), "general": TinyEncoder(6, seed=9)}
+    second = caption_dataset(items, encoders=tuned, **options)
+    assert (tuned["general"].calls, tuned["detail"].calls) == (len(items), 0)
+    assert torch.equal(first[0]["detail_tokens"], second[0]["detail_tokens"])
+    assert not torch.equal(first[0]["general_tokens"], second[0]["general_tokens"])
+    alone = {"detail": two_encoders()["detail"]}
+    assert set(caption_dataset(items, encoders=alone, **options)[0]) >= {"detail_tokens"}
+    assert alone["detail"].calls == 0
+
+
 def test_unreadable_images_are_named_after_the_others_are_done(tmp_path: Path, items: list[dict[str, Any]]) -> None:
     Path(items[2]["image"]).write_bytes(b"not a picture")
     items[4] = {"image": str(tmp_path / "gone.png")}

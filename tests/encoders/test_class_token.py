@@ -75,7 +75,7 @@ def test_clip_equals_transformers(clip_folder: Path) -> None:
     assert tokens.shape == (2, encoder.token_count, encoder.width) == (2, 17, 32)
     assert (encoder.grid, encoder.leading_tokens) == ((4, 4), 1)
     assert tokens.std() > 0.1
-    torch.testing.assert_close(tokens, expected, atol=1e-6, rtol=1e-6)
+    assert torch.equal(tokens, expected)
 
 
 def test_eva_equals_transformers_before_the_trained_norm(blip2_folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_checkpoint_that_lacks_weights_is_refused(clip_folder: Path) -> None:
     config = CLIPConfig.from_pretrained(clip_folder)
     config.vision_config.num_hidden_layers = 4
     config.save_pretrained(clip_folder)
-    with pytest.raises(WeightsError, match=r"lacks 16 weights of CLIPVisionModel, encoder\.layers\.3"):
+    with pytest.raises(WeightsError, match=r"lacks 16 weights of CLIPVisionModel, 'vision_model\.encoder\.layers\.3"):
         ClipEncoder(weights=clip_folder)
 
 

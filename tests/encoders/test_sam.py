@@ -54,11 +54,13 @@ def save_as_meta(network: nn.Module, path: Path) -> Path:
     return path
 
 
-def test_equals_segment_anything_at_1024(segment_anything_encoder: type, tmp_path: Path) -> None:
+def test_equals_segment_anything_at_1024(
+    segment_anything_encoder: type, photograph: torch.Tensor, tmp_path: Path
+) -> None:
     """Windowed (with padding: 64 is no multiple of 14) and global blocks, from Meta's layout."""
     network = published(segment_anything_encoder, input_size=1024)
     encoder = SamEncoder(weights=save_as_meta(network, tmp_path / "sam.pth"), size=SMALL)
-    image = torch.rand(1, 3, 1024, 1024)
+    image = F.interpolate(photograph, size=(1024, 1024), mode="bilinear", antialias=True)
     with torch.no_grad():
         expected = network(normalised(image))
         found = encoder.features(encoder.prepare(image))

@@ -14,7 +14,6 @@ import gzip
 import json
 import multiprocessing
 import random
-import resource
 import sys
 import tempfile
 import time
@@ -234,7 +233,13 @@ def _worker(pipe: multiprocessing.connection.Connection, itk_too: bool) -> None:
         except BaseException as error:
             answer = f"failure: {type(error).__name__}: {error}"
         spent = time.process_time() - start
-        pipe.send((answer, spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20))
+        pipe.send((answer, spent, _peak_gib()))
+
+
+def _peak_gib() -> float:
+    """Peak memory of this process alone; ``ru_maxrss`` would begin at its parent's, which survives exec."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
 
 
 class _Reader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import fuzzing
+import numpy as np
 import pytest
 
 
@@ -31,3 +32,12 @@ def test_a_dying_reader_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "died" in reader.ask(tmp_path / "absent.png")[0]
     assert reader.ask(tmp_path / "absent.png")[0] == "refused"
     reader.close()
+
+
+def test_the_memory_of_the_tests_is_not_counted_as_the_readers(tmp_path: Path) -> None:
+    """A test process past the limit must not make each reader look so, and be replaced at every file."""
+    ballast = np.ones(int(fuzzing.GIB * 2**30), np.uint8)
+    reader = fuzzing._Reader(itk_too=False)
+    answer, _, peak = reader.ask(tmp_path / "absent.png")
+    reader.close()
+    assert (answer, ballast[-1]) == ("refused", 1) and peak < fuzzing.GIB

@@ -22,25 +22,9 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from small_run import SmallNetwork, final_state, make_run, run_to_end  # noqa: E402
 
 from child_process import Child  # noqa: E402
+from nested import assert_equal  # noqa: E402
 
 PER_EPOCH = 5  # 22 cases, batches of 4, the last dropped
-
-
-def assert_equal(first: Any, second: Any, path: str = "") -> None:
-    """Bitwise equality of nested containers."""
-    assert type(first) is type(second) or isinstance(first, int | float), path
-    if isinstance(first, dict):
-        assert list(first) == list(second), path
-        for key in first:
-            assert_equal(first[key], second[key], f"{path}/{key}")
-    elif isinstance(first, list | tuple):
-        assert len(first) == len(second), path
-        for index, (one, other) in enumerate(zip(first, second, strict=True)):
-            assert_equal(one, other, f"{path}/{index}")
-    elif isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), path
-    else:
-        assert first == second, path
 
 
 class KilledError(Exception):

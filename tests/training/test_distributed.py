@@ -77,7 +77,7 @@ def test_two_killed_processes_resume_exactly(tmp_path: Path) -> None:
         pass
     assert [child.end(signal.SIGKILL) for child in children] == [-signal.SIGKILL] * 2
     _finish(_together(_train, tmp_path / "cut", options))
-    from test_checkpoints import assert_equal
+    from nested import assert_equal
 
     for whole, cut in zip(_final(tmp_path / "whole"), _final(tmp_path / "cut"), strict=True):
         assert_equal(whole, cut)

@@ -230,7 +230,7 @@ def test_mlflow_holds_the_scalars_and_a_resumed_run_goes_on_in_the_same_run(tmp_
     pytest.importorskip("sqlalchemy", reason="MLflow's database needs sqlalchemy and alembic")
     import sqlite3
 
-    from scripts.training.history import MlflowWriter
+    from scripts.training.sinks import MlflowWriter
 
     for start, loss in ((0, 1.5), (3, 1.0)):
         writer = MlflowWriter(tmp_path, start)

@@ -60,6 +60,18 @@ def test_processes_together_see_the_batches_of_one(count: int) -> None:
         assert together == set(one[8 * step : 8 * step + 8])
 
 
+@pytest.mark.parametrize("count", [24, 22, 6])
+def test_rows_of_all_processes_stand_in_the_order_of_one(count: int) -> None:
+    """Hard negatives are drawn by position in the global batch, so positions must agree, in a short last step too."""
+    data = Numbers(count)
+    one = _order(EpochSampler(data, seed=1, batch_size=8), 1)
+    two = [_order(EpochSampler(data, seed=1, batch_size=4, num_replicas=2, rank=rank), 1) for rank in (0, 1)]
+    together = []
+    for start in range(0, len(two[0]), 4):
+        together += two[0][start : start + 4] + two[1][start : start + 4]
+    assert together == one
+
+
 def test_padding_for_training_and_none_for_validation() -> None:
     data = Numbers(7)
     padded = [_order(EpochSampler(data, num_replicas=3, rank=rank), 0) for rank in range(3)]
@@ -74,3 +86,36 @@ def test_padding_for_training_and_none_for_validation() -> None:
 def test_no_case_at_all_is_refused() -> None:
     with pytest.raises(InputError, match="no case to train on"):
         EpochSampler(Numbers(0))
+
+
+def test_batches_hold_cases_of_similar_length_in_a_random_order() -> None:
+    data = Numbers(403)
+    lengths = torch.randint(5, 60, (403,), generator=torch.Generator().manual_seed(0)).tolist()
+    grouped = _order(EpochSampler(data, seed=1, lengths=lengths, batch_size=8), 2)
+    plain = _order(EpochSampler(data, seed=1), 2)
+    assert sorted(grouped) == sorted(plain) == list(range(403))
+
+    def padded(order: list[int]) -> int:
+        batches = [[lengths[case] for case in order[start : start + 8]] for start in range(0, len(order), 8)]
+        return sum(len(batch) * max(batch) for batch in batches)
+
+    assert padded(grouped) < 1.1 * sum(lengths) < padded(plain)
+    means = [sum(lengths[case] for case in grouped[start : start + 8]) / 8 for start in range(0, 400, 8)]
+    rises = sum(after > before for before, after in zip(means, means[1:], strict=False))
+    assert 15 < rises < 35  # not sorted over the epoch
+    assert _order(EpochSampler(data, seed=1, lengths=lengths, batch_size=8), 3) != grouped
+
+
+def test_grouped_processes_together_see_the_batches_of_one() -> None:
+    data, lengths = Numbers(64), list(range(64))
+    one = _order(EpochSampler(data, seed=1, lengths=lengths, batch_size=8), 1)
+    shares = {"lengths": lengths, "batch_size": 4, "num_replicas": 2}
+    two = [_order(EpochSampler(data, seed=1, rank=rank, **shares), 1) for rank in (0, 1)]
+    for step in range(8):
+        together = {number for order in two for number in order[4 * step : 4 * step + 4]}
+        assert together == set(one[8 * step : 8 * step + 8])
+
+
+def test_lengths_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InputError, match="3 lengths were given for 4 cases"):
+        EpochSampler(Numbers(4), lengths=[1, 2, 3])

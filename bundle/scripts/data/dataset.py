@@ -10,6 +10,7 @@ import torch
 from monai.transforms import Compose, Randomizable
 from torch import nn
 
+from ..errors import InputError
 from .cache_key import digest
 from .feature_cache import FeatureCache
 
@@ -24,9 +25,9 @@ class CaptionDataset(torch.utils.data.Dataset):
 
     Args:
         items: cases with absolute image paths.
-        image_transform: case dictionary -> dictionary with the ``image`` tensor; unused when ``cache`` is given.
+        image_transform: case dictionary -> dictionary with the ``image`` tensor; unused when there are ``caches``.
         text_transform: case dictionary -> dictionary with ``input_ids`` and what else the network reads.
-        cache: feature cache that holds the tokens of these cases.
+        caches: feature caches that hold the tokens of these cases, one an encoder or more; empty reads images.
         seed: start of all random transforms.
     """
 
@@ -36,13 +37,13 @@ class CaptionDataset(torch.utils.data.Dataset):
         *,
         image_transform: Transform,
         text_transform: Transform | None = None,
-        cache: FeatureCache | None = None,
+        caches: Sequence[FeatureCache] = (),
         seed: int = 0,
     ) -> None:
         self.data = list(items)
         self.image_transform = image_transform
         self.text_transform = text_transform
-        self.cache = cache
+        self.caches = tuple(caches)
         self.seed = seed
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # seen by workers that live on
 
@@ -63,9 +64,10 @@ class CaptionDataset(torch.utils.data.Dataset):
         item = self.data[index]
         draw = int(digest([self.seed, self.epoch, index])[:8], 16)
         case = {**item, "image_path": item["image"]}
-        if self.cache is not None:
+        if self.caches:
             del case["image"]
-            case.update(self.cache.tokens(item, view=draw % max(1, self.cache.augmented_views)))
+            for cache in self.caches:
+                case.update(cache.tokens(item, view=draw % max(1, cache.augmented_views)))
         else:
             _seed(self.image_transform, draw)
             case.update(self.image_transform(dict(item)))
@@ -117,23 +119,30 @@ def caption_dataset(
     """
     if not feature_cache_dir:
         return CaptionDataset(items, image_transform=image_transform, text_transform=text_transform, seed=seed)
-    cache = FeatureCache(
-        feature_cache_dir,
-        encoders=encoders or {},
-        transform=image_transform,
-        transform_key=transform_key,
-        dtype=cache_dtype,
-        compute_dtype=compute_dtype,
-        augmented_views=augmented_views,
-        root=root,
-        seed=seed,
-    )
-    cache.build(
-        items, batch_size=batch_size, workers=workers, device=device, skip_failed=skip_failed, progress=progress
-    )
+    if not encoders:
+        raise InputError("a feature cache needs at least one encoder.")
+    caches = []
+    for name, encoder in encoders.items():  # one each: tuning one encoder again leaves the tokens of the others valid
+        cache = FeatureCache(
+            feature_cache_dir,
+            encoders={name: encoder},
+            transform=image_transform,
+            transform_key=transform_key,
+            dtype=cache_dtype,
+            compute_dtype=compute_dtype,
+            augmented_views=augmented_views,
+            root=root,
+            seed=seed,
+        )
+        cache.build(
+            items, batch_size=batch_size, workers=workers, device=device, skip_failed=skip_failed, progress=progress
+        )
+        caches.append(cache)
     if skip_failed:
-        items = [item for item in items if not cache.missing([item])]
-    return CaptionDataset(items, image_transform=image_transform, text_transform=text_transform, cache=cache, seed=seed)
+        items = [item for item in items if not any(cache.missing([item]) for cache in caches)]
+    return CaptionDataset(
+        items, image_transform=image_transform, text_transform=text_transform, caches=caches, seed=seed
+    )
 
 
 def _seed(transform: Any, seed: int) -> None:

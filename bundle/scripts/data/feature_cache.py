@@ -248,7 +248,8 @@ class FeatureCache:
         progress: bool,
     ) -> None:
         shard = ShardBuffer(self.store)
-        with tqdm(total=len(jobs), desc="encoding", unit="image", disable=not progress or not jobs) as bar:
+        title = f"encoding {' + '.join(self.encoders)}"
+        with tqdm(total=len(jobs), desc=title, unit="image", disable=not progress or not jobs) as bar:
             for group in self._read_groups(jobs, batch_size, workers):
                 bar.update(len(group))
                 images = [(jobs[number], image) for number, image in group if isinstance(image, torch.Tensor)]

@@ -5,17 +5,15 @@ Shape legend: B images, N = 1 + h * w tokens, C width, S the encoder's input siz
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
-from ..errors import InputError, WeightsError
+from ..errors import InputError
 from .frozen import FrozenEncoder
 
 __all__ = ["ClassTokenEncoder"]
@@ -81,24 +79,11 @@ class ClassTokenEncoder(FrozenEncoder):
 
     @classmethod
     def _pretrained(cls, name: str) -> PreTrainedModel:
-        kind = cls.model_class.__name__
+        from ..weights.pretrained import load_pretrained  # the weights package sits on top of the encoders
+
         options = {"key_mapping": cls.key_mapping} if cls.key_mapping else {}
-        try:
-            with _quietly():
-                network, report = cls.model_class.from_pretrained(
-                    name, output_loading_info=True, dtype="float32", **options
-                )
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise WeightsError(
-                f"{name} cannot be loaded as {kind} ({reason}): give a hub name that can be reached from here or the "
-                "folder of a downloaded model"
-            ) from error
-        # transformers fills what a checkpoint lacks with random numbers and goes on.
-        if absent := sorted(report["missing_keys"]):
-            raise WeightsError(
-                f"{name} lacks {len(absent)} weights of {kind}, {absent[0]} first: it is another model or damaged"
-            )
+        network, report = load_pretrained(cls.model_class, name, part="vision_model.", dtype="float32", **options)
+        report.log()
         return network
 
     def block_groups(self) -> list[list[nn.Module]]:
@@ -107,14 +92,3 @@ class ClassTokenEncoder(FrozenEncoder):
     def encode(self, pixels: Tensor) -> Tensor:
         """Tokens ``[B, N, C]`` of normalised pixels ``[B, 3, S, S]``, the last block's output."""
         return self.network(pixels, interpolate_pos_encoding=self.interpolate).last_hidden_state
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without ``transformers``' table of unused keys: a vision encoder leaves every text weight unused."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)

@@ -5,9 +5,8 @@ Shape legend: B images, N tokens, C width, S the encoder's input size.
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError, WeightsError
-from .frozen import FrozenEncoder, strip_prefix, weights_state
+from .frozen import FrozenEncoder, weights_state
 from .sam_vit import NECK_CHANNELS, NORM_EPS, PATCH, SAM_SIZES, WINDOW, SamSize, SamViT
 from .token_grid import Layout, TokenGrid
 
@@ -25,17 +24,18 @@ TRAINED_SIZE = 1024
 SAM_MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 SAM_STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
 
-# Names in Hugging Face's SamVisionModel (under "vision_encoder."), and Meta's, which are ours.
-_RENAMES = (
-    (r"^patch_embed\.projection\.", "patch_embed.proj."),
-    (r"^layers\.", "blocks."),
-    (r"^neck\.conv1\.", "neck.0."),
-    (r"^neck\.layer_norm1\.", "neck.1."),
-    (r"^neck\.conv2\.", "neck.2."),
-    (r"^neck\.layer_norm2\.", "neck.3."),
-    (r"\.layer_norm1\.", ".norm1."),
-    (r"\.layer_norm2\.", ".norm2."),
+# Meta's names, which are ours, and Hugging Face's; replaced in this order either way.
+_META_AND_HUGGING_FACE = (
+    ("patch_embed.proj.", "patch_embed.projection."),
+    ("blocks.", "layers."),
+    ("neck.0.", "neck.conv1."),
+    ("neck.1.", "neck.layer_norm1."),
+    ("neck.2.", "neck.conv2."),
+    ("neck.3.", "neck.layer_norm2."),
+    (".norm1.", ".layer_norm1."),
+    (".norm2.", ".layer_norm2."),
 )
+_PREFIXES = ("image_encoder.", "vision_encoder.")  # in a whole SAM of Meta, of Hugging Face
 
 
 class SamEncoder(FrozenEncoder):
@@ -93,11 +93,18 @@ class SamEncoder(FrozenEncoder):
     def _load(self, weights: str | Path) -> None:
         from ..weights.loading import load_parameters
 
-        own = self.network.state_dict()
-        state = _to_meta_names(weights_state(weights))
-        state = {name: value for name, value in state.items() if not name.startswith(("prompt_", "mask_", "shared_"))}
+        given, own = weights_state(weights), self.network.state_dict()
+        keys = _keys_in_file(given)
+        if absent := [name for name in own if name not in keys]:
+            raise WeightsError(
+                f"{weights} lacks {len(absent)} weights of SAM's image encoder, {_key_in_file(absent[0], given)!r} "
+                "first: another model, another size or damaged"
+            )
+        state = {name: given[key] for name, key in keys.items()}
         resized = _fit(state, own, input_size=self.input_size)
-        load_parameters(self.network, resized, source=str(weights), required=own, may_ignore=("pixel_*",))
+        report = load_parameters(self.network, resized, source=str(weights), required=own, may_ignore=("pixel_*",))
+        report.unused += [key for key in given if key not in keys.values()]
+        report.log()
 
     def block_groups(self) -> list[list[nn.Module]]:
         groups: list[list[nn.Module]] = [[block] for block in self.network.blocks]
@@ -145,15 +152,31 @@ def _build(size: SamSize, input_size: int, backend: str) -> nn.Module:
     )
 
 
-def _to_meta_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict of Meta's ``Sam`` or ``ImageEncoderViT``, or of Hugging Face's SAM classes, with encoder names."""
-    state = strip_prefix(strip_prefix(state, "image_encoder."), "vision_encoder.")
-    renamed = {}
-    for name, value in state.items():
-        for pattern, replacement in _RENAMES:
-            name = re.sub(pattern, replacement, name)
-        renamed[name] = value
-    return renamed
+def _prefix(keys: Iterable[str]) -> str:
+    """What precedes the image encoder's names in the file of a whole SAM."""
+    keys = list(keys)
+    return next((prefix for prefix in _PREFIXES if any(key.startswith(prefix) for key in keys)), "")
+
+
+def _keys_in_file(keys: Iterable[str]) -> dict[str, str]:
+    """Encoder names to keys, of Meta's ``Sam`` or ``ImageEncoderViT`` or Hugging Face's SAM classes."""
+    prefix, names = _prefix(keys), {}
+    for key in keys:
+        if key.startswith(prefix):
+            name = key.removeprefix(prefix)
+            for meta, hugging_face in _META_AND_HUGGING_FACE:
+                name = name.replace(hugging_face, meta)
+            names[name] = key
+    return names
+
+
+def _key_in_file(name: str, keys: Iterable[str]) -> str:
+    """The key that a file with these other ``keys`` would have for an encoder name."""
+    prefix = _prefix(keys)
+    if any(key.removeprefix(prefix).startswith(("layers.", "neck.conv")) for key in keys):
+        for meta, hugging_face in _META_AND_HUGGING_FACE:
+            name = name.replace(meta, hugging_face)
+    return prefix + name
 
 
 def _fit(state: Mapping[str, Tensor], own: Mapping[str, Tensor], *, input_size: int) -> dict[str, Tensor]:

@@ -38,7 +38,7 @@ class Generator:
         language_model: e.g. `OPTForCausalLM`, `LlamaForCausalLM`, or one of these inside a PEFT wrapper.
         eos_token_id: end token or tokens; `None` lets every caption reach `max_new_tokens`.
         pad_token_id: fills captions that ended.
-        tokenizer: only for `stop_strings`; anything with `decode(list of ids) -> str`.
+        tokenizer: only for `stop_strings` and `no_repeated_words`; anything with `decode(list of ids) -> str`.
         shared_prefix: `True`/`False` overrides the choice between the shared-prefix decoder and the reordering one;
             `None` takes the shared prefix for architectures where it is tested.
         pack_weights: keep a second copy of the linear weights in the layout that the CPU multiplies fastest
@@ -106,7 +106,8 @@ class Generator:
     ) -> tuple[Decoder, GenerationOptions, Scoring, Stopping, int]:
         ends = self.ends.to(prefix.device)
         stopping = Stopping(options, ends, self.tokenizer)
-        return self._decoder(prefix, options), options, Scoring(options, ends), stopping, self.pad
+        scoring = Scoring(options, ends, self.tokenizer)
+        return self._decoder(prefix, options), options, scoring, stopping, self.pad
 
     def _model(self) -> nn.Module:
         """The model to decode with. Decided at each call: devices, types and frozen weights may change in between."""

@@ -27,6 +27,7 @@ class GenerationOptions:
         length_penalty: beam scores are divided by `length ** length_penalty`; more than 0 favours long captions.
         repetition_penalty: more than 1 makes tokens that the caption already has less likely.
         no_repeat_ngram_size: no run of this many tokens comes twice in a caption; 0 is off.
+        no_repeated_words: no words are said twice in a row, marks between left out; needs a tokenizer.
         do_sample: draw tokens instead of taking the likeliest.
         temperature, top_k, top_p: shape of the distribution drawn from; `top_k` 0 and `top_p` 1 are off.
         num_return: captions an image (R); at most `num_beams` unless sampling.
@@ -45,6 +46,7 @@ class GenerationOptions:
     length_penalty: float = 1.0
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
+    no_repeated_words: bool = False
     do_sample: bool = False
     temperature: float = 1.0
     top_k: int = 0

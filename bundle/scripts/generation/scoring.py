@@ -1,8 +1,8 @@
 """Rules that change next-token scores: repetition, length and the shape of the distribution.
 
 Each takes the captions so far `[N, t]` and scores `[N, V]` and returns scores `[N, V]`; the input is never written to.
-The rules and their order are those of `transformers.generate`; captions hold new tokens only, so a prefix is never
-"repeated".
+The rules and their order are those of `transformers.generate`, which has no `no_repeated_words`; captions hold new
+tokens only, so a prefix is never "repeated".
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from scripts.generation.options import GenerationOptions
+from scripts.generation.repeats import no_repeated_words
+from scripts.generation.stopping import TextDecoder
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 
@@ -81,14 +83,16 @@ def top_p(mass: float, keep: int) -> Rule:
 
 
 class Scoring:
-    """All rules that `options` ask for, in order; `ends [E]` are the end tokens."""
+    """All rules that `options` ask for, in order; `ends [E]` are the end tokens, `tokenizer` tells words apart."""
 
-    def __init__(self, options: GenerationOptions, ends: Tensor) -> None:
+    def __init__(self, options: GenerationOptions, ends: Tensor, tokenizer: TextDecoder | None = None) -> None:
         rules: list[Rule] = []
         if options.repetition_penalty != 1.0:
             rules.append(repetition(options.repetition_penalty))
         if options.no_repeat_ngram_size > 0:
             rules.append(no_repeated_ngram(options.no_repeat_ngram_size))
+        if options.no_repeated_words:
+            rules.append(no_repeated_words(tokenizer))
         if options.min_new_tokens > 0 and len(ends) > 0:
             rules.append(at_least(options.min_new_tokens, ends))
         if options.do_sample:

@@ -3,14 +3,15 @@
 from .attach import AttachAll
 from .batches import PrepareCase, loss_parts, take_loss
 from .checkpoints import Checkpoints, bare_network, read_checkpoint
-from .grad_cache import backward_in_chunks
 from .gradients import GradientGuard, NonFiniteError
 from .history import History
+from .network import prepare_network
 from .optimization import StepSchedule, WarmupCosine, adamw
 from .precision import AutocastInferer, set_float32_precision
 from .prepare import prepare_run
 from .progress import ProgressBar
 from .record import RunRecord
+from .samples import SampleCaptions
 from .sampling import EpochSampler
 from .stopping import EarlyStop, StopSignal
 
@@ -26,13 +27,14 @@ __all__ = [
     "PrepareCase",
     "ProgressBar",
     "RunRecord",
+    "SampleCaptions",
     "StepSchedule",
     "StopSignal",
     "WarmupCosine",
     "adamw",
-    "backward_in_chunks",
     "bare_network",
     "loss_parts",
+    "prepare_network",
     "prepare_run",
     "read_checkpoint",
     "set_float32_precision",

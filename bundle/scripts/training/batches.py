@@ -10,6 +10,8 @@ from monai.engines import PrepareBatch
 
 NETWORK_KEYS = (
     "image_mask",
+    "concepts",
+    "field_targets",
     "input_ids",
     "attention_mask",
     "general_tokens",

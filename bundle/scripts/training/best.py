@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..atomic import write_atomically
 from ..distributed import rank
 from ..weights.saving import trained_state
-from .atomic import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ import torch.distributed as dist
 from ignite.engine import Events
 from torch import nn
 
+from ..atomic import remove_leftovers, write_atomically
 from ..distributed import rank, world_size
 from ..errors import InputError
 from ..weights.loading import load_parameters, trained_names
-from .atomic import remove_leftovers, write_atomically
 from .best import BestModels
 from .gradients import is_optimizer_step
 from .random_state import capture_random_state, restore_random_state

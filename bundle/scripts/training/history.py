@@ -1,4 +1,4 @@
-"""What a run did, step by step: ``history.json``, ``curves.png`` and TensorBoard."""
+"""What a run did, step by step: ``history.json``, ``curves.png``, the log, TensorBoard and MLflow."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import torch.distributed as dist
 from ignite.engine import Events
 from monai.utils import CommonKeys
 
+from ..atomic import write_atomically, write_text_atomically
 from ..distributed import rank, world_size
-from ..errors import InputError
-from .atomic import write_atomically, write_text_atomically
 from .batches import loss_parts
 from .curves import draw_curves
+from .sinks import SINKS
 
 logger = logging.getLogger(__name__)
 
@@ -83,14 +83,18 @@ class History:
         self._window.load_state_dict(state["means"][0])
         self._epoch.load_state_dict(state["means"][1])
 
+    def show(self, name: str, image: torch.Tensor, text: str, iteration: int) -> None:
+        """Put a picture ``[3, H, W]`` in [0, 1] and its text into TensorBoard and MLflow."""
+        for writer in self._writers or []:
+            writer.show(name, image, text, iteration)
+
     def _open(self, engine: Any) -> None:
         if self._writers is not None:
             return
         self._since, self._writers = time.monotonic(), []
         if rank() == 0:
             self.output_dir.mkdir(parents=True, exist_ok=True)
-            openers = {"tensorboard": TensorBoardWriter, "mlflow": MlflowWriter}
-            self._writers = [openers[name](self.output_dir, engine.state.iteration) for name in self.sinks]
+            self._writers = [SINKS[name](self.output_dir, engine.state.iteration) for name in self.sinks]
 
     def _record_step(self, engine: Any) -> None:
         output = engine.state.output
@@ -115,6 +119,7 @@ class History:
         means = self._epoch.take()
         entry = self._entry(engine.state.epoch)
         entry.update({"iteration": engine.state.iteration, **means})
+        logger.info("epoch %d, iteration %d: %s", engine.state.epoch, engine.state.iteration, _in_words(entry))
         self._save()
 
     def _record_validation(self, evaluator: Any) -> None:
@@ -155,50 +160,6 @@ class History:
         self._writers = None
 
 
-class TensorBoardWriter:
-    """Event files in ``output_dir/tensorboard``; steps after ``iteration`` of an interrupted run are hidden."""
-
-    def __init__(self, output_dir: Path, iteration: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(str(output_dir / "tensorboard"), purge_step=iteration + 1)
-
-    def write(self, values: dict[str, float], iteration: int) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, iteration)
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-class MlflowWriter:
-    """One run in a local MLflow database, ``output_dir/mlflow.db``; a resumed training continues it."""
-
-    def __init__(self, output_dir: Path, iteration: int) -> None:
-        try:
-            import mlflow
-        except ImportError as error:
-            raise InputError(
-                "logging to MLflow needs its package: pip install mlflow, or set mlflow to false."
-            ) from error
-        self._client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{output_dir.absolute()}/mlflow.db")
-        marker = output_dir / "mlflow_run.txt"
-        if iteration and marker.is_file():
-            self._run = marker.read_text().strip()
-        else:
-            experiment = self._client.get_experiment_by_name("training")
-            experiment_id = experiment.experiment_id if experiment else self._client.create_experiment("training")
-            self._run = self._client.create_run(experiment_id, run_name=output_dir.name).info.run_id
-            write_text_atomically(marker, self._run)
-
-    def write(self, values: dict[str, float], iteration: int) -> None:
-        for name, value in values.items():
-            self._client.log_metric(self._run, name, value, step=iteration)
-
-    def close(self) -> None:
-        self._client.set_terminated(self._run)
-
-
 class _Means:
     """Sums of scalars that stay on the device until somebody asks."""
 
@@ -232,6 +193,10 @@ class _Means:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._sums = {name: torch.tensor(total, dtype=torch.float64) for name, total in state["sums"].items()}
         self._count = state["count"]
+
+
+def _in_words(entry: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in entry.items() if name not in ("epoch", "iteration"))
 
 
 def _is_scalar(value: Any) -> bool:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 
 from monai.utils import set_determinism
 
+from ..distributed import rank
 from ..errors import show_sentences
 from .precision import set_float32_precision
+from .record import log_to
 
 
-def prepare_run(*, seed: int | None = 0, float32_precision: str = "exact") -> None:
+def prepare_run(
+    *, seed: int | None = 0, float32_precision: str = "exact", output_dir: str | os.PathLike[str] = ""
+) -> None:
     """Seed Python, NumPy and PyTorch, choose the float32 arithmetic, let errors end in a sentence.
 
     Configs call it first in ``run``, before anything is built.
@@ -18,8 +24,12 @@ def prepare_run(*, seed: int | None = 0, float32_precision: str = "exact") -> No
     Args:
         seed: None leaves the generators alone.
         float32_precision: ``exact`` or ``fast``, see :func:`set_float32_precision`.
+        output_dir: run folder; its ``log.txt`` begins here, so that it tells what was loaded and cached, too.
     """
     show_sentences()
+    if output_dir and rank() == 0:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        log_to(Path(output_dir) / "log.txt")
     if seed is not None:
         set_determinism(seed=seed, use_deterministic_algorithms=False)
     set_float32_precision(float32_precision)

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from ignite.engine import Events
 
+from ..atomic import write_text_atomically
 from ..distributed import rank, world_size
-from .atomic import write_text_atomically
 
 _PACKAGES = ("torch", "monai", "pytorch-ignite", "transformers", "numpy", "safetensors", "pydicom", "nibabel", "pillow")
 
@@ -110,8 +110,13 @@ def command_line_configs(arguments: Sequence[str]) -> list[str]:
 
 
 def log_to(path: str | os.PathLike[str]) -> None:
-    """Append everything that is logged at INFO and above to ``path`` as well."""
+    """Append what this project and the engines log at INFO, and all others at WARNING, to ``path`` as well.
+
+    What the console shows stays as ``logging.conf`` has it: its handler there has a level of its own.
+    """
     root = logging.getLogger()
+    for name in ("scripts", "ignite", "monai"):
+        logging.getLogger(name).setLevel(logging.INFO)
     target = os.path.abspath(path)
     if any(getattr(handler, "baseFilename", None) == target for handler in root.handlers):
         return

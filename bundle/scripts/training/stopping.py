@@ -63,15 +63,15 @@ class EarlyStop:
 
     Args:
         evaluator: its ``key_metric`` and ``metric_cmp_fn`` decide what is better.
-        patience: validations without improvement after which to stop.
+        patience: validations without improvement after which to stop; 0 never stops.
 
     Raises:
-        InputError: ``patience`` is below 1.
+        InputError: ``patience`` is negative.
     """
 
     def __init__(self, *, evaluator: Any, patience: int) -> None:
-        if patience < 1:
-            raise InputError(f"early stopping needs a patience of at least 1, not {patience}.")
+        if patience < 0:
+            raise InputError(f"early stopping needs a patience of 0 (never) or more validations, not {patience}.")
         self.evaluator = evaluator
         self.patience = patience
         self.waited = 0
@@ -92,11 +92,11 @@ class EarlyStop:
     def _judge(self, evaluator: Any) -> None:
         improved = evaluator.state.best_metric_epoch == evaluator.state.epoch
         self.waited = 0 if improved else self.waited + 1
-        if self.waited >= self.patience:
+        if self.patience and self.waited >= self.patience:
             logger.info("no better %s for %d validations: stopping.", evaluator.state.key_metric_name, self.waited)
             self._trainer.terminate()
 
     def _stop_again(self, trainer: Any) -> None:
         """A run that had stopped early and is resumed stays stopped, unless patience was raised."""
-        if self.waited >= self.patience:
+        if self.patience and self.waited >= self.patience:
             trainer.terminate()

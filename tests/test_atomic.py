@@ -8,7 +8,7 @@ from typing import IO
 
 import pytest
 
-from scripts.training.atomic import remove_leftovers, write_atomically, write_text_atomically
+from scripts.atomic import remove_leftovers, write_atomically, write_text_atomically
 
 
 def test_contents_are_on_disk_before_the_name_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

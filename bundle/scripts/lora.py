@@ -1,0 +1,81 @@
+"""LoRA adapters on a language model: wrapped around it to be trained, added into its weights to caption.
+
+``W' = W + (alpha / rank) * B A`` for every linear layer of the transformer blocks (Hu et al., ICLR 2022, arXiv
+2106.09685, equation 3). Training leaves ``W`` alone and learns ``A`` ``[rank, in]`` and ``B`` ``[out, rank]``, by the
+package ``peft``. Captioning needs no such layers: once added, a model is as quick as before and can go to int8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .errors import WeightsError
+
+__all__ = ["add_adapters", "adapters_in", "with_adapters"]
+
+_WRAPPER = "base_model.model."  # what peft puts before a wrapped model's names
+_DOWN, _UP = ".lora_A.default.weight", ".lora_B.default.weight"
+
+
+def with_adapters(model: nn.Module, *, rank: int, alpha: float, dropout: float) -> nn.Module:
+    """``model`` wrapped with adapters that learn, on all linear layers but the output layer.
+
+    Raises:
+        WeightsError: ``peft`` is not installed.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise WeightsError("lora_rank needs the package peft: pip install peft") from error
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    return get_peft_model(model, config)
+
+
+def adapters_in(state: Mapping[str, Tensor], prefix: str = "language_model.model.") -> dict[str, Tensor]:
+    """The adapters that a checkpoint holds, named as inside the language model; empty where it was trained without."""
+    inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return {name: value for name, value in inside.items() if name.endswith((_DOWN, _UP))}
+
+
+@torch.no_grad()
+def add_adapters(model: nn.Module, adapters: Mapping[str, Tensor], *, alpha: float, source: str) -> nn.Module:
+    """Add trained adapters into the weights of a model that was never wrapped; changed in place.
+
+    Args:
+        model: in float32 for no loss; sums are made in float32 and rounded to the weights' precision.
+        adapters: of :func:`adapters_in`.
+        alpha: as in training.
+        source: what to call them in messages.
+
+    Raises:
+        WeightsError: an adapter has no counterpart, no layer, or does not fit the layer.
+    """
+    for name, down in adapters.items():
+        if not name.endswith(_DOWN):
+            continue
+        layer_name = name.removeprefix(_WRAPPER).removesuffix(_DOWN)
+        up = adapters.get(name.removesuffix(_DOWN) + _UP)
+        if up is None:
+            raise WeightsError(f"{source} lacks the other half of {name!r}: it is damaged")
+        change = (alpha / len(down)) * (up.float() @ down.float())
+        layer = _layer(model, layer_name, source)
+        if type(layer).__name__ == "Conv1D":  # GPT-2's linear layers keep [in, out]
+            change = change.T
+        if layer.weight.shape != change.shape:
+            raise WeightsError(f"{source}: the adapter of {layer_name!r} is of another language model: check its name")
+        layer.weight.copy_(layer.weight.float() + change.to(layer.weight.device))
+    return model
+
+
+def _layer(model: nn.Module, name: str, source: str) -> nn.Module:
+    try:
+        return model.get_submodule(name)
+    except AttributeError as error:
+        raise WeightsError(
+            f"{source} adapts {name!r}, which this language model has not: it was trained with another one"
+        ) from error

@@ -1,0 +1,90 @@
+"""Attention with dropout against its formula, values and gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from scripts import attention
+from scripts.attention import attend
+
+
+def parts(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn(2, 3, size, 8, generator=generator, dtype=dtype).requires_grad_() for size in (5, 7, 7)
+    )
+    mask = torch.rand(2, 1, 5, 7, generator=generator) > 0.3
+    mask[..., 0] = True
+    return query, key, value, mask
+
+
+def formula(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kept: Tensor, share: float) -> Tensor:
+    scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return (scores.softmax(-1) * kept / share) @ value
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_values_and_gradients_equal_the_formula(masked: bool) -> None:
+    query, key, value, mask = parts()
+    mask = mask if masked else None
+    torch.manual_seed(5)
+    output = attend(query, key, value, mask, dropout=0.3)
+    torch.manual_seed(5)
+    kept, share = attention._kept(torch.Size((2, 3, 5, 7)), 0.3)
+    expected = formula(query, key, value, mask, kept, share)
+    torch.testing.assert_close(output, expected, rtol=1e-10, atol=1e-12)
+    upstream = torch.randn_like(output)
+    for mine, reference in zip(
+        torch.autograd.grad(output, (query, key, value), upstream),
+        torch.autograd.grad(expected, (query, key, value), upstream),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, reference, rtol=1e-9, atol=1e-11)
+
+
+def test_keys_that_are_values_and_are_shared_by_heads_get_both_gradients() -> None:
+    query, _, tokens, _ = parts()
+    tokens = tokens[:, :1].detach().requires_grad_()
+    torch.manual_seed(5)
+    output = attend(query, tokens, tokens, dropout=0.3)
+    torch.manual_seed(5)
+    kept, share = attention._kept(torch.Size((2, 3, 5, 7)), 0.3)
+    expected = formula(query, tokens, tokens, None, kept, share)
+    torch.testing.assert_close(output, expected, rtol=1e-10, atol=1e-12)
+    first, second = (torch.autograd.grad(x.square().sum(), tokens)[0] for x in (output, expected))
+    torch.testing.assert_close(first, second, rtol=1e-9, atol=1e-11)
+
+
+def test_without_dropout_it_is_pytorchs() -> None:
+    query, key, value, mask = parts(torch.float32)
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    assert torch.equal(attend(query, key, value, mask), expected)
+    torch.testing.assert_close(attend(query, key, value, mask, dropout=1e-9), expected)  # nothing is dropped
+
+
+@pytest.mark.parametrize("dropout", [0.1, 0.25])
+def test_as_many_are_dropped_as_asked(dropout: float) -> None:
+    kept, share = attention._kept(torch.Size((1000, 1001)), dropout)
+    assert share == pytest.approx(1 - dropout, abs=1e-5)
+    assert kept.float().mean().item() == pytest.approx(share, abs=0.002)  # five standard deviations
+    columns = kept.flatten()[: 4 * 250_000].view(-1, 4).float().mean(0)  # the four draws of one number
+    torch.testing.assert_close(columns, torch.full((4,), share), atol=0.004, rtol=0)
+    joint = kept.flatten()[: 4 * 250_000].view(-1, 4)
+    assert (joint[:, 0] & joint[:, 1]).float().mean().item() == pytest.approx(share**2, abs=0.004)
+
+
+def test_bfloat16_keeps_its_type_and_stays_near() -> None:
+    query, key, value, mask = parts(torch.float32)
+    results = []
+    for kind in (torch.float32, torch.bfloat16):
+        torch.manual_seed(5)
+        with torch.autocast("cpu", torch.bfloat16, enabled=kind is torch.bfloat16):
+            results.append(attend(query.to(kind), key, value, mask, dropout=0.2))
+    assert results[1].dtype == torch.bfloat16
+    torch.testing.assert_close(results[1].float(), results[0], atol=0.03, rtol=0.03)
+    results[1].float().sum().backward()
+    assert key.grad.dtype == torch.float32

@@ -1,0 +1,146 @@
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import nn
+
+from scripts.concepts import CaptionConceptsd, ConceptNetwork, ConceptVocabulary, phrases, validation_metrics
+from scripts.encoders.efficientnet import EfficientNetEncoder
+from scripts.errors import InputError
+from scripts.weights.loading import trained_names
+
+CAPTIONS = [
+    "Axial T2-weighted MRI of the head showing a cyst.",
+    "Axial FLAIR MRI of the head showing a tumor.",
+    "Sagittal MRI of the spine showing a cyst.",
+    "Axial CT of the head showing a bleed.",
+]
+
+
+def test_phrases_are_runs_of_words_without_punctuation():
+    assert phrases("AP X-ray, (left) lung.", 2) == {
+        "ap",
+        "x-ray",
+        "left",
+        "lung",
+        "ap x-ray",
+        "x-ray left",
+        "left lung",
+    }
+
+
+def test_vocabulary_holds_frequent_phrases_once():
+    vocabulary = ConceptVocabulary([*CAPTIONS * 100, "oblique"], min_count=2, max_share=0.9, longest=3)
+    assert "axial" in vocabulary.names and "mri of the" not in vocabulary.names  # "mri" has the same captions
+    assert "mri" in vocabulary.names
+    assert "showing" not in vocabulary.names  # in every caption
+    assert "oblique" not in vocabulary.names  # in one only
+    assert "cyst" in vocabulary.names and "a cyst" not in vocabulary.names
+    assert vocabulary.shares[vocabulary.names.index("axial")] == pytest.approx(300 / 401)
+
+
+def test_targets_name_the_phrases_of_a_caption():
+    vocabulary = ConceptVocabulary(CAPTIONS, max_share=0.9, longest=2)
+    item = CaptionConceptsd("caption", vocabulary=vocabulary)({"caption": "axial mri, a CYST"})
+    assert item["field_targets"].tolist() == [
+        vocabulary.fields["plane"].index("axial"),
+        vocabulary.fields["modality"].index("mri"),
+        -100,
+    ]
+    assert {vocabulary.names[i] for i in item["concepts"].nonzero().flatten()} == {"axial", "mri", "cyst"}
+
+
+def test_few_captions_make_rare_phrases_count():
+    assert "sagittal" in ConceptVocabulary(CAPTIONS, min_count=10).names
+    many = ["lung"] * 600 + ["heart"] * 600 + ["liver"] * 9
+    assert ConceptVocabulary(many, min_count=10).names == ["heart", "lung"]
+
+
+def test_captions_that_say_one_thing_are_refused():
+    with pytest.raises(InputError, match="captions that differ"):
+        ConceptVocabulary(["lung"] * 5)
+
+
+def test_frozen_encoder_is_refused():
+    vocabulary = ConceptVocabulary(CAPTIONS, max_share=0.9)
+    with pytest.raises(InputError, match="frozen"):
+        ConceptNetwork(encoder=EfficientNetEncoder(weights=None, input_size=32), vocabulary=vocabulary)
+
+
+def test_loss_is_the_sum_over_concepts_and_the_cross_entropy_of_fields():
+    torch.manual_seed(0)
+    vocabulary = ConceptVocabulary(CAPTIONS, max_share=0.9)
+    encoder = EfficientNetEncoder(weights=None, input_size=32, trainable_blocks="all")
+    network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary).eval()
+    targets = torch.stack([vocabulary.targets(caption) for caption in CAPTIONS])
+    fields = torch.stack([vocabulary.field_targets(caption) for caption in CAPTIONS])
+    out = network(torch.rand(4, 3, 32, 32), targets, fields)
+    p = out["concepts"].double().sigmoid()
+    expected = 0.1 * -(targets * p.log() + (1 - targets) * (1 - p).log()).sum() / 4
+    for column, field in enumerate(("plane", "modality", "organ")):
+        right = out[field].double().softmax(-1).gather(1, fields[:, column, None])
+        expected -= right.log().mean()
+    assert out["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_untrained_network_predicts_the_share_of_each_concept():
+    vocabulary = ConceptVocabulary(CAPTIONS, max_share=0.9)
+    encoder = EfficientNetEncoder(weights=None, input_size=32, trainable_blocks="all")
+    network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary)
+    nn.init.zeros_(network.concepts.weight)
+    with torch.no_grad():
+        logits = network.eval()(torch.rand(1, 3, 32, 32))["concepts"][0]
+    torch.testing.assert_close(logits.sigmoid(), vocabulary.shares, rtol=1e-4, atol=1e-5)
+
+
+def test_encoder_learns_from_pixels():
+    """Bright images are 'ct', dark ones 'mri': a few steps on pixels alone must tell them apart."""
+    torch.manual_seed(0)
+    vocabulary = ConceptVocabulary(["ct"] * 3 + ["mri"] * 3)
+    encoder = EfficientNetEncoder(weights="starter", input_size=32, trainable_blocks="all")
+    network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary, dropout=0.0).train()
+    images = torch.cat([torch.rand(8, 3, 32, 32) * 0.2 + 0.8, torch.rand(8, 3, 32, 32) * 0.2])
+    targets = torch.stack([vocabulary.targets(word) for word in ["ct"] * 8 + ["mri"] * 8])
+    fields = torch.stack([vocabulary.field_targets(word) for word in ["ct"] * 8 + ["mri"] * 8])
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(12):
+        loss = network(images, targets, fields)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    assert network(images)["modality"].argmax(1).tolist() == fields[:, 1].tolist()
+    assert "encoder.stem.norm.running_mean" in trained_names(network)  # so a checkpoint holds the encoder whole
+
+
+def test_a_field_that_captions_do_not_name_is_left_out():
+    vocabulary = ConceptVocabulary(["a bleed", "a cyst"])
+    encoder = EfficientNetEncoder(weights=None, input_size=32, trainable_blocks=1)
+    network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary)
+    assert vocabulary.field_targets("axial ct").tolist() == [-100, -100, -100]
+    assert not network.fields
+    targets = vocabulary.targets("a cyst")[None]
+    out = network(torch.rand(1, 3, 32, 32), targets, vocabulary.field_targets("a cyst")[None])
+    assert out["loss"].item() == pytest.approx(0.1 * out["loss_concepts"].item(), rel=1e-6)
+
+
+def test_validation_accuracy_is_over_the_images_whose_caption_names_the_field():
+    """Batches of different sizes, and one without any: 3 of the 5 images that name a plane are right."""
+    vocabulary = ConceptVocabulary(["axial", "coronal", "a cyst"])
+    metrics = validation_metrics(vocabulary)
+    assert set(metrics) == {"val_loss", "plane"}
+    axial, coronal, neither = 0, 1, -100
+    batches = [([axial, axial, axial, neither], [0, 0, 1, 1]), ([coronal, axial], [1, 1]), ([neither], [0])]
+    outputs = [
+        {
+            "plane": torch.nn.functional.one_hot(torch.tensor(answers), 2).float(),
+            "field_targets": torch.tensor([[target, -100, -100] for target in targets]),
+            "loss": torch.tensor(1.0),
+        }
+        for targets, answers in batches
+    ]
+    engine = Engine(lambda _, output: {"pred": output})
+    for name, metric in metrics.items():
+        metric.attach(engine, name)
+    assert engine.run(outputs).metrics == {"val_loss": 1.0, "plane": pytest.approx(3 / 5)}

@@ -1,0 +1,95 @@
+"""The bundle's own configs at tiny sizes: real pixels, both encoders, both Q-Formers, a language model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from PIL import Image
+
+BUNDLE = Path(__file__).parents[2] / "bundle"
+SMALL: dict[str, Any] = {
+    "device": "$torch.device('cpu')",
+    "image_size": 64,
+    "queries": 4,
+    "qformer_width": 32,
+    "qformer_layers": 2,
+    "qformer_heads": 4,
+    "qformer_intermediate": 64,
+    "text_encoder": "",
+    "epochs": 2,
+    "batch_size": 2,
+    "warmup_steps": 1,
+    "learning_rate": 0.01,
+    "float32_precision": "exact",
+    "history#every": 1,
+    "general_encoder#_target_": "ablation_parts.clip",
+    "detail_encoder#_target_": "ablation_parts.sam",
+}
+STAGE: dict[str, dict[str, Any]] = {
+    "pretrain.json": {"tokenizer": {"_target_": "ablation_parts.bert_tokenizer"}},
+    "train.json": {"language_model#_target_": "ablation_parts.language_model", "pretrained": "", "max_new_tokens": 5},
+}
+WORDS = ("one", "two", "three", "four", "head", "chest", "mr", "x-ray")
+
+
+def make_data(folder: Path, count: int = 8) -> Path:
+    """Images with captions: ``count`` to train, four to validate."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for number in range(count + 4):
+        pixels = np.random.default_rng(number).integers(0, 255, (70, 60), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        words = " ".join(WORDS[(number + step) % len(WORDS)] for step in range(1 + number % 3))
+        entries.append({"image": f"{number}.png", "caption": f"ct of the {words} ."})
+    (folder / "datalist.json").write_text(json.dumps({"training": entries[:count], "validation": entries[count:]}))
+    return folder
+
+
+def settings_of(names: list[str], data: Path, output: Path, **changes: Any) -> dict[str, Any]:
+    settings = {**SMALL, **STAGE[names[0]], "bundle_root": str(data), "dataset_dir": str(data)}
+    settings |= {"output_dir": str(output), "feature_cache_dir": str(data / "features"), **changes}
+    return settings
+
+
+def run_config(names: list[str], data: Path, output: Path, **changes: Any) -> ConfigParser:
+    """Run ``names`` as ``monai.bundle run`` does; returns the parser with everything that was built."""
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE / "configs" / name) for name in names])
+    for key, value in settings_of(names, data, output, **changes).items():
+        parser[key] = value
+    parser.parse()
+    torch.manual_seed(0)
+    parser.get_parsed_content("run")
+    return parser
+
+
+def run_to_end(names: list[str], data: Path, output: Path, changes: dict[str, Any], pause: float = 0.0) -> None:
+    """In a process of its own: run (on) to the end; ``pause`` seconds before each step give time to be killed."""
+    if pause:
+        changes = {**changes, "train#handlers": _with_pause(names, pause)}
+    run_config(names, data, output, **changes)
+
+
+def _with_pause(names: list[str], pause: float) -> list[Any]:
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE / "configs" / name) for name in names])
+    return [{"_target_": "config_run.Pause", "seconds": pause}, *parser["train#handlers"]]
+
+
+class Pause:
+    """Handler that makes iterations slow."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def attach(self, engine: Any) -> None:
+        import time
+
+        from ignite.engine import Events
+
+        engine.add_event_handler(Events.ITERATION_STARTED, lambda _: time.sleep(self.seconds))
