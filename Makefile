@@ -4,6 +4,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
+LABEL  := $(VENV)/.ready-label
+SLICER := $(VENV)/.ready-slicer
+DEPLOY := .venv-deploy
 BUNDLE := bundle
 RUN    := $(PY) -m monai.bundle run --bundle_root $(BUNDLE) --logging_file $(BUNDLE)/configs/logging.conf
 export PYTHONPATH := $(BUNDLE)
@@ -14,12 +17,18 @@ SAMPLES := runs/samples
 IMAGE  ?= $(SAMPLES)
 OUTPUT ?= runs/caption
 
-.PHONY: help setup caption test test-all starter bench package fuzz lint clean
+STUDIES ?= $(SAMPLES)
+PORT    ?= 8000
+
+.PHONY: help setup caption label deploy-setup deploy test test-all starter ablation bench package fuzz lint clean
 
 help:
 	@echo "make caption [IMAGE=path]   describe the sample images, or your file or folder"
+	@echo "make deploy STUDY=folder    MONAI Deploy application: DICOM study in, DICOM SR out (3 GB set-up, in .venv-deploy)"
+	@echo "make label [STUDIES=path]   MONAI Label on 127.0.0.1: caption, correct and learn from a folder or DICOMweb URL"
 	@echo "make test                   run the test suite"
 	@echo "make starter DATA=folder    train the shipped checkpoint again (stage 1, stage 2)"
+	@echo "make ablation DATA=folder   what each branch, token layout and stage brings, three seeds each (a night)"
 	@echo "make bench                  run all benchmarks"
 	@echo "make package                build dist/*.zip for a model zoo, MONAI Label or MONAI Deploy"
 
@@ -35,6 +44,37 @@ $(READY): requirements.txt requirements-dev.txt tools/debian.sh
 	@sh tools/debian.sh
 	@touch $@
 
+# MONAI Label's own requirements would replace numpy and torch: what it needs is pinned in our file, itself comes without.
+$(LABEL): $(READY) integrations/monailabel/requirements.txt
+	@echo "Installing MONAI Label into $(VENV) (once) ..."
+	@$(PY) -m pip install -q -r integrations/monailabel/requirements.txt
+	@$(PY) -m pip install -q --no-deps monailabel==0.8.5
+	@touch $@
+
+# All of 3D Slicer that needs no Qt, for the tests of its extension.
+$(SLICER): $(READY) integrations/slicer/requirements-test.txt
+	@$(PY) -m pip install -q -r integrations/slicer/requirements-test.txt
+	@touch $@
+
+# An environment of its own: the SDK brings CUDA libraries and native code that nothing else here needs.
+deploy-setup: $(DEPLOY)/.ready
+
+$(DEPLOY)/.ready: requirements.txt integrations/deploy/requirements.txt
+	@test -x $(DEPLOY)/bin/python || $(PYTHON) -m venv $(DEPLOY)
+	@echo "Installing the MONAI Deploy App SDK into $(DEPLOY) (once, 3 GB) ..."
+	@$(DEPLOY)/bin/python -m pip install -q torch==2.13.0
+	@$(DEPLOY)/bin/python -m pip install -q -r requirements.txt -r integrations/deploy/requirements.txt
+	@touch $@
+
+deploy: $(DEPLOY)/.ready package
+	@test -n "$(STUDY)" || { echo "make deploy STUDY=folder (with DICOM files)"; exit 1; }
+	@mkdir -p runs/deploy
+	@ulimit -s 32768 2>/dev/null; $(DEPLOY)/bin/python integrations/deploy/app.py --input "$(STUDY)" --output runs/deploy \
+		--model "$$(ls -t dist/*.zip | head -n 1)"
+
+label: $(LABEL) $(SAMPLES)/.ready
+	@$(PY) integrations/monailabel/serve.py --studies "$(STUDIES)" --port $(PORT)
+
 $(SAMPLES)/.ready: $(READY) $(BUNDLE)/scripts/samples.py
 	@$(PY) -m scripts.samples $(SAMPLES) && touch $@
 
@@ -42,15 +82,21 @@ caption: $(READY) $(SAMPLES)/.ready
 	@test -e "$(IMAGE)" || { echo "IMAGE=$(IMAGE) does not exist: give a file or a folder of images"; exit 1; }
 	@$(RUN) --config_file $(BUNDLE)/configs/inference.json --dataset_dir "$(IMAGE)" --output_dir "$(OUTPUT)"
 
-test: $(READY)
+test: $(READY) $(LABEL) $(SLICER)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest
 
-test-all: $(READY)
+test-all: $(READY) $(LABEL) $(SLICER)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -m "slow or not slow" --timeout 3600
 
 starter: $(READY)
 	@test -n "$(DATA)" || { echo "make starter DATA=folder (with datalist.json and its images)"; exit 1; }
 	@PYTHON=$(PY) BUNDLE=$(BUNDLE) sh tools/starter.sh "$(DATA)"
+
+# Tokens that `make starter` has cached are used; ABLATION holds further options, such as --pretrain_epochs 2.
+FEATURES ?= runs/starter/features
+ablation: $(READY)
+	@test -n "$(DATA)" || { echo "make ablation DATA=folder (with datalist.json and its images)"; exit 1; }
+	@$(PY) tools/ablation.py "$(DATA)" --features "$(FEATURES)" $(ABLATION)
 
 bench: $(READY)
 	@$(PY) benchmarks/run_all.py
