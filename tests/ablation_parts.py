@@ -37,6 +37,7 @@ def language_model(lora_rank: int = 0, adapters: str = "", **_: object) -> Langu
             num_attention_heads=4,
             max_position_embeddings=128,
             word_embed_proj_dim=32,
+            dropout=0.0,  # LoRA puts the model in train mode: its own dropout would be noise between two runs
             pad_token_id=0,
             bos_token_id=2,
             eos_token_id=2,

@@ -32,26 +32,35 @@ class FeatureWorker:
     """Computes what is missing of the feature cache that a training config names; one actor of the pool."""
 
     def __init__(self, files: Sequence[str], values: Mapping[str, Any]) -> None:
-        from .data.feature_cache import FeatureCache
+        from .data import feature_caches
         from .training import set_float32_precision
 
         parser = _parser(files, values)
         get = parser.get_parsed_content
         set_float32_precision(get("float32_precision"))  # part of the cache's key, as in training
-        self.cache = FeatureCache(
+        self.caches = feature_caches(
             get("feature_cache_dir"),
             encoders={name: encoder.to(get("device")) for name, encoder in get("cached_encoders").items()},
             transform=get("train#preprocessing"),
+            dtype=get("cache_dtype"),
             compute_dtype=get("cache_compute_dtype"),
             root=get("dataset_dir"),
             seed=get("seed"),
         )
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """JSON texts of cases in, counts and failures out; the features go to disk."""
+        """JSON texts of cases in, counts and failures out; the features go to disk.
+
+        A case counts as cached where every encoder's tokens of it were there.
+        """
         items = [json.loads(text) for text in batch["item"]]
-        report = self.cache.build(items, part=(0, 1), skip_failed=True, progress=False)
-        return {"cached": [report.cached], "encoded": [report.encoded], "failed": [json.dumps(report.failed)]}
+        reports = [cache.build(items, part=(0, 1), skip_failed=True, progress=False) for cache in self.caches]
+        failed = {name: (name, reason) for report in reports for name, reason in report.failed}
+        return {
+            "cached": [min(report.cached for report in reports)],
+            "encoded": [max(report.encoded for report in reports)],
+            "failed": [json.dumps(list(failed.values()))],
+        }
 
 
 class CaptionWorker:

@@ -70,6 +70,7 @@ def test_the_general_encoder_is_tuned_validated_and_published(tmp_path: Path, da
 
 
 def test_the_last_epoch_is_published_from_the_run_and_the_best_from_its_file(tmp_path: Path, data: Path) -> None:
+    from scripts.weights.loading import read_state
     from scripts.weights.publish import main
 
     network = run_config(["train.json"], data, tmp_path / "run").get_parsed_content("network")
@@ -77,7 +78,7 @@ def test_the_last_epoch_is_published_from_the_run_and_the_best_from_its_file(tmp
     best = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
     for source, wanted in ((tmp_path / "run", last), (tmp_path / "run" / "model.pt", best)):
         assert main(["model", str(source), str(tmp_path / "model.pt")]) == 0
-        found = torch.load(tmp_path / "model.pt", weights_only=True)
+        found = read_state(tmp_path / "model.pt")
         assert set(found) == set(best)
         for name, value in wanted.items():
             torch.testing.assert_close(found[name].float(), value.float(), atol=1e-3, rtol=1e-3, msg=name)  # half

@@ -119,30 +119,44 @@ def caption_dataset(
     """
     if not feature_cache_dir:
         return CaptionDataset(items, image_transform=image_transform, text_transform=text_transform, seed=seed)
-    if not encoders:
-        raise InputError("a feature cache needs at least one encoder.")
-    caches = []
-    for name, encoder in encoders.items():  # one each: tuning one encoder again leaves the tokens of the others valid
-        cache = FeatureCache(
-            feature_cache_dir,
-            encoders={name: encoder},
-            transform=image_transform,
-            transform_key=transform_key,
-            dtype=cache_dtype,
-            compute_dtype=compute_dtype,
-            augmented_views=augmented_views,
-            root=root,
-            seed=seed,
-        )
+    caches = feature_caches(
+        feature_cache_dir,
+        encoders=encoders or {},
+        transform=image_transform,
+        transform_key=transform_key,
+        dtype=cache_dtype,
+        compute_dtype=compute_dtype,
+        augmented_views=augmented_views,
+        root=root,
+        seed=seed,
+    )
+    for cache in caches:
         cache.build(
             items, batch_size=batch_size, workers=workers, device=device, skip_failed=skip_failed, progress=progress
         )
-        caches.append(cache)
     if skip_failed:
         items = [item for item in items if not any(cache.missing([item]) for cache in caches)]
     return CaptionDataset(
         items, image_transform=image_transform, text_transform=text_transform, caches=caches, seed=seed
     )
+
+
+def feature_caches(
+    folder: str | os.PathLike[str], *, encoders: Mapping[str, nn.Module], **options: Any
+) -> list[FeatureCache]:
+    """One cache an encoder: tuning one encoder again leaves the tokens of the others valid.
+
+    Args:
+        folder: ``feature_cache_dir`` of a training config.
+        encoders: branch name to frozen encoder.
+        options: of :class:`FeatureCache`.
+
+    Raises:
+        InputError: there is no encoder, or an option cannot be used.
+    """
+    if not encoders:
+        raise InputError("a feature cache needs at least one encoder.")
+    return [FeatureCache(folder, encoders={name: encoder}, **options) for name, encoder in encoders.items()]
 
 
 def _seed(transform: Any, seed: int) -> None:
