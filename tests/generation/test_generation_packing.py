@@ -7,16 +7,30 @@ import torch
 from tiny_language_models import CONFIGS, END, PAD, left_padding, prefixes, reference, tiny_model
 
 from scripts.errors import InputError
-from scripts.generation import GenerationOptions, Generator
-from scripts.generation.packing import PackedLinear, can_be_packed, packed, worth_packing
+from scripts.generation import GenerationOptions, Generator, packing
+from scripts.generation.packing import PackedLinear, can_be_packed, packed, type_can_be_packed, worth_packing
 
 needs_packing = pytest.mark.skipif(
     not can_be_packed(torch.nn.Linear(1, 1)), reason="this build of torch has no oneDNN on this CPU"
 )
 
+needs_bfloat16 = pytest.mark.skipif(
+    not type_can_be_packed(torch.bfloat16), reason="this processor has no bfloat16 units"
+)
+
+
+def test_a_type_that_the_processor_lacks_is_multiplied_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "type_can_be_packed", lambda dtype: dtype == torch.float32)
+    linear = torch.nn.Linear(48, 80).to(torch.bfloat16).requires_grad_(False)
+    inputs = torch.randn(5, 48).to(torch.bfloat16)
+    assert not can_be_packed(linear) and not worth_packing(linear)
+    assert torch.equal(PackedLinear(linear)(inputs), linear(inputs))
+
 
 @needs_packing
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-5), pytest.param(torch.bfloat16, 2e-2, marks=needs_bfloat16)]
+)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(1, 48), (5, 48), (2, 7, 48)])
 def test_same_product(dtype: torch.dtype, tolerance: float, bias: bool, shape: tuple[int, ...]) -> None:

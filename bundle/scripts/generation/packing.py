@@ -9,12 +9,22 @@ the weights in memory.
 from __future__ import annotations
 
 import copy
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
-PACKED_TYPES = (torch.float32, torch.bfloat16)
 AUTOMATIC_LIMIT = 2 * 1024**3  # bytes: larger models are packed only on request
+
+
+@cache
+def type_can_be_packed(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies this type on this processor: float32 on any, bfloat16 where it has units for it."""
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+        return False
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32
 
 
 class PackedLinear(nn.Module):
@@ -30,7 +40,7 @@ class PackedLinear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """`[..., in]` -> `[..., out]`."""
         (linear,) = self._source
-        same = inputs.dtype == linear.weight.dtype and inputs.dtype in PACKED_TYPES
+        same = inputs.dtype == linear.weight.dtype and type_can_be_packed(inputs.dtype)
         if not same or torch.is_autocast_enabled("cpu"):
             return linear(inputs)
         state = self._weight_state(linear.weight)
@@ -49,13 +59,7 @@ class PackedLinear(nn.Module):
 def can_be_packed(model: nn.Module) -> bool:
     """Whether this build, the model's device and its types allow packed weights."""
     first = next(model.parameters())
-    return (
-        first.device.type == "cpu"
-        and first.dtype in PACKED_TYPES
-        and torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    )
+    return first.device.type == "cpu" and torch.backends.mkldnn.enabled and type_can_be_packed(first.dtype)
 
 
 def worth_packing(model: nn.Module) -> bool:
