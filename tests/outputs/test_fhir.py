@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+import xml.dom.minidom
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dicom_checks import CAPTION, PYDICOM_FILES, altered, readable, record_of
 from scripts.errors import InputError
 from scripts.outputs.case import CaptionedCase
 from scripts.outputs.fhir import FhirWriter, write_fhir
+from scripts.reading.dicom_file import quiet_pydicom
 
 CT = PYDICOM_FILES / "CT_small.dcm"
 ULTRASOUND = PYDICOM_FILES / "examples_ybr_color.dcm"
@@ -84,6 +86,25 @@ def test_markup_in_a_caption_stays_text(tmp_path: Path) -> None:
     report = validated(write_fhir(CT, record_of(CT, caption="<b>5 > 3 & 2</b>"), tmp_path / "report.json"))
     assert report["conclusion"] == "<b>5 > 3 & 2</b>"
     assert "&lt;b&gt;5 &gt; 3 &amp; 2" in report["text"]["div"]
+
+
+def test_characters_that_neither_xml_nor_dicom_holds_are_left_out(tmp_path: Path) -> None:
+    report = validated(write_fhir(CT, record_of(CT, caption="a\x00b \x01c\x7f \ud800 d\ufffe 🫁"), tmp_path / "a.json"))
+    assert report["conclusion"] == "a b c d 🫁"
+    xml.dom.minidom.parseString(report["text"]["div"])
+    with pytest.raises(InputError, match="empty"):
+        write_fhir(CT, record_of(CT, caption=" \x00\u200b "), tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("PatientID", "x" * 100), ("PatientID", ["A", "B"]), ("StudyInstanceUID", "1.2.abc")]
+)
+def test_an_invalid_identity_is_refused_as_in_the_other_reports(tmp_path: Path, keyword: str, value: object) -> None:
+    with quiet_pydicom():
+        source = altered(CT, tmp_path / "in.dcm", lambda dataset: setattr(dataset, keyword, value))
+    with pytest.raises(InputError, match=rf"in\.dcm: its {keyword} is missing or invalid"):
+        write_fhir(source, record_of(source), tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()
 
 
 def test_writer_is_reproducible_and_edited_text_has_no_confidence(tmp_path: Path) -> None:

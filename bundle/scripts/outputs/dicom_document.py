@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,8 +69,8 @@ class Draft:
         Raises:
             InputError: there is no caption in it.
         """
-        text = " ".join(str(record.get("caption") or "").split())
-        if not text:
+        text = " ".join(_writable(str(record.get("caption") or "")).split())
+        if not any(character.isprintable() for character in text.replace(" ", "")):
             withheld = "it is withheld, as the model was not sure enough" if record.get("abstained") else "it is empty"
             raise InputError(f"{record.get('image')}: has no caption to report: {record.get('error') or withheld}")
         names = json.dumps(record.get("weights") or {}, sort_keys=True)
@@ -169,6 +170,11 @@ def _content_time(source: SourceStudy, draft: Draft) -> tuple[str, str]:
             if day:
                 return day, text_of(source.header, time) or "000000"
     return _NO_DATE
+
+
+def _writable(text: str) -> str:
+    """A space for each character that DICOM text or XML cannot hold: controls, halves of surrogate pairs, U+FFFE/F."""
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff" else c for c in text)
 
 
 def _short(text: str) -> str:

@@ -17,7 +17,7 @@ from pydicom.valuerep import validate_value
 
 from scripts.errors import InputError
 
-__all__ = ["copy_identity", "text_of"]
+__all__ = ["copy_identity", "require_identity", "text_of"]
 
 REQUIRED = ("PatientID", "StudyInstanceUID")
 # Type 2: there, maybe empty.
@@ -51,10 +51,9 @@ def copy_identity(header: pydicom.Dataset, target: pydicom.Dataset, name: str) -
     Raises:
         InputError: PatientID or StudyInstanceUID is missing or breaks DICOM's rules.
     """
+    require_identity(header, name)
     for keyword in ALWAYS:
         value = _value(header, keyword)
-        if value is None and keyword in REQUIRED:
-            raise InputError(f"{name}: its {keyword} is missing or invalid, so a report could not be filed; repair it")
         setattr(target, keyword, "" if value is None else value)
     for keyword in WHERE_PRESENT:
         value = _value(header, keyword)
@@ -67,6 +66,17 @@ def copy_identity(header: pydicom.Dataset, target: pydicom.Dataset, name: str) -
     how = target.get("DeidentificationMethod") or target.get("DeidentificationMethodCodeSequence")
     if target.get("PatientIdentityRemoved") == "YES" and not how:
         target.DeidentificationMethod = "Not stated in the source image"  # type 1C: a method has to be named
+
+
+def require_identity(header: pydicom.Dataset, name: str) -> None:
+    """Refuse a header that does not say who and which study, whatever kind of report is to be written.
+
+    Raises:
+        InputError: PatientID or StudyInstanceUID is missing or breaks DICOM's rules.
+    """
+    for keyword in REQUIRED:
+        if _value(header, keyword) is None:
+            raise InputError(f"{name}: its {keyword} is missing or invalid, so a report could not be filed; repair it")
 
 
 def text_of(header: pydicom.Dataset, keyword: str) -> str:

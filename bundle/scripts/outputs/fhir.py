@@ -19,7 +19,7 @@ from scripts.atomic import write_text_atomically
 from scripts.errors import InputError
 from scripts.outputs.case import CaptionedCase
 from scripts.outputs.dicom_document import MANUFACTURER, MODEL, Draft, derived_uid, file_name
-from scripts.outputs.dicom_identity import text_of
+from scripts.outputs.dicom_identity import require_identity, text_of
 from scripts.outputs.dicom_source import SourceStudy, find_source
 from scripts.outputs.report_writer import ReportWriter
 from scripts.reading.dicom_file import quiet_pydicom
@@ -64,9 +64,14 @@ def write_fhir(
 
 
 def build_report(source: SourceStudy, draft: Draft) -> dict[str, Any]:
-    """The resource as plain JSON values."""
+    """The resource as plain JSON values.
+
+    Raises:
+        InputError: PatientID or StudyInstanceUID is missing or invalid.
+    """
     uid = _uid(source, draft)
     with quiet_pydicom():
+        require_identity(source.header, source.name)
         patient, study = _patient(source), _study(source)
         started = _day(text_of(source.header, "StudyDate"))
         accession = text_of(source.header, "AccessionNumber")
