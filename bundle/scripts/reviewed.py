@@ -32,7 +32,10 @@ ENOUGH = 5
 
 @dataclass(frozen=True)
 class ReviewedCaption:
-    """``caption`` of ``image`` (file or DICOM folder); ``name`` tells one from another, and stays the same."""
+    """``caption`` of ``image`` (file or DICOM folder).
+
+    ``name`` is the image's and stays the same, so captions of several of its slices are on one side of the split.
+    """
 
     name: str
     image: str

@@ -16,10 +16,12 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 from scripts.predictor import InputError
 from scripts.reviewed import ReviewedCaption
 
-from .labels import DRAFT, REVIEWED, TAG, read_label
+from .labels import DRAFT, OTHERS, REVIEWED, TAG, after, is_edited, read_label
 
 STATE = ".msmedcap"
 """Folder beside the images for what this app keeps: model versions, locks."""
+NO_IMAGES = {"SR", "SEG", "DOC", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "AU", "ECG", "HD", "PLAN", "M3D"}
+"""Modalities of DICOM series that hold nothing to describe."""
 _PLAIN_TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -69,21 +71,12 @@ class CaptionStore:
         return [image for image in self.list_images() if not self.is_reviewed(image)]
 
     def reviewed(self) -> list[ReviewedCaption]:
-        """What people saved, for training."""
+        """What people saved, for training: each slice of an image that has a caption of its own."""
         found = []
         for image in self.get_labeled_images():
-            label = self.caption_of(image)
-            asked = label.get("options") or {}
-            found.append(
-                ReviewedCaption(
-                    name=image,
-                    image=self.get_image_uri(image),
-                    caption=label["caption"],
-                    window=asked.get("window") or "auto",
-                    slice=label["slice"] if label.get("slice") is not None else asked.get("slice", "middle"),
-                    plane=label.get("plane") or asked.get("plane") or "auto",
-                )
-            )
+            newest = self.caption_of(image)
+            path = self.get_image_uri(image)
+            found += [_to_learn(image, path, label) for label in (newest, *newest.get(OTHERS, []))]
         return found
 
     # ------------------------------------------------------------------ writing
@@ -108,8 +101,10 @@ class CaptionStore:
             if label["status"] == DRAFT and self.is_reviewed(image_id):
                 return image_id  # what a person wrote stays
             before = self.caption_of(image_id)
+            if before and is_edited(before, label):
+                label["status"] = REVIEWED
             if label["status"] == REVIEWED and before:
-                label = {**_context(before), **label}
+                label = after(before, label)
             info = {**(label_info or {}), **{k: label.get(k) for k in ("caption", "status", "confidence")}}
             os.makedirs(os.path.dirname(os.path.join(self._datastore.label_path(tag), image_id)), exist_ok=True)
             with _written(label, self.state_folder) as path:
@@ -154,8 +149,14 @@ class CaptionStore:
         if not hasattr(self, "_writers"):
             self._writers = FileLock(str(self.state_folder / "writers.lock"), timeout=60, thread_local=False)
         with self._thread_lock, self._writers:
+            self._config_ts = 0  # read it in any case: two writes within a tick of the clock have one time
             self._init_from_datastore_file()
             yield
+
+    def _reconcile_datastore(self) -> None:
+        """Note what came and went in the folder; at the start of a process too, while another one saves."""
+        with self._exclusive():
+            super()._reconcile_datastore()
 
     def _update_datastore_file(self, lock: bool = True) -> None:
         """The record of all images and labels, replaced by a rename: never half of one."""
@@ -184,13 +185,16 @@ def checked_id(image_id: str) -> str:
     return image_id
 
 
-def _context(before: dict[str, Any]) -> dict[str, Any]:
-    """What a correction inherits from the draft: which picture it is about, and what the network had said."""
-    kept = {k: before.get(k) for k in ("window", "slice", "plane", "modality", "model_version", "options")}
-    return {
-        **kept,
-        "draft": before.get("draft", before["caption"]) if before["status"] == DRAFT else before.get("draft"),
-    }
+def _to_learn(image: str, path: str, label: dict[str, Any]) -> ReviewedCaption:
+    asked = label.get("options") or {}
+    return ReviewedCaption(
+        name=image,
+        image=path,
+        caption=label["caption"],
+        window=asked.get("window") or "auto",
+        slice=label["slice"] if label.get("slice") is not None else asked.get("slice", "middle"),
+        plane=label.get("plane") or asked.get("plane") or "auto",
+    )
 
 
 @contextlib.contextmanager

@@ -19,11 +19,9 @@ from monailabel.interfaces.exception import ImageNotFoundException
 
 from scripts.predictor import InputError
 
-from .caption_store import CaptionStore
+from .caption_store import NO_IMAGES, CaptionStore
 
 logger = logging.getLogger(__name__)
-NO_IMAGES = {"SR", "SEG", "DOC", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "AU", "ECG", "HD", "PLAN", "M3D"}
-"""Modalities whose series hold nothing to describe."""
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 LIST_SECONDS = 10
 

@@ -2,7 +2,8 @@
 
 ``{"caption": text, "status": "draft" | "reviewed", "window": ..., "slice": ..., "plane": ..., ...}``. A draft is
 what the network said; a caption that a person saved is reviewed. ``window``, ``slice`` and ``plane`` say which picture
-of the image the caption is about, so that training shows the network that very picture.
+of the image the caption is about, so that training shows the network that very picture. A series may have captions of
+several slices: the newest is the label, ``others`` holds the rest.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from scripts.predictor import InputError
 TAG = "caption"
 MAX_CHARACTERS = 10_000
 DRAFT, REVIEWED = "draft", "reviewed"
+OTHERS = "others"
 
 
 def read_label(path: str | Path) -> dict[str, Any]:
@@ -46,10 +48,53 @@ def checked_label(content: Any, name: str) -> dict[str, Any]:
     status = content.get("status", REVIEWED)
     if status not in (DRAFT, REVIEWED):
         raise InputError(f"{name}: the status is {status!r}; give '{DRAFT}' or '{REVIEWED}'")
+    others = content.get(OTHERS, [])
+    if not isinstance(others, list) or not all(
+        isinstance(o, dict) and isinstance(o.get("caption"), str) for o in others
+    ):
+        raise InputError(f"{name}: {OTHERS!r} is no list of captions; leave it out")
     return {**content, "caption": " ".join(caption.split()), "status": status}
+
+
+def _has_text(label: Any) -> bool:
+    return isinstance(label, dict) and isinstance(label.get("caption"), str)
 
 
 def draft_label(reply: Mapping[str, Any]) -> dict[str, Any]:
     """The label of a caption that the network just made."""
     kept = ("caption", "confidence", "window", "slice", "plane", "modality", "model_version", "options")
     return {"status": DRAFT, **{name: reply.get(name) for name in kept}}
+
+
+def is_edited(before: Mapping[str, Any], label: Mapping[str, Any]) -> bool:
+    """Whether a label is the stored draft, fetched, changed by a person and sent back as it was otherwise.
+
+    Another draft of the network has a confidence of its own.
+    """
+    same = all(before.get(name) == label.get(name) for name in ("confidence", "model_version"))
+    drafts = before["status"] == label["status"] == DRAFT and before.get("confidence") is not None
+    return drafts and same and before["caption"] != label["caption"]
+
+
+def after(before: Mapping[str, Any], label: Mapping[str, Any]) -> dict[str, Any]:
+    """A reviewed label as it is stored over an earlier one: nothing that a person wrote of another slice is lost.
+
+    A label that does not say which slice it is about is about the earlier one's, and keeps what the network had said.
+    """
+    kept = ("window", "slice", "plane", "modality", "model_version", "options")
+    merged = {**{name: before.get(name) for name in kept}, **label}
+    others, same = [], None
+    for earlier in ({k: v for k, v in before.items() if k != OTHERS}, *before.get(OTHERS, [])):
+        if _picture(earlier) == _picture(merged):
+            same = same or earlier
+        elif earlier.get("status", REVIEWED) == REVIEWED:
+            others.append(earlier)
+    if same is not None:
+        said = same["caption"] if same.get("status") == DRAFT else same.get("draft")
+        merged = {"draft": said, **merged}
+    return {**merged, OTHERS: others} if others else {k: v for k, v in merged.items() if k != OTHERS}
+
+
+def _picture(label: Mapping[str, Any]) -> str:
+    """Which picture of its image a caption is about, for comparison."""
+    return json.dumps([label.get("plane"), label.get("slice")])

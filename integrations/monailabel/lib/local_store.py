@@ -13,13 +13,15 @@ from monailabel.datastore.local import LocalDatastore
 
 from scripts.predictor import InputError
 
-from .caption_store import STATE, CaptionStore, checked_id
+from .caption_store import NO_IMAGES, STATE, CaptionStore, checked_id
 
 ENDINGS = (
     ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".dcm", ".dicom", ".ima", ".zip", ".png", ".jpg",
     ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2",
 )  # fmt: skip
 LABEL_ENDING = ".json"
+NO_IMAGE = "-"
+"""In place of a series: DICOM that holds no image, such as a report."""
 
 
 class LocalCaptionStore(CaptionStore, LocalDatastore):
@@ -39,10 +41,6 @@ class LocalCaptionStore(CaptionStore, LocalDatastore):
         super().__init__(str(folder), extensions=patterns, auto_reload=auto_reload)
         if auto_reload and hasattr(self, "_handler"):
             self._handler.on_moved = lambda event: self._init_from_datastore_file()
-
-    def refresh(self) -> None:
-        with self._exclusive():
-            super().refresh()
 
     def _to_id(self, file: str) -> tuple[str, str]:
         ending = next((e for e in (*ENDINGS, LABEL_ENDING) if file.lower().endswith(e)), "")
@@ -124,36 +122,45 @@ def _below(root: Path, endings: tuple[str, ...]) -> list[str]:
 
 
 def _images(root: Path, left_out: set[Path]) -> list[str]:
-    """Relative paths of files that are images by name, and of folders whose files are DICOM."""
+    """Relative paths of files that are images by name or DICOM images by content, and of folders with one series."""
     found = []
     for folder, folders, names in os.walk(root):
         here = Path(folder)
         folders[:] = sorted(n for n in folders if not n.startswith(".") and (here / n).resolve() not in left_out)
-        visible = sorted(name for name in names if not name.startswith("."))
-        if here != root and _is_series(here, visible):
+        series = {name: _series_of(here / name) for name in sorted(names) if not name.startswith(".")}
+        if here != root and _is_series(list(series.values())):
             found.append(here.relative_to(root).as_posix())
             continue
-        found += [(here / name).relative_to(root).as_posix() for name in visible if name.lower().endswith(ENDINGS)]
+        images = [n for n, uid in series.items() if uid != NO_IMAGE and (uid or n.lower().endswith(ENDINGS))]
+        found += [(here / name).relative_to(root).as_posix() for name in images]
     return found
 
 
-def _is_series(folder: Path, names: list[str]) -> bool:
-    """Whether two files or more of a folder are DICOM of one series, as the folder's first and last are."""
-    uids = [_series(str(folder / name), (folder / name).stat().st_mtime_ns) for name in names]
-    dicom = [uid for uid in uids if uid]
-    return len(dicom) > 1 and len(set(dicom)) == 1
+def _is_series(uids: list[str]) -> bool:
+    """Whether two files or more of a folder are DICOM images, all of one series."""
+    images = [uid for uid in uids if uid not in ("", NO_IMAGE)]
+    return len(images) > 1 and len(set(images)) == 1
+
+
+def _series_of(path: Path) -> str:
+    try:
+        return _series(str(path), path.stat().st_mtime_ns)
+    except OSError:  # a link to nothing
+        return ""
 
 
 @functools.lru_cache(maxsize=100_000)
 def _series(path: str, modified: int) -> str:
-    """SeriesInstanceUID of a DICOM file; "" for any other. ``modified`` tells states of the file apart."""
+    """SeriesInstanceUID of a DICOM image; "" for what is no DICOM. ``modified`` tells states of the file apart."""
     import pydicom
 
     try:
         with open(path, "rb") as stream:
             if stream.read(132)[128:] != b"DICM":
                 return ""
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
-        return str(header.get("SeriesInstanceUID") or "")
+        wanted = ["SeriesInstanceUID", "Modality", "Rows"]
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+        no_image = "Rows" not in header or header.get("Modality") in NO_IMAGES
+        return NO_IMAGE if no_image else str(header.get("SeriesInstanceUID") or "")
     except Exception:  # whatever a damaged file provokes: its reader will say what is wrong with it
         return ""

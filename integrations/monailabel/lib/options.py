@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +25,12 @@ def caption_options(request: Mapping[str, Any]) -> dict[str, Any]:
     """Options of :meth:`CaptionPredictor.caption` from a request; what else it holds is MONAI Label's business.
 
     Raises:
-        InputError: an option has a value that it cannot have.
+        InputError: an option has a value that it cannot have, or a name that only looks like one.
     """
+    for name in request:
+        meant = difflib.get_close_matches(str(name), DEFAULTS, 1, 0.75)
+        if name not in DEFAULTS and meant:
+            raise InputError(f"option {name!r} is not known; did you mean {meant[0]!r}?")
     given = {name: request.get(name, default) for name, default in DEFAULTS.items()}
     for name, (low, high) in LIMITS.items():
         if not isinstance(given[name], int) or isinstance(given[name], bool) or not low <= given[name] <= high:

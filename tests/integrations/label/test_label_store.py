@@ -21,6 +21,7 @@ from monailabel.interfaces.exception import ImageNotFoundException  # noqa: E402
 from study_files import body, write_series  # noqa: E402
 
 from scripts.errors import InputError  # noqa: E402
+from scripts.outputs.dicom_sr import write_sr  # noqa: E402
 
 
 def store_of(folder: Path) -> LocalCaptionStore:
@@ -51,6 +52,19 @@ def test_files_series_and_equal_names_are_images_of_their_own(tmp_path: Path) ->
     assert store.id_of("deep/er/b.PNG") == "deep/er/b"
 
 
+def test_dicom_without_an_ending_and_reports_beside_a_series(tmp_path: Path) -> None:
+    source = write_series(tmp_path / "made" / "one", body(3))
+    other = write_series(tmp_path / "made" / "two", body(2))
+    studies = tmp_path / "studies"
+    (studies / "export").mkdir(parents=True)
+    for number, file in enumerate([*sorted(source.iterdir()), *sorted(other.iterdir())]):
+        (studies / "export" / f"IM{number:04d}").write_bytes(file.read_bytes())  # two series, names without an ending
+    source.rename(studies / "series")
+    write_sr(studies / "series", {"caption": "a report"}, studies / "series" / "report.dcm")
+    write_sr(studies / "series", {"caption": "a report"}, studies / "report.dcm")
+    assert store_of(studies).list_images() == [*(f"export/IM{k:04d}" for k in range(5)), "series"]
+
+
 def test_only_what_lies_inside_is_found(tmp_path: Path) -> None:
     pictures(tmp_path, "secret.png")
     store = store_of(pictures(tmp_path / "studies", "a.png"))
@@ -76,6 +90,34 @@ def test_a_reviewed_caption_is_never_replaced_by_a_draft(tmp_path: Path) -> None
     assert (item.name, item.caption, item.slice, item.plane) == ("a", "a person, again", 3, "axial")
     with pytest.raises(ImageNotFoundException):
         store.save_label("nowhere", label_file(tmp_path, caption="x"), "caption", {})
+
+
+def test_captions_of_several_slices_are_all_kept_and_learned_from(tmp_path: Path) -> None:
+    store = store_of(pictures(tmp_path, "a.nii.gz"))
+    draft = {"status": "draft", "caption": "machine", "confidence": 0.4, "slice": 3, "plane": "axial"}
+    store.save_label("a", label_file(tmp_path, **draft), "caption", {})
+    for index, text in ((3, "three"), (9, "nine"), (3, "three, again"), (5, "five")):
+        store.save_label("a", label_file(tmp_path, caption=text, slice=index, plane="axial"), "caption", {})
+    kept = store_of(tmp_path).caption_of("a")
+    assert (kept["caption"], kept.get("draft")) == ("five", None)  # the draft was of slice 3
+    learned = {item.slice: item.caption for item in store.reviewed()}
+    assert learned == {3: "three, again", 9: "nine", 5: "five"}
+    assert {item.name for item in store.reviewed()} == {"a"}  # on one side of the split
+    assert next(o for o in kept["others"] if o["slice"] == 3)["draft"] == "machine"
+    with pytest.raises(InputError, match="others"):
+        store.save_label("a", label_file(tmp_path, caption="x", others=[{"text": 1}]), "caption", {})
+
+
+def test_a_draft_that_is_fetched_changed_and_sent_back_is_reviewed(tmp_path: Path) -> None:
+    store = store_of(pictures(tmp_path, "a.png"))
+    draft = {"status": "draft", "caption": "machine", "confidence": 0.4, "model_version": "1"}
+    store.save_label("a", label_file(tmp_path, **draft), "caption", {})
+    store.save_label("a", label_file(tmp_path, **{**draft, "caption": "machine 2", "confidence": 0.5}), "caption", {})
+    assert store.caption_of("a")["status"] == "draft"  # by the network: another confidence
+    fetched = {**store.caption_of("a"), "caption": "a person"}
+    store.save_label("a", label_file(tmp_path, **fetched), "caption", {})
+    kept = store.caption_of("a")
+    assert (kept["status"], kept["caption"], kept["draft"]) == ("reviewed", "a person", "machine 2")
 
 
 def test_a_caption_saved_as_final_counts_as_reviewed(tmp_path: Path) -> None:
@@ -158,6 +200,8 @@ def test_options_are_checked_and_strangers_left_alone() -> None:
     plain = caption_options({"model": "caption", "client_id": "x", "result_extension": ".nrrd"})
     assert plain == {**DEFAULTS, "prompt": None}
     assert caption_options({"slice": 0.25, "window": "lung"})["slice"] == 0.25
+    with pytest.raises(InputError, match="did you mean 'window'"):
+        caption_options({"windw": "lung"})
     for bad in ({"num_beams": True}, {"num_beams": 17}, {"window": 3}, {"slice": None}, {"explain": "yes"}):
         with pytest.raises(InputError, match=next(iter(bad))):
             caption_options(bad)
