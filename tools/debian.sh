@@ -25,8 +25,11 @@ echo "Installing$need ..."
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq >/dev/null 2>&1
 dpkg --configure -a >/dev/null 2>&1 # an installation that was cut off blocks every later one
+policy=/usr/sbin/policy-rc.d        # Orthanc's package would start a DICOM server that listens on the network: not here
+[ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy && trap "rm -f $policy" EXIT; }
 for package in $need; do            # one by one: what one archive lacks does not take the rest with it
     apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 ||
         echo "Optional: '$package' could not be installed; everything else works without."
 done
+case $need in *orthanc*) command -v systemctl >/dev/null 2>&1 && systemctl disable -q orthanc >/dev/null 2>&1 ;; esac # nor at boot
 exit 0
