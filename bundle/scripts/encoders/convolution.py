@@ -44,15 +44,16 @@ class ConvNorm(nn.Module):
         self.norm = nn.BatchNorm2d(outputs, eps=eps)
         self.same = same
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, pad_rows: bool = True) -> Tensor:
+        """``pad_rows=False``: the caller has put the rows above and below that the kernel sees."""
         norm, conv = self.norm, self.conv
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         weight = conv.weight * scale[:, None, None, None]
         bias = norm.bias - norm.running_mean * scale
         kernel, stride = conv.kernel_size[0], conv.stride[0]
-        padding = kernel // 2
+        padding = (kernel // 2 if pad_rows else 0, kernel // 2)
         if self.same and stride > 1:
-            x, padding = F.pad(x, same_padding(x.shape[-2:], kernel, stride)), 0
+            x, padding = F.pad(x, same_padding(x.shape[-2:], kernel, stride)), (0, 0)
         return F.conv2d(x, weight, bias, stride, padding, groups=conv.groups)
 
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bottleneck import bottleneck, gelu
 from .convolution import ChannelNorm, ConvNorm
 from .frozen import FrozenEncoder, strip_prefix, weights_state
 from .token_grid import Layout, TokenGrid
@@ -146,20 +147,26 @@ class Stage(nn.Module):
             self.blocks = nn.Sequential(*(WindowBlock(width, heads, window) for _ in range(DEPTHS[index])))
         self.downsample: nn.Module = nn.Identity()
         if index < len(STRIDES):
-            self.downsample = _downsample(width, WIDTHS[index + 1], STRIDES[index])
+            self.downsample = Downsample(width, WIDTHS[index + 1], STRIDES[index])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.downsample(self.blocks(x))
 
 
-def _downsample(width: int, following: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        ConvNorm(width, following),
-        nn.GELU(),
-        ConvNorm(following, following, kernel=3, stride=stride, groups=following),
-        nn.GELU(),
-        ConvNorm(following, following),
-    )
+class Downsample(nn.Sequential):
+    """``[B, C, H, W] -> [B, C', H/stride, W/stride]``: a bottleneck without residual."""
+
+    def __init__(self, width: int, following: int, stride: int) -> None:
+        super().__init__(
+            ConvNorm(width, following),
+            nn.GELU(),
+            ConvNorm(following, following, kernel=3, stride=stride, groups=following),
+            nn.GELU(),
+            ConvNorm(following, following),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return bottleneck(x, self[0], self[2], self[4])
 
 
 class ConvBlock(nn.Module):
@@ -173,8 +180,7 @@ class ConvBlock(nn.Module):
         self.project = ConvNorm(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = F.gelu(self.depthwise(F.gelu(self.expand(x))))
-        return F.gelu(self.project(hidden) + x)
+        return gelu(bottleneck(x, self.expand, self.depthwise, self.project) + x)
 
 
 class WindowBlock(nn.Module):
@@ -204,7 +210,8 @@ class WindowBlock(nn.Module):
         attended = attended.view(batch, rows, columns, side, side, width).transpose(2, 3)
         attended = attended.reshape(batch, rows * side, columns * side, width)[:, :height, :breadth]
         tokens = self.local((tokens + attended).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return (tokens + self.mlp(tokens)).permute(0, 3, 1, 2)
+        norm, widen, _, narrow = self.mlp
+        return (tokens + narrow(gelu(widen(norm(tokens))))).permute(0, 3, 1, 2)
 
 
 class OffsetAttention(nn.Module):
@@ -227,6 +234,6 @@ class OffsetAttention(nn.Module):
         # Each head's query, key and value lie together in the published projection.
         qkv = self.qkv(self.norm(x)).view(windows, count, self.heads, -1).transpose(1, 2)
         query, key, value = qkv.chunk(3, dim=-1)
-        bias = self.offset_bias[:, self.offset_index]
+        bias = self.offset_bias.index_select(1, self.offset_index.flatten()).view(self.heads, count, count)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None].to(query.dtype))
         return self.proj(mixed.transpose(1, 2).reshape(windows, count, width))
