@@ -237,6 +237,16 @@ def test_a_checkpoint_that_lacks_a_key_is_refused_by_its_name(name: str, tmp_pat
         checkpoint = FORMATS[name](tmp_path)
 
 
+def test_sam_in_shards_is_sam(tmp_path: Path) -> None:
+    model = sam_of_transformers()
+    model.save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 2
+    encoder = SamEncoder(weights=tmp_path, size=SAM, input_size=64)
+    with torch.no_grad():
+        expected = model.vision_encoder(normalised(picture(64), SAM_MEAN, SAM_STD)).last_hidden_state
+        torch.testing.assert_close(encoder.features(encoder.prepare(picture(64))), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_what_a_checkpoint_holds_beyond_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = sam_meta(tmp_path)
     checkpoint.load(checkpoint.path)

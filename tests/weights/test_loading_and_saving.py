@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from scripts.errors import WeightsError
+from scripts.weights.files import model_files
 from scripts.weights.loading import load_parameters, read_state, shards_of, trained_names, weights_sha256
+from scripts.weights.pretrained import load_pretrained
 from scripts.weights.publish import main as publish
 from scripts.weights.saving import save_shards, save_trained, trained_state
 
@@ -85,6 +88,87 @@ def test_damaged_and_absent_files_say_so(tmp_path: Path) -> None:
         read_state(tmp_path / "model.pt")
     with pytest.raises(WeightsError, match="does not exist"):
         read_state(tmp_path / "other.pt")
+
+
+class RunsCode:
+    """A pickle that touches a file when it is opened carelessly."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (self.target,)
+
+
+def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2), "config": RunsCode(tmp_path / "ran")}, tmp_path / "model.pth")
+    with pytest.raises(WeightsError, match=r"model\.pth holds Python objects besides tensors"):
+        read_state(tmp_path / "model.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [[torch.zeros(2)], torch.zeros(2), {}, {"model": {}}, {3: torch.zeros(2)}, {"epoch": 5}]
+)
+def test_a_file_without_tensors_by_name_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(WeightsError, match=r"model\.pt (is no state dict|holds no tensor)"):
+        read_state(tmp_path / "model.pt")
+
+
+def test_what_a_training_state_holds_besides_is_left_out(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"weight": torch.ones(2), "version": 3}, "epoch": 5}, tmp_path / "model.pt")
+    assert set(read_state(tmp_path / "model.pt")) == {"weight"}
+    torch.save({"weight": torch.ones(2), "__shards__": torch.zeros(5)}, tmp_path / "model.pt")
+    with pytest.raises(WeightsError, match="copy them all"):
+        read_state(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("cut", [0, 9, -5])
+def test_truncated_safetensors_say_so(tmp_path: Path, cut: int) -> None:
+    save_file({"weight": torch.ones(8)}, tmp_path / "model.safetensors")
+    content = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(content[:cut])
+    with pytest.raises(WeightsError, match=r"model\.safetensors cannot be read"):
+        read_state(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"weight_map": {}}',
+        '{"weight_map": {"w": "../outside.safetensors"}}',
+        '{"weight_map": {"w": 3}}',
+    ],
+)
+def test_a_damaged_or_straying_index_is_refused(tmp_path: Path, index: str) -> None:
+    save_file({"w": torch.ones(8)}, tmp_path / "outside.safetensors")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(WeightsError, match=r"index\.json is damaged"):
+        model_files(tmp_path / "model")
+
+
+def test_damaged_model_folders_say_so_in_one_sentence(tmp_path: Path) -> None:
+    """Whatever ``transformers`` raises on them; a pickle that holds code does not run."""
+    from transformers import BertConfig, BertModel
+
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = BertConfig(vocab_size=20, **sizes)
+    config.save_pretrained(tmp_path)
+    torch.save({"embeddings.word_embeddings.weight": RunsCode(tmp_path / "ran")}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="cannot be loaded as BertModel"):
+        load_pretrained(BertModel, str(tmp_path))
+    assert not (tmp_path / "ran").exists()
+    for name, content in (("model.safetensors", "x"), ("model.safetensors.index.json", "{}"), ("config.json", "[]")):
+        for old in (*tmp_path.glob("*.bin"), *tmp_path.glob("model.*")):
+            old.unlink()
+        (tmp_path / name).write_text(content)
+        with pytest.raises(WeightsError, match="cannot be loaded as BertModel"):
+            load_pretrained(BertModel, str(tmp_path))
 
 
 def test_publishing_an_encoder_that_was_not_tuned_is_refused(

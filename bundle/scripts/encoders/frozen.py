@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError, WeightsError
+from ..errors import InputError
 from .matmul import exact_fast_matmul
 
 __all__ = ["FrozenEncoder", "strip_prefix", "weights_state"]
@@ -167,7 +167,8 @@ def weights_state(weights: str | Path, starter_part: str | None = None) -> dict[
         WeightsError: there is no such file, folder or cached hub model, it is damaged, or the starter part cannot be
             had.
     """
-    from ..weights.loading import read_state  # the weights package sits on top of the encoders
+    from ..weights.files import model_files  # the weights package sits on top of the encoders
+    from ..weights.loading import read_state
 
     if weights == "starter" and starter_part is not None:
         from ..weights.starter import starter_file
@@ -176,24 +177,7 @@ def weights_state(weights: str | Path, starter_part: str | None = None) -> dict[
     path = Path(weights)
     if path.is_file() or path.suffix in _SUFFIXES:
         return read_state(path)
-    return read_state(_model_file(str(weights)))
-
-
-def _model_file(name: str) -> Path:
-    """The weight file of a model folder or of a hub model (from its cache when offline)."""
-    from transformers.utils import cached_file
-
-    for file in ("model.safetensors", "pytorch_model.bin"):
-        try:
-            found = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
-        except (OSError, ValueError):
-            found = None
-        if found:
-            return Path(found)
-    raise WeightsError(
-        f"{name} is neither a weight file, nor a folder that holds model.safetensors, nor a hub model that can be "
-        "reached from here: give the path of downloaded weights"
-    )
+    return {name: value for file in model_files(weights) for name, value in read_state(file).items()}
 
 
 def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

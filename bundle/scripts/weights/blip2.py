@@ -16,17 +16,12 @@ from torch import Tensor, nn
 
 from ..errors import WeightsError
 from ..networks import CaptionNetwork
+from .files import find_file, model_files
 from .foreign import ForeignLayout, part_names, qformer_renames
 from .loading import read_state
 
 __all__ = ["blip2_layout", "check_heads", "export_blip2", "read_blip2"]
 
-_WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 _FROZEN = ("vision_model.embeddings.", "vision_model.encoder.", "language_model.")
 _HEAD_KEYS = ("vision_projection.*", "text_projection.*", "itm_head.*")
 _TEXT_KEYS = (
@@ -72,7 +67,7 @@ def read_blip2(source: str | Path) -> dict[str, Tensor]:
         WeightsError: there is no such model within reach, or a file of it is absent or damaged.
     """
     state: dict[str, Tensor] = {}
-    for file in _files(str(source)):
+    for file in model_files(source, kind="BLIP-2 model"):
         state.update(_read_part(file))
     return state
 
@@ -89,45 +84,13 @@ def _read_part(file: Path) -> dict[str, Tensor]:
         raise WeightsError(f"weights file {file} cannot be read ({error}): fetch it again") from error
 
 
-def _files(source: str) -> list[Path]:
-    """The weight files of a model folder or of a hub model (from its cache when offline)."""
-    for name in _WEIGHT_FILES:
-        found = _find(source, name)
-        if found is None:
-            continue
-        if not name.endswith(".index.json"):
-            return [found]
-        shards = sorted(set(json.loads(found.read_text())["weight_map"].values()))
-        files = [_find(source, shard) for shard in shards]
-        if None in files:
-            raise WeightsError(f"{source} lacks its weight file {shards[files.index(None)]}: copy all of its files")
-        return files
-    raise WeightsError(
-        f"{source} is neither a folder that holds {_WEIGHT_FILES[0]} nor a hub model that can be reached from here: "
-        "give the path of a downloaded BLIP-2 model"
-    )
-
-
-def _find(source: str, name: str) -> Path | None:
-    folder = Path(source)
-    if folder.is_dir():
-        return folder / name if (folder / name).is_file() else None
-    from transformers.utils import cached_file
-
-    try:
-        found = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
-    except (OSError, ValueError):
-        return None
-    return Path(found) if found else None
-
-
 def check_heads(source: str | Path, heads: int) -> None:
     """Compare the number of attention heads, which no tensor shape shows, with the model's configuration.
 
     Raises:
         WeightsError: it is another.
     """
-    file = _find(str(source), "config.json")
+    file = find_file(source, "config.json")
     if file is None:
         return
     theirs = json.loads(file.read_text()).get("qformer_config", {}).get("num_attention_heads", 12)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +102,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         if not file.is_file():
             raise WeightsError(f"weights file {file} does not exist: train first, or give the path of a checkpoint")
         part = _read_file(file)
-        expected = int(part.pop("__shards__", expected))
+        marker = part.pop("__shards__", torch.tensor(expected))
+        expected = int(marker) if marker.numel() == 1 else 0
         state.update(part)
     if expected != len(files):
         raise WeightsError(f"weights {path} consist of {expected} files but {len(files)} are there: copy them all")
@@ -116,11 +118,21 @@ def _read_file(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
+        if isinstance(error, UnpicklingError) and "Unsupported global" in str(error):
+            raise WeightsError(
+                f"weights file {file} holds Python objects besides tensors, which could run code and are not loaded: "
+                "have it saved again as a state dict or as safetensors"
+            ) from error
         raise WeightsError(f"weights file {file} cannot be read ({type(error).__name__}): fetch it again") from error
     for key in ("model", "state_dict", "network"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    return dict(state)
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise WeightsError(f"weights file {file} is no state dict (tensors by name): give another file")
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise WeightsError(f"weights file {file} holds no tensor: give another file")
+    return tensors
 
 
 def weights_sha256(path: str | Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from safetensors import SafetensorError
@@ -16,6 +17,9 @@ from ..errors import WeightsError
 from .loading import LoadReport
 
 __all__ = ["load_pretrained"]
+
+# What damaged configurations, indices, safetensors and pickles (which are refused where they hold code) raise.
+_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, EOFError, UnpicklingError, SafetensorError)
 
 
 def load_pretrained(
@@ -38,8 +42,8 @@ def load_pretrained(
     try:
         with _quietly():
             model, found = model_class.from_pretrained(name, output_loading_info=True, **options)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except _UNREADABLE as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         where = "folder" if Path(name).exists() else "hub name"
         raise WeightsError(
             f"the {where} {name} cannot be loaded as {kind} ({reason}): give a hub name that can be reached from here "
