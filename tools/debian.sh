@@ -4,6 +4,7 @@
 #   dicom3tools dcmtk           dciodvfy and dsrdump judge the DICOM objects that are written
 #   orthanc orthanc-dicomweb    a PACS on loopback that stores them and hands out studies
 #   poppler-utils               pdftoppm draws the PDF report's page for the guide
+#   chromium fonts-dejavu-core  opens the HTML report without a screen, to test it; any Chrome will do
 need=""
 want() { # command package...
     command -v "$1" >/dev/null 2>&1 && return
@@ -16,6 +17,7 @@ want dciodvfy dicom3tools
 want dsrdump dcmtk
 want Orthanc orthanc orthanc-dicomweb
 want pdftoppm poppler-utils
+command -v google-chrome >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || want chromium chromium fonts-dejavu-core
 [ -z "$need" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     echo "Optional, not installed:$need (some tests skip, METEOR is left out); as root: apt-get install -y$need"

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 
 from scripts.outputs.case import CaptionedCase
-from scripts.outputs.html import HtmlWriter, words_of
+from scripts.outputs.html import HtmlWriter, _heat, words_of
 from scripts.outputs.record import caption_record
 
 BROWSER = next(
@@ -29,14 +30,14 @@ LOGPROBS = [-0.02, -0.1, -0.01, -0.01, -0.2, -0.05, -1.6, -0.9, -0.1, -0.05]
 
 
 class Looked:
-    """What scripts.explanation.Explanation offers."""
+    """What scripts.explanation.Explanation offers; ``views`` above 1 as for a case of several views."""
 
     words = ("Axial", "CT", "of", "the", "head", "showing", "glioblastoma.")
     logprobs = (-0.02, -0.1, -0.01, -0.01, -0.2, -0.05, -2.6)
 
-    def __init__(self) -> None:
-        maps = torch.rand(7, 16, 16)
-        self.maps = {"general": maps / maps.sum((1, 2), keepdim=True), "detail": maps.flip(0)}
+    def __init__(self, views: int = 1) -> None:
+        maps = torch.rand(7, 16, 16) if views == 1 else torch.rand(7, views, 16, 16)
+        self.maps = {"general": maps / maps.flatten(1).sum(1).view(-1, *[1] * (maps.ndim - 1)), "detail": maps.flip(0)}
         self.share = {"general": torch.full((7,), 0.25), "detail": torch.full((7,), 0.75)}
 
 
@@ -107,12 +108,19 @@ def test_the_page_holds_every_case_and_no_markup_of_theirs(tmp_path: Path) -> No
 
 
 def test_a_withheld_caption_is_nowhere_in_the_page(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     one = case(0, caption="Secret words.", explanation=Looked())
     record = {**one.record, "caption": None, "tokens": None, "abstained": True}
     path = written(tmp_path, [replace(one, record=record)])
     assert "Secret" not in path.read_text() and page_data(path)["cases"][0]["words"] == []
+
+
+def test_heat_is_what_lies_above_the_mean_and_a_map_without_preference_has_none() -> None:
+    maps = torch.stack([torch.full((4, 4), 0.25), torch.zeros(4, 4)])
+    maps[1, 0, 0], maps[1, 3, 3] = 1.0, 0.5
+    heat = _heat(maps)
+    assert heat.dtype == torch.uint8 and heat.shape == maps.shape
+    assert int(heat[0].max()) == 0
+    assert int(heat[1, 0, 0]) == 255 and 0 < int(heat[1, 3, 3]) < 128 and int(heat[1, 1:3].max()) == 0
 
 
 @needs_browser
@@ -139,11 +147,63 @@ def test_keys_search_and_maps_work_without_errors_or_network(tmp_path: Path) -> 
           [...said, inked, document.querySelectorAll("b").length, elsewhere()]);
       }, 1500);
     """
-    shot = tmp_path / "report.png"
-    dom, log, requests = browse(path, tmp_path, script, f"--screenshot={shot}", "--window-size=1360,900")
+    dom, log, requests = browse(path, tmp_path, script, "--window-size=1360,900")
     said = json.loads(re.search(r'data-said="([^"]*)"', dom).group(1).replace("&quot;", '"'))
     assert said == ["case1", "CT", "search", "2 of 7", "1 of 7", "list", True, 0, 0]
     assert console_errors(log) == [] and requests == []
+
+
+@needs_browser
+def test_screenshots_show_the_picture_its_heat_and_no_text_runs_out_of_the_page(tmp_path: Path) -> None:
+    """Wide and narrow: what a reader sees, pixel by pixel, not what the page says of itself."""
+    looked = Looked()
+    for maps in looked.maps.values():  # "Axial" rests on the upper left corner and on nothing else
+        maps[0] = 0.0
+        maps[0, :5, :5] = 1.0
+    path = written(tmp_path / "out", [case(0, explanation=looked), case(1), case(2, error="study/0002: broken.")])
+    script = """
+      list.querySelector("li").click();
+      const seenAt = detail.getBoundingClientRect().top;
+      scrollTo(0, 0);
+      choose(0);
+      setTimeout(() => {
+        const box = document.querySelector(".stage").getBoundingClientRect();
+        document.body.dataset.said = JSON.stringify(
+          [seenAt < innerHeight / 2, box.x, box.y, box.width, document.documentElement.scrollWidth - innerWidth]);
+      }, 800);
+    """
+    for name, size in (("wide", (1360, 900)), ("narrow", (500, 1200))):
+        shot = tmp_path / f"{name}.png"
+        more = (f"--screenshot={shot}", f"--window-size={size[0]},{size[1]}")
+        dom, log, requests = browse(path, tmp_path, script, *more)
+        revealed, x, y, side, overflow = json.loads(re.search(r'data-said="([^"]*)"', dom).group(1))
+        picture = Image.open(shot).convert("RGB")
+        assert revealed and picture.width == size[0] and overflow <= 0
+        assert console_errors(log) == [] and requests == []
+        red, _, blue = picture.getpixel((int(x + 0.15 * side), int(y + 0.15 * side)))
+        assert red - blue > 60, f"{name}: no heat where the word rests"
+        red, _, blue = picture.getpixel((int(x + 0.6 * side), int(y + 0.6 * side)))
+        assert red == blue > 100, f"{name}: the picture is not as it was elsewhere"
+
+
+@needs_browser
+def test_the_map_is_that_of_the_view_shown(tmp_path: Path) -> None:
+    looked = Looked(views=2)
+    for maps in looked.maps.values():
+        maps[0] = 0.0
+        maps[0, 1, :5, :5] = 1.0  # in the second view only
+    one = case(0, explanation=looked)
+    one = replace(one, image=one.image.expand(2, -1, -1, -1) if one.image.shape[0] == 1 else one.image)
+    script = """
+      const inked = () => byId("map").getContext("2d").getImageData(0, 0, 512, 512).data.some((v) => v > 0);
+      setTimeout(() => {
+        choose(0); const first = inked(); view = 1; show();
+        document.body.dataset.said = JSON.stringify([first, inked()]);
+      }, 1200);
+    """
+    dom, log, _ = browse(written(tmp_path / "out", [one]), tmp_path, script)
+    assert json.loads(re.search(r'data-said="([^"]*)"', dom).group(1)) == [False, True]
+    assert console_errors(log) == []
 
 
 @needs_browser

@@ -27,6 +27,7 @@ __all__ = ["HtmlWriter", "words_of"]
 ASSETS = Path(__file__).parent / "html_assets"
 THUMBNAIL, PICTURE = 128, 512
 QUALITY = 88  # of the JPEG copies; the trace names the pixels that the network saw
+FLAT = 1.02  # a map whose peak is less than this times its mean prefers no place
 MAX_VIEWS = 8  # pictures a case; the network saw all
 SHARED = ("config", "settings", "sources", "network", "versions", "threads", "processor", "generation", "prompt")
 
@@ -124,19 +125,25 @@ def words_of(tokens: Sequence[str], logprobs: Sequence[float]) -> list[list[Any]
 
 
 def _explained(explanation: Any) -> tuple[list[list[Any]], dict[str, Any]]:
-    """Words with probabilities, and by branch each word's map as bytes (255 its peak) and its share."""
+    """Words with probabilities, and by branch each word's map as bytes (0 its mean or less, 255 its peak) and share."""
     words = [[word, round(math.exp(p), 4)] for word, p in zip(explanation.words, explanation.logprobs, strict=True)]
     maps = {}
     for branch, stack in explanation.maps.items():
-        stack = torch.nan_to_num(stack.detach().float().cpu())
-        peaks = stack.flatten(1).amax(dim=1).clamp(min=1e-12)
-        scaled = (stack / peaks[:, None, None] * 255).round().to(torch.uint8)
+        scaled = _heat(torch.nan_to_num(stack.detach().float().cpu()))
         maps[branch] = {
             "size": list(stack.shape[-2:]),
             "words": [base64.b64encode(word.numpy().tobytes()).decode("ascii") for word in scaled],
             "share": [round(float(value), 3) for value in explanation.share[branch]],
         }
     return words, maps
+
+
+def _heat(maps: Tensor) -> Tensor:
+    """Maps ``[W, ...]`` -> bytes: what lies above a map's own mean; nothing where it prefers no place."""
+    flat = maps.flatten(1)
+    mean, peak = flat.mean(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)
+    level = ((flat - mean) / (peak - mean).clamp(min=1e-12)).clamp(0, 1) * (peak >= FLAT * mean)
+    return (level * 255).round().to(torch.uint8).view_as(maps)
 
 
 def _picture(pixels: Tensor) -> Image.Image:

@@ -34,7 +34,7 @@ function row(one, index) {
   const bar = make("span", { class: "bar" }, make("i"));
   bar.firstChild.style.width = 100 * (sureness(one) || 0) + "%";
   const element = make("li", { role: "option", id: "case" + index, "aria-selected": "false",
-    onclick: () => { select(shown.indexOf(index)); list.focus({ preventScroll: true }); } },
+    onclick: () => { select(shown.indexOf(index)); list.focus({ preventScroll: true }); reveal(); } },
     picture,
     make("div", {},
       make("div", { class: "text" + (one.error ? " wrong" : ""), text: sentence(one) }),
@@ -79,6 +79,11 @@ function select(position) {
   list.setAttribute("aria-activedescendant", element.id);
   element.scrollIntoView({ block: "nearest" });
   show();
+}
+
+// On a narrow page the case lies below the list.
+function reveal() {
+  if (matchMedia("(max-width: 760px)").matches) detail.scrollIntoView({ block: "start" });
 }
 
 function show() {
@@ -152,9 +157,10 @@ function drawMap() {
   context.clearRect(0, 0, canvas.width, canvas.height);
   if (word < 0) return;
   const [height, width] = found[branch].size, bytes = atob(found[branch].words[word]);
+  const first = bytes.length > width * height ? view * width * height : 0;  // maps of all views follow each other
   const small = make("canvas", { width, height }), inner = small.getContext("2d"), pixels = inner.createImageData(width, height);
   for (let i = 0; i < width * height; i++) {
-    const value = bytes.charCodeAt(i) / 255;
+    const value = bytes.charCodeAt(first + i) / 255;
     pixels.data.set([255, 60 + 160 * value * value, 20, 190 * value], 4 * i);
   }
   inner.putImageData(pixels, 0, 0);
