@@ -3,7 +3,8 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
-from scripts.concepts import CaptionConceptsd, ConceptNetwork, ConceptVocabulary, phrases, validation_metrics
+from scripts.concept_vocabulary import ConceptVocabulary, phrases
+from scripts.concepts import CaptionConceptsd, ConceptNetwork, validation_metrics
 from scripts.encoders.efficientnet import EfficientNetEncoder
 from scripts.errors import InputError
 from scripts.weights.loading import trained_names
@@ -29,7 +30,7 @@ def test_phrases_are_runs_of_words_without_punctuation():
 
 
 def test_vocabulary_holds_frequent_phrases_once():
-    vocabulary = ConceptVocabulary([*CAPTIONS * 100, "oblique"], min_count=2, max_share=0.9, longest=3)
+    vocabulary = ConceptVocabulary.from_captions([*CAPTIONS * 100, "oblique"], min_count=2, max_share=0.9, longest=3)
     assert "axial" in vocabulary.names and "mri of the" not in vocabulary.names  # "mri" has the same captions
     assert "mri" in vocabulary.names
     assert "showing" not in vocabulary.names  # in every caption
@@ -39,7 +40,7 @@ def test_vocabulary_holds_frequent_phrases_once():
 
 
 def test_targets_name_the_phrases_of_a_caption():
-    vocabulary = ConceptVocabulary(CAPTIONS, max_share=0.9, longest=2)
+    vocabulary = ConceptVocabulary.from_captions(CAPTIONS, max_share=0.9, longest=2)
     item = CaptionConceptsd("caption", vocabulary=vocabulary)({"caption": "axial mri, a CYST"})
     assert item["field_targets"].tolist() == [
         vocabulary.fields["plane"].index("axial"),
@@ -50,25 +51,25 @@ def test_targets_name_the_phrases_of_a_caption():
 
 
 def test_few_captions_make_rare_phrases_count():
-    assert "sagittal" in ConceptVocabulary(CAPTIONS, min_count=10).names
+    assert "sagittal" in ConceptVocabulary.from_captions(CAPTIONS, min_count=10).names
     many = ["lung"] * 600 + ["heart"] * 600 + ["liver"] * 9
-    assert ConceptVocabulary(many, min_count=10).names == ["heart", "lung"]
+    assert ConceptVocabulary.from_captions(many, min_count=10).names == ["heart", "lung"]
 
 
 def test_captions_that_say_one_thing_are_refused():
     with pytest.raises(InputError, match="captions that differ"):
-        ConceptVocabulary(["lung"] * 5)
+        ConceptVocabulary.from_captions(["lung"] * 5)
 
 
 def test_frozen_encoder_is_refused():
-    vocabulary = ConceptVocabulary(CAPTIONS, max_share=0.9)
+    vocabulary = ConceptVocabulary.from_captions(CAPTIONS, max_share=0.9)
     with pytest.raises(InputError, match="frozen"):
         ConceptNetwork(encoder=EfficientNetEncoder(weights=None, input_size=32), vocabulary=vocabulary)
 
 
 def test_loss_is_the_sum_over_concepts_and_the_cross_entropy_of_fields():
     torch.manual_seed(0)
-    vocabulary = ConceptVocabulary(CAPTIONS, max_share=0.9)
+    vocabulary = ConceptVocabulary.from_captions(CAPTIONS, max_share=0.9)
     encoder = EfficientNetEncoder(weights=None, input_size=32, trainable_blocks="all")
     network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary).eval()
     targets = torch.stack([vocabulary.targets(caption) for caption in CAPTIONS])
@@ -83,7 +84,7 @@ def test_loss_is_the_sum_over_concepts_and_the_cross_entropy_of_fields():
 
 
 def test_untrained_network_predicts_the_share_of_each_concept():
-    vocabulary = ConceptVocabulary(CAPTIONS, max_share=0.9)
+    vocabulary = ConceptVocabulary.from_captions(CAPTIONS, max_share=0.9)
     encoder = EfficientNetEncoder(weights=None, input_size=32, trainable_blocks="all")
     network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary)
     nn.init.zeros_(network.concepts.weight)
@@ -95,7 +96,7 @@ def test_untrained_network_predicts_the_share_of_each_concept():
 def test_encoder_learns_from_pixels():
     """Bright images are 'ct', dark ones 'mri': a few steps on pixels alone must tell them apart."""
     torch.manual_seed(0)
-    vocabulary = ConceptVocabulary(["ct"] * 3 + ["mri"] * 3)
+    vocabulary = ConceptVocabulary.from_captions(["ct"] * 3 + ["mri"] * 3)
     encoder = EfficientNetEncoder(weights="starter", input_size=32, trainable_blocks="all")
     network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary, dropout=0.0).train()
     images = torch.cat([torch.rand(8, 3, 32, 32) * 0.2 + 0.8, torch.rand(8, 3, 32, 32) * 0.2])
@@ -115,7 +116,7 @@ def test_encoder_learns_from_pixels():
 
 
 def test_a_field_that_captions_do_not_name_is_left_out():
-    vocabulary = ConceptVocabulary(["a bleed", "a cyst"])
+    vocabulary = ConceptVocabulary.from_captions(["a bleed", "a cyst"])
     encoder = EfficientNetEncoder(weights=None, input_size=32, trainable_blocks=1)
     network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary)
     assert vocabulary.field_targets("axial ct").tolist() == [-100, -100, -100]
@@ -127,7 +128,7 @@ def test_a_field_that_captions_do_not_name_is_left_out():
 
 def test_validation_accuracy_is_over_the_images_whose_caption_names_the_field():
     """Batches of different sizes, and one without any: 3 of the 5 images that name a plane are right."""
-    vocabulary = ConceptVocabulary(["axial", "coronal", "a cyst"])
+    vocabulary = ConceptVocabulary.from_captions(["axial", "coronal", "a cyst"])
     metrics = validation_metrics(vocabulary)
     assert set(metrics) == {"val_loss", "plane"}
     axial, coronal, neither = 0, 1, -100

@@ -1,12 +1,13 @@
 #!/bin/sh
-# Train the shipped starter checkpoint from a datalist: general encoder, stage 1, captions, calibration, scores.
+# Train the shipped starter checkpoint from a datalist: general encoder, its concept reader, stage 1, captions,
+# calibration, scores.
 # Resumable: a stopped run goes on where it was. Usage: tools/starter.sh DATA [OUT]
 set -eu
 data=$1
 out=${2:-runs/starter}
 bundle=${BUNDLE:-bundle}
 python=${PYTHON:-.venv/bin/python}
-amp=${AMP:-bfloat16}
+amp=${AMP:-auto} # bfloat16 where the device has units for it; emulated it is many times slower than float32
 # Large buffers are kept between steps instead of going back to the system each time: a third of the time on CPU.
 export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592
 configs=$bundle/configs
@@ -20,17 +21,22 @@ run training --config_file "['$configs/pretrain.json','$configs/tune_general.jso
     --epochs "${ENCODER_EPOCHS:-10}"
 "$python" -m scripts.weights.publish encoder "$out/general/model.pt" general "$out/general_encoder.pt"
 
-echo "== 2. stage 1: both branches, from cached tokens"
+echo "== 2. concept reader: what captions are chosen by, from the finished encoder's tokens"
+run --config_file "['$configs/train.json','$configs/concept_reader.json']" --output_dir "$out/concept_reader" \
+    --feature_cache_dir "$out/features" --general_encoder_weights "$out/general_encoder.pt"
+
+echo "== 3. stage 1: both branches, from cached tokens"
 run training --config_file "$configs/pretrain.json" --output_dir "$out/pretrain" --epochs "${PRETRAIN_EPOCHS:-3}" \
     --feature_cache_dir "$out/features" --general_encoder_weights "$out/general_encoder.pt" --amp_dtype "$amp"
 
-echo "== 3. stage 2: captions"
+echo "== 4. stage 2: captions"
 run training --config_file "$configs/train.json" --output_dir "$out/train" --epochs "${CAPTION_EPOCHS:-4}" \
     --feature_cache_dir "$out/features" --general_encoder_weights "$out/general_encoder.pt" --amp_dtype "$amp" \
-    --language_model_dtype bfloat16 --pretrained "$out/pretrain/model.pt"
+    --language_model_dtype "$amp" --pretrained "$out/pretrain/model.pt"
 
-echo "== 4. into the bundle, and scored from there"
+echo "== 5. into the bundle, and scored from there"
 cp "$out/general_encoder.pt" "$bundle/models/general_encoder.pt"
+cp "$out/concept_reader/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
 "$python" -m scripts.weights.publish model "$out/train" "$bundle/models/model.pt"
 run --config_file "['$configs/train.json','$configs/evaluate.json']" --output_dir "$out/evaluate" \
     --feature_cache_dir "$out/features"

@@ -5,7 +5,6 @@ Shape legend: B cases, V views, T new tokens.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,27 +13,14 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
+from .precision import autocast
 from .timing import StepTimer
 
 if TYPE_CHECKING:
     from .generation import GenerationOptions
     from .networks import CaptionNetwork
 
-__all__ = ["autocast", "caption_batch", "token_texts"]
-
-_DTYPES = {"float32": None, "": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def autocast(device: torch.device, dtype: str | None) -> contextlib.AbstractContextManager:
-    """Autocast on ``device`` to ``"bfloat16"`` or ``"float16"``; nothing for ``"float32"``.
-
-    Raises:
-        InputError: another name.
-    """
-    if (dtype or "") not in _DTYPES:
-        raise InputError(f"amp_dtype must be bfloat16, float16 or float32, not {dtype}.")
-    chosen = _DTYPES[dtype or ""]
-    return contextlib.nullcontext() if chosen is None else torch.autocast(device.type, dtype=chosen)
+__all__ = ["caption_batch", "token_texts"]
 
 
 def caption_batch(
@@ -76,7 +62,7 @@ def caption_batch(
             encoded = network.encode(image, image_mask, **cached)
         with timer.step("generate"):
             prefix = _prefix(network, encoded, dtype, prompts)
-            made = network.generator.generate(*prefix, options or network.options)
+            made = network.write(prefix, encoded, prompts=prompts, options=options)
     timer.split_generation()
     rows = [ids[:length] for ids, length in zip(made.token_ids, made.lengths.tolist(), strict=True)]
     result = {

@@ -1,4 +1,4 @@
-"""Concepts: the words and short phrases of captions, and an encoder tuned to see them.
+"""An encoder tuned to see the words and short phrases of captions.
 
 An ImageNet encoder knows dogs, not planes and sequences. Before stage 1, :class:`ConceptNetwork` tunes it from pixels
 to say which phrases of the training captions ("axial", "t2-weighted mri", "of the spine") describe an image, and which
@@ -11,8 +11,7 @@ Shape legend: B images, N encoder tokens, C their width, K concepts, F fields.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import torch
@@ -22,86 +21,11 @@ from monai.transforms import MapTransform
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .concept_vocabulary import FIELDS, UNKNOWN, ConceptVocabulary
 from .encoders.frozen import FrozenEncoder
 from .errors import InputError
-from .metrics.fields import read_fields
 
-__all__ = ["CaptionConceptsd", "ConceptNetwork", "ConceptVocabulary", "phrases", "validation_metrics"]
-
-FIELDS = ("plane", "modality", "organ")
-UNKNOWN = -100  # what PyTorch's cross entropy leaves out
-
-_WORD = re.compile(r"[a-z0-9*]+(?:[-'][a-z0-9*]+)*")
-
-
-def phrases(caption: str, longest: int) -> set[str]:
-    """All runs of 1 to ``longest`` words of a caption, lower case, punctuation left out."""
-    words = _WORD.findall(caption.lower())
-    return {
-        " ".join(words[start : start + size])
-        for size in range(1, longest + 1)
-        for start in range(len(words) - size + 1)
-    }
-
-
-class ConceptVocabulary:
-    """The phrases worth predicting: frequent in the training captions, and no two that always occur together.
-
-    Beside them stand the exclusive answers that captions give to plane, modality and organ
-    (:func:`scripts.metrics.fields.read_fields`), in ``fields``.
-
-    Args:
-        captions: of the training cases.
-        min_count: captions that must hold a phrase; where they are few, one in a hundred of them is enough.
-        max_share: a phrase in more than this share of the captions says nothing ("showing").
-        longest: words in a phrase.
-
-    Raises:
-        InputError: no phrase is left.
-    """
-
-    def __init__(
-        self, captions: Sequence[str], *, min_count: int = 10, max_share: float = 0.95, longest: int = 4
-    ) -> None:
-        self.longest = longest
-        holders: dict[str, list[int]] = {}
-        for number, caption in enumerate(captions):
-            for phrase in phrases(caption, longest):
-                holders.setdefault(phrase, []).append(number)
-        least = min(min_count, max(1, len(captions) // 100))
-        frequent = [p for p, found in holders.items() if least <= len(found) <= max_share * len(captions)]
-        by_captions: dict[tuple[int, ...], str] = {}
-        for phrase in sorted(frequent, key=lambda p: (len(p.split()), p)):
-            by_captions.setdefault(tuple(holders[phrase]), phrase)  # the shortest of those that always go together
-        if not by_captions:
-            raise InputError(
-                f"no phrase of the {len(captions)} captions is in at least {least} of them and not in nearly all: "
-                "captions that differ are needed to tune an encoder"
-            )
-        self.names = sorted(by_captions.values())
-        self.shares = torch.tensor([len(holders[name]) / len(captions) for name in self.names])
-        self._index = {name: number for number, name in enumerate(self.names)}
-        read = [read_fields(caption) for caption in captions]
-        self.fields = {
-            field: sorted({value for fields in read if (value := getattr(fields, field)) is not None})
-            for field in FIELDS
-        }
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def targets(self, caption: str) -> Tensor:
-        """``[K]`` float: 1 where the caption holds the concept."""
-        present = [self._index[phrase] for phrase in phrases(caption, self.longest) if phrase in self._index]
-        targets = torch.zeros(len(self))
-        targets[present] = 1.0
-        return targets
-
-    def field_targets(self, caption: str) -> Tensor:
-        """``[F]`` int64: the number of the plane, modality and organ that the caption names, ``UNKNOWN`` for none."""
-        read = read_fields(caption)
-        values = [(names, getattr(read, field)) for field, names in self.fields.items()]
-        return torch.tensor([names.index(value) if value in names else UNKNOWN for names, value in values])
+__all__ = ["CaptionConceptsd", "ConceptNetwork", "validation_metrics"]
 
 
 class CaptionConceptsd(MapTransform):

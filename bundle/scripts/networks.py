@@ -7,13 +7,19 @@ width, T caption tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from .branches import Branch
+from .errors import InputError
 from .generation import Generated, GenerationOptions, Generator
 from .language_model import LanguageModel
+
+if TYPE_CHECKING:
+    from .concept_reader import ConceptReader
 
 __all__ = ["CaptionNetwork"]
 
@@ -31,6 +37,11 @@ class CaptionNetwork(nn.Module):
         prompt: text between the queries and the caption; not part of the caption.
         options: how captions are generated.
         label_smoothing: of the caption loss.
+        concept_reader: ranks the beams of an image again by what the general encoder sees (:mod:`.concept_reader`).
+        concept_weight: of the reader beside the language model; 0 leaves the beams' own order.
+
+    Raises:
+        InputError: a concept reader without a general branch.
     """
 
     def __init__(
@@ -41,10 +52,14 @@ class CaptionNetwork(nn.Module):
         prompt: str = "",
         options: GenerationOptions | None = None,
         label_smoothing: float = 0.0,
+        concept_reader: ConceptReader | None = None,
+        concept_weight: float = 0.0,
     ) -> None:
         super().__init__()
         if not branches:
             raise ValueError("a caption network needs at least one branch")
+        if concept_reader is not None and "general" not in branches:
+            raise InputError("a concept reader reads the general branch, which is not there: set concept_reader to ''")
         self.branches = nn.ModuleDict(branches)
         self.projections = nn.ModuleDict(
             {name: nn.Linear(branch.qformer.width, language_model.width) for name, branch in branches.items()}
@@ -59,6 +74,8 @@ class CaptionNetwork(nn.Module):
         self.prompt = prompt
         self.options = options or GenerationOptions()
         self.label_smoothing = label_smoothing
+        self.concept_reader = concept_reader
+        self.concept_weight = concept_weight
 
     @property
     def tokenizer(self) -> object:
@@ -117,8 +134,36 @@ class CaptionNetwork(nn.Module):
         options: GenerationOptions | None = None,
     ) -> Generated:
         """Captions of encoded images; see :class:`Generated`."""
-        embeddings, mask = self.prefix(encoded, prompts)
-        return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options or self.options)
+        prefix = self.prefix(encoded, prompts)
+        return self.write(prefix, encoded, prompts=prompts, options=options)
+
+    @torch.no_grad()
+    def write(
+        self,
+        prefix: tuple[Tensor, Tensor],
+        encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+        *,
+        prompts: str | list[str] | None = None,
+        options: GenerationOptions | None = None,
+    ) -> Generated:
+        """Captions after the ``prefix`` of ``encoded`` images, as :meth:`prefix` gave it.
+
+        With a concept reader and one caption wanted of several beams, the reader has a say in which.
+        """
+        options = options or self.options
+        embeddings, mask = prefix
+        embeddings = embeddings.to(self.language_model.dtype)
+        ranked = self.concept_reader is not None and self.concept_weight > 0
+        if not ranked or options.num_beams == 1 or options.num_return > 1 or options.do_sample:
+            return self.generator.generate(embeddings, mask, options)
+        made = self.generator.generate(embeddings, mask, replace(options, num_return=options.num_beams))
+        begun = self.prompt if prompts is None else prompts
+        begun = [begun] * len(embeddings) if isinstance(begun, str) else begun
+        captions = [
+            f"{begun[row // options.num_beams]}{text}"
+            for row, text in enumerate(self.tokenizer.batch_decode(made.token_ids, skip_special_tokens=True))
+        ]
+        return self.concept_reader.best_of(made, captions, *encoded["general"], weight=self.concept_weight)
 
     def decode(self, token_ids: Tensor) -> list[str]:
         """Texts of generated ids ``[B, T]``."""

@@ -14,7 +14,7 @@ from .weights.starter import PARTS
 if TYPE_CHECKING:
     from .networks import CaptionNetwork
 
-__all__ = ["provenance"]
+__all__ = ["frozen_sha256", "provenance"]
 
 # where a config names the source of each frozen part
 _KEYS = {
@@ -24,7 +24,7 @@ _KEYS = {
 }
 
 
-def _frozen_sha256(part: str, source: str) -> dict[str, str]:
+def frozen_sha256(part: str, source: str) -> dict[str, str]:
     """Name and hash of one frozen part: a pinned starter file, a local file or folder, or just the hub name."""
     if source == "starter":
         member = PARTS[part].members[0]
@@ -51,8 +51,8 @@ def provenance(
     Args:
         bundle_root: folder with ``configs/metadata.json``.
         weights: trained checkpoint.
-        frozen: ``general_encoder``, ``detail_encoder``, ``language_model`` to where each was taken from: ``starter``,
-            a file, a folder, or a hub name (whose hash is left empty).
+        frozen: ``general_encoder``, ``detail_encoder``, ``language_model``, ``concept_reader`` to where each was taken
+            from: ``starter``, a file, a folder, a hub name (whose hash is left empty), or ``""`` for none.
         settings: of the run, by the config values' own names, so that they can be given again.
         config_files: the config and its overlays, relative to the bundle.
         network: adds how it is built, its prompt and its generation options.
@@ -65,7 +65,9 @@ def provenance(
     hashes = weights_sha256(weights)
     sources = {"weights": relative_source(weights, bundle_root)}
     for part, source in frozen.items():
-        hashes.update(_frozen_sha256(part, str(source)))
+        if not str(source):
+            continue  # a part that this run does without
+        hashes.update(frozen_sha256(part, str(source)))
         sources[_KEYS.get(part, part)] = relative_source(source, bundle_root)
     trace = {"config": list(config_files), "settings": dict(settings or {}), "sources": sources}
     if network is not None:

@@ -1,0 +1,109 @@
+"""Concepts: the words and short phrases of captions, and the answers that captions give to plane, modality and organ.
+
+Shape legend: K concepts, F fields.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+from .metrics.fields import read_fields
+
+__all__ = ["FIELDS", "UNKNOWN", "ConceptVocabulary", "phrases"]
+
+FIELDS = ("plane", "modality", "organ")
+UNKNOWN = -100  # what PyTorch's cross entropy leaves out
+
+_WORD = re.compile(r"[a-z0-9*]+(?:[-'][a-z0-9*]+)*")
+
+
+def phrases(caption: str, longest: int) -> set[str]:
+    """All runs of 1 to ``longest`` words of a caption, lower case, punctuation left out."""
+    words = _WORD.findall(caption.lower())
+    return {
+        " ".join(words[start : start + size])
+        for size in range(1, longest + 1)
+        for start in range(len(words) - size + 1)
+    }
+
+
+class ConceptVocabulary:
+    """The phrases worth predicting, and beside them the exclusive answers to plane, modality and organ.
+
+    Args:
+        names: of the K concepts.
+        shares: ``[K]``, of the training captions that hold each.
+        fields: answers by field, as :func:`scripts.metrics.fields.read_fields` gives them.
+        longest: words in a phrase.
+    """
+
+    def __init__(
+        self, names: Sequence[str], *, shares: Tensor, fields: Mapping[str, Sequence[str]], longest: int
+    ) -> None:
+        self.names = list(names)
+        self.shares = shares
+        self.fields = {field: list(fields.get(field, ())) for field in FIELDS}
+        self.longest = longest
+        self._index = {name: number for number, name in enumerate(self.names)}
+
+    @classmethod
+    def from_captions(
+        cls, captions: Sequence[str], *, min_count: int = 10, max_share: float = 0.95, longest: int = 4
+    ) -> ConceptVocabulary:
+        """Phrases that are frequent in the training captions, and no two that always occur together.
+
+        Args:
+            captions: of the training cases.
+            min_count: captions that must hold a phrase; where they are few, one in a hundred of them is enough.
+            max_share: a phrase in more than this share of the captions says nothing ("showing").
+            longest: words in a phrase.
+
+        Raises:
+            InputError: no phrase is left.
+        """
+        holders: dict[str, list[int]] = {}
+        for number, caption in enumerate(captions):
+            for phrase in phrases(caption, longest):
+                holders.setdefault(phrase, []).append(number)
+        least = min(min_count, max(1, len(captions) // 100))
+        frequent = [p for p, found in holders.items() if least <= len(found) <= max_share * len(captions)]
+        by_captions: dict[tuple[int, ...], str] = {}
+        for phrase in sorted(frequent, key=lambda p: (len(p.split()), p)):
+            by_captions.setdefault(tuple(holders[phrase]), phrase)  # the shortest of those that always go together
+        if not by_captions:
+            raise InputError(
+                f"no phrase of the {len(captions)} captions is in at least {least} of them and not in nearly all: "
+                "captions that differ are needed to tune an encoder"
+            )
+        names = sorted(by_captions.values())
+        read = [read_fields(caption) for caption in captions]
+        return cls(
+            names,
+            shares=torch.tensor([len(holders[name]) / len(captions) for name in names]),
+            fields={
+                field: sorted({value for fields in read if (value := getattr(fields, field)) is not None})
+                for field in FIELDS
+            },
+            longest=longest,
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def targets(self, caption: str) -> Tensor:
+        """``[K]`` float: 1 where the caption holds the concept."""
+        present = [self._index[phrase] for phrase in phrases(caption, self.longest) if phrase in self._index]
+        targets = torch.zeros(len(self))
+        targets[present] = 1.0
+        return targets
+
+    def field_targets(self, caption: str) -> Tensor:
+        """``[F]`` int64: the number of the plane, modality and organ that the caption names, ``UNKNOWN`` for none."""
+        read = read_fields(caption)
+        values = [(names, getattr(read, field)) for field, names in self.fields.items()]
+        return torch.tensor([names.index(value) if value in names else UNKNOWN for names, value in values])
