@@ -30,7 +30,7 @@ def tiles(figure: Figure) -> list:
 def test_heat_lies_on_the_block(case) -> None:
     figure = draw_overlay(case)
     shown = tiles(figure)
-    assert [axes.get_title() for axes in shown] == ["Axial", "CT", "chest."] * 2
+    assert [axes.get_title() for axes in shown] == ["Axial", "CT", "chest"] * 2
     general, detail = shown[0], shown[3]
     picture = np.asarray(detail.images[0].get_array())
     # the picture is the slice without its padding: 40 rows of 0.8 mm by 56 columns of 0.6 mm

@@ -36,6 +36,7 @@ TILE = 2.15
 """Inches of a picture's longer side."""
 MOST_WORDS = 5
 """Words in a row of pictures; more are wrapped below."""
+MARKS = " .,;:()[]"
 
 
 class OverlayWriter:
@@ -89,8 +90,9 @@ def draw_overlay(case: CaptionedCase, *, all_words: bool = False) -> Figure:
     size = case.image.shape[-1]
     fine = {name: _fine(maps, size) for name, maps in explanation.maps.items()}
     regions = explanation.regions
-    rows = [(name, chosen[start : start + MOST_WORDS]) for start in range(0, len(chosen), MOST_WORDS) for name in fine]
-    figure, grid = _canvas(case, len(rows), min(len(chosen), MOST_WORDS), _box(meta, 0, size))
+    across = -(-len(chosen) // -(-len(chosen) // MOST_WORDS))  # lines of about the same length
+    rows = [(name, chosen[start : start + across]) for start in range(0, len(chosen), across) for name in fine]
+    figure, grid = _canvas(case, len(rows), across, _box(meta, 0, size))
     for row, (name, words) in enumerate(rows):
         for column, word in enumerate(words):
             heat = fine[name][word]
@@ -200,7 +202,8 @@ def _label(axes: Axes, explanation: Explanation, word: int, branch: str, column:
     probability = float(np.exp(explanation.logprobs[word]))
     share = float(explanation.share[branch][word])
     where = "" if view is None else f", view {view + 1}"
-    axes.set_title(textwrap.shorten(explanation.words[word], 22, placeholder="..."), color=INK, fontsize=9.5, pad=13,
+    said = explanation.words[word].strip(MARKS) or explanation.words[word]
+    axes.set_title(textwrap.shorten(said, 22, placeholder="..."), color=INK, fontsize=9.5, pad=13,
                    fontweight="bold")  # fmt: skip
     axes.text(0.5, 1.015, f"p {probability:.2f}, share {share:.0%}{where}", color=FAINT, fontsize=6.8, ha="center",
               va="bottom", transform=axes.transAxes)  # fmt: skip
