@@ -1,6 +1,6 @@
 """One training step, the published way and ours, side by side: seconds per pair, and what a pair keeps for backward.
 
-    .venv/bin/python benchmarks/training_step.py [--quick] [--threads N] [--repeats N] [--batch N]
+    .venv/bin/python benchmarks/training_step.py [--quick] [--threads N] [--repeats N] [--batch N] [--amp PRECISION]
 
 Random weights at true sizes: CLIP ViT-L/14 at 224, SAM ViT-B at 1,024 (4,096 tokens of 256), two BERT-base Q-Formers
 with 32 queries, OPT-125m, texts of 32 tokens, dropout 0.1 in the Q-Formers.
@@ -9,7 +9,8 @@ with 32 queries, OPT-125m, texts of 32 tokens, dropout 0.1 in the Q-Formers.
   with its scores written out, float32 with PyTorch's defaults, default AdamW (`official_way.py`);
 * cache only: the same code, encoder tokens given;
 * ours: tokens read from feature-cache shards (float16, checksums verified), packed passes, the absorbed form on the
-  SAM branch, bfloat16 autocast, fused AdamW.
+  SAM branch, autocast to bfloat16 where the processor has units for it (`--amp auto`, as `amp_dtype: auto` in training;
+  elsewhere all stays in float32), fused AdamW.
 
 A step is forward, backward and AdamW; malloc is told to keep its memory, for both sides. Stage 1's branches are
 independent networks, so they are timed one after the other and added up: that keeps the memory under 8 GiB. Best of the
@@ -18,7 +19,8 @@ language-model layers and 3 of 12 and 24 encoder blocks: it shows that everythin
 
 Last line, one JSON object: `stage1_speedup` and `stage2_speedup` (published over ours, per pair), `stage1_cache_only`
 and `stage2_cache_only` (published over cache only), `activation_ratio` (bytes kept for backward per pair of the SAM
-branch in stage 1, ours over published).
+branch in stage 1, ours over published), `half_loss_error` (relative change of the stage-2 loss by float16 tokens), and
+`amp`, what "ours" ran in: without bfloat16 units the speed-ups are those of exact means alone.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from scripts.data.cache_shards import ShardStore, pack  # noqa: E402
 from scripts.encoders.clip import ClipEncoder  # noqa: E402
 from scripts.language_model import LanguageModel  # noqa: E402
 from scripts.networks import CaptionNetwork  # noqa: E402
+from scripts.precision import resolved  # noqa: E402
 from scripts.pretraining import PretrainingBranch, PretrainingNetwork  # noqa: E402
 from scripts.qformer import QFormer  # noqa: E402
 from scripts.training import AutocastInferer, adamw, set_float32_precision  # noqa: E402
@@ -140,7 +143,7 @@ class CachedTokens:
     def __init__(self, folder: str, size: int, names: tuple[str, ...]) -> None:
         generator = torch.Generator().manual_seed(1)
         self.size = size
-        self.given = {name: torch.randn(size, *TOKENS[name], generator=generator).half().float() for name in names}
+        self.given = {name: torch.randn(size, *TOKENS[name], generator=generator) for name in names}
         self.store = ShardStore(folder)
         rows = [{name: pack(self.given[name][row], "float16") for name in names} for row in range(size)]
         self.store.write([(str(row), named) for row, named in enumerate(rows)])
@@ -178,7 +181,7 @@ def stage1(name: str, options: argparse.Namespace, folder: str) -> tuple[dict[st
     network = PretrainingNetwork(branches={name: module}).train()
     cached = CachedTokens(folder, options.batch, (name,))
     ids, mask = batch(options.batch, BERT_WORDS - 1)
-    autocast = AutocastInferer("bfloat16")
+    autocast = AutocastInferer(options.amp)
 
     def published() -> Tensor:
         return sum(official_way.stage1_losses(module, cached.given[name], ids, mask).values())
@@ -190,8 +193,8 @@ def stage1(name: str, options: argparse.Namespace, folder: str) -> tuple[dict[st
     return both_sides(published, ours, network, options)
 
 
-def stage2(options: argparse.Namespace, folder: str) -> tuple[dict[str, float], dict[str, int]]:
-    """As :func:`stage1`, over both branches and the language model."""
+def stage2(options: argparse.Namespace, folder: str) -> tuple[dict[str, float], dict[str, int], float]:
+    """As :func:`stage1`, over both branches and the language model; and :func:`half_loss_error`."""
     torch.manual_seed(0)
     config = OPTConfig(num_hidden_layers=options.layers)  # its defaults are OPT-125m's dimensions
     model = LanguageModel(model=OPTForCausalLM(config), tokenizer=NoTokenizer())
@@ -199,7 +202,7 @@ def stage2(options: argparse.Namespace, folder: str) -> tuple[dict[str, float], 
     network = CaptionNetwork(branches=branches, language_model=model).train()
     cached = CachedTokens(folder, options.batch, tuple(TOKENS))
     ids, mask = batch(options.batch, config.vocab_size)
-    autocast = AutocastInferer("bfloat16")
+    autocast = AutocastInferer(options.amp)
 
     def published() -> Tensor:
         return official_way.stage2_loss(network, cached.given, ids, mask)
@@ -208,7 +211,26 @@ def stage2(options: argparse.Namespace, folder: str) -> tuple[dict[str, float], 
         tokens = {f"{name}_tokens": value for name, value in cached.read().items()}
         return autocast(None, network, input_ids=ids, attention_mask=mask, **tokens)["loss"]
 
-    return both_sides(published, ours, network, options)
+    error = half_loss_error(network, cached, ids, mask)
+    print(f"stage-2 loss changes by {error:.1e} of itself with cached float16 tokens", flush=True)
+    seconds, kept = both_sides(published, ours, network, options)
+    return seconds, kept, error
+
+
+@torch.no_grad()
+def half_loss_error(network: nn.Module, cached: CachedTokens, ids: Tensor, mask: Tensor) -> float:
+    """How much the loss changes, relatively, when tokens come from the cache; no dropout, float32."""
+    network.eval()
+    losses = [
+        float(
+            network(input_ids=ids, attention_mask=mask, **{f"{name}_tokens": value for name, value in tokens.items()})[
+                "loss"
+            ]
+        )
+        for tokens in (cached.given, cached.read())
+    ]
+    network.train()
+    return abs(losses[1] / losses[0] - 1)
 
 
 def both_sides(
@@ -247,7 +269,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--amp", default="auto", choices=("auto", "bfloat16", "float32"), help="of our side")
     options = parser.parse_args()
+    options.amp = resolved(options.amp, "cpu")
     options.layers = 2 if options.quick else 12
     if options.quick:
         options.repeats, options.batch = 1, 2
@@ -257,7 +281,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
-    print(f"batch {options.batch}, {options.threads} thread(s), {options.layers} Q-Former and language-model layers")
+    print(f"batch {options.batch}, {options.threads} thread(s), {options.layers} Q-Former and language-model layers, "
+          f"ours in {options.amp}")  # fmt: skip
     encoders = encoder_seconds(options.quick, options.repeats)
     gc.collect()
     print("published encoders, s per image: " + ", ".join(f"{k} {v:.2f}" for k, v in encoders.items()), flush=True)
@@ -270,12 +295,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             runs[name] = job(folder)
         gc.collect()
-        seconds, kept = runs[name]
+        seconds, kept, *_ = runs[name]
         per_pair = {side: value / options.batch for side, value in seconds.items()}
         print(f"{name}, tokens given, s per pair: published {per_pair['published']:.3f}, ours {per_pair['ours']:.3f}; "
               f"kept for backward, MiB per pair: {kept['published'] / options.batch / 2**20:.0f}, "
               f"{kept['ours'] / options.batch / 2**20:.0f}", flush=True)  # fmt: skip
-    print(json.dumps(report(encoders, runs, options.batch)))
+    print(json.dumps({**report(encoders, runs, options.batch), "amp": options.amp}))
 
 
 def report(encoders: dict[str, float], runs: dict[str, Any], size: int) -> dict[str, float]:
@@ -292,6 +317,7 @@ def report(encoders: dict[str, float], runs: dict[str, Any], size: int) -> dict[
         result[f"{stage}_speedup"] = round(whole / ours, 2)
         result[f"{stage}_cache_only"] = round(whole / given, 2)
     kept = runs["stage 1 detail"][1]
+    result["half_loss_error"] = runs["stage 2"][2]
     result["activation_ratio"] = round(kept["ours"] / kept["published"], 3)
     return result
 

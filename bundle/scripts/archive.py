@@ -29,7 +29,11 @@ Row = dict[str, Any]
 
 
 class FeatureWorker:
-    """Computes what is missing of the feature cache that a training config names; one actor of the pool."""
+    """Computes what is missing of the feature cache that a training config names; one actor of the pool.
+
+    As in training, cases of the section ``training`` go through ``train#preprocessing``, ``augmented_views`` times, and
+    all others through ``validate#preprocessing``.
+    """
 
     def __init__(self, files: Sequence[str], values: Mapping[str, Any]) -> None:
         from .data import feature_caches
@@ -38,29 +42,31 @@ class FeatureWorker:
         parser = _parser(files, values)
         get = parser.get_parsed_content
         set_float32_precision(get("float32_precision"))  # part of the cache's key, as in training
-        self.caches = feature_caches(
-            get("feature_cache_dir"),
-            encoders={name: encoder.to(get("device")) for name, encoder in get("cached_encoders").items()},
-            transform=get("train#preprocessing"),
-            dtype=get("cache_dtype"),
-            compute_dtype=get("cache_compute_dtype"),
-            root=get("dataset_dir"),
-            seed=get("seed"),
-        )
+        options = {
+            "encoders": {name: encoder.to(get("device")) for name, encoder in get("cached_encoders").items()},
+            "dtype": get("cache_dtype"),
+            "compute_dtype": get("cache_compute_dtype"),
+            "root": get("dataset_dir"),
+        }
+        training = {"transform": get("train#preprocessing"), "augmented_views": get("augmented_views")}
+        folder = get("feature_cache_dir")
+        self.training = feature_caches(folder, **options, **training, seed=get("seed"))
+        self.plain = feature_caches(folder, **options, transform=get("validate#preprocessing"))
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """JSON texts of cases in, counts and failures out; the features go to disk.
+        """JSON texts of ``{"section", "item"}`` in, counts and failures out; the features go to disk.
 
         A case counts as cached where every encoder's tokens of it were there.
         """
-        items = [json.loads(text) for text in batch["item"]]
-        reports = [cache.build(items, part=(0, 1), skip_failed=True, progress=False) for cache in self.caches]
-        failed = {name: (name, reason) for report in reports for name, reason in report.failed}
-        return {
-            "cached": [min(report.cached for report in reports)],
-            "encoded": [max(report.encoded for report in reports)],
-            "failed": [json.dumps(list(failed.values()))],
-        }
+        cases = [json.loads(text) for text in batch["item"]]
+        counts, failed = {"cached": 0, "encoded": 0}, {}
+        for caches, trained in ((self.training, True), (self.plain, False)):
+            items = [case["item"] for case in cases if (case["section"] == "training") == trained]
+            reports = [cache.build(items, part=(0, 1), skip_failed=True, progress=False) for cache in caches]
+            counts["cached"] += min(report.cached for report in reports)
+            counts["encoded"] += max(report.encoded for report in reports)
+            failed |= {name: (name, reason) for report in reports for name, reason in report.failed}
+        return {**{key: [count] for key, count in counts.items()}, "failed": [json.dumps(list(failed.values()))]}
 
 
 class CaptionWorker:
@@ -105,7 +111,7 @@ def build_features(
     parser = _parser(files, values)
     datalist, folder = (parser.get_parsed_content(key) for key in ("datalist", "dataset_dir"))
     items = [
-        item
+        {"section": section, "item": item}
         for section in sections or ("training", "validation")
         for item in load_datalist(datalist, section=section, dataset_dir=folder, require_caption=False)
     ]

@@ -8,7 +8,8 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
-from .captioning import autocast, caption_batch
+from .captioning import caption_batch
+from .precision import autocast
 from .timing import StepTimer
 
 __all__ = ["CaptionInferer"]
@@ -18,7 +19,7 @@ class CaptionInferer(Inferer):
     """Caption a batch, and where reference captions are given also measure their loss. Tokens are encoded once.
 
     Args:
-        dtype: autocast precision: ``"float32"`` (off), ``"bfloat16"`` or ``"float16"``.
+        dtype: autocast precision: ``"float32"`` (off), ``"bfloat16"``, ``"float16"`` or ``"auto"``.
         explain: False, True (``"attention"``) or ``"gradient"``: explanations with each caption.
         samples: captions to draw for each image besides, with ``seed``, to see whether they agree.
     """

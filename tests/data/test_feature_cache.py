@@ -260,6 +260,9 @@ def test_augmented_views_are_random_but_reproducible(tmp_path: Path, items: list
     again.build(items, workers=2, progress=False)
     for view in range(6):
         assert torch.equal(again.tokens(items[0], view=view)["general_tokens"], views[view])
+    for plain in (ReadPicture(), Compose([ReadPicture()])):
+        with pytest.raises(InputError, match="nothing random in it"):
+            _cache(tmp_path / "c", transform=plain, augmented_views=2)
 
 
 def test_the_dataset_draws_by_epoch_and_case_whatever_the_worker(tmp_path: Path, items: list[dict[str, Any]]) -> None:

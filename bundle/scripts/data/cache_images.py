@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from monai.transforms import Compose, Randomizable
 
 from ..errors import InputError
 from .cache_key import digest
@@ -35,6 +36,13 @@ class CaseImages(torch.utils.data.Dataset):
             return number, image[None] if image.ndim == 3 else image
         except Exception as error:  # one bad file must not stop the others
             return number, failure_reason(error)
+
+
+def draws_at_random(transform: Any) -> bool:
+    """Whether a transform, or one inside a ``Compose``, is random."""
+    if isinstance(transform, Compose):
+        return any(draws_at_random(part) for part in transform.transforms)
+    return isinstance(transform, Randomizable)
 
 
 def failure_reason(error: BaseException) -> str:

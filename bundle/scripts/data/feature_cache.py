@@ -23,7 +23,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ..errors import InputError
-from .cache_images import CaseImages, case_name, failure_sentence, readable_size
+from .cache_images import CaseImages, case_name, draws_at_random, failure_sentence, readable_size
 from .cache_key import case_key, describe, digest
 from .cache_shards import STORED_DTYPES, DamagedItemError, ShardBuffer, ShardStore, pack
 from .datalist import image_paths
@@ -59,7 +59,8 @@ class FeatureCache:
         seed: start of the random versions.
 
     Raises:
-        InputError: ``dtype``, ``compute_dtype`` or ``augmented_views`` cannot be used, or there is no encoder.
+        InputError: ``dtype``, ``compute_dtype`` or ``augmented_views`` cannot be used (random versions of a transform
+            that draws nothing), or there is no encoder.
     """
 
     def __init__(
@@ -84,6 +85,11 @@ class FeatureCache:
             raise InputError(f"encoders run in float32, bfloat16 or float16, not {compute_dtype}.")
         if augmented_views < 0:
             raise InputError(f"augmented_views must be 0 or more, not {augmented_views}.")
+        if augmented_views and not draws_at_random(transform):
+            raise InputError(
+                "augmented_views caches random versions of images, but the transform has nothing random in it: "
+                "add random transforms to train#preprocessing, or set augmented_views to 0."
+            )
         self.encoders = dict(encoders)
         self.transform = transform
         self.dtype = dtype

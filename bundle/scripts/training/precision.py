@@ -1,8 +1,7 @@
-"""Arithmetic precision: autocast on any device, and the float32 switch of oneDNN."""
+"""Arithmetic precision in MONAI's engines: autocast on any device, and the float32 switch of oneDNN."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,19 +10,7 @@ from monai.inferers import Inferer
 from torch import nn
 
 from ..errors import InputError
-
-_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None, "": None}
-
-
-def autocast_dtype(name: str | None) -> torch.dtype | None:
-    """Return the autocast type for ``bfloat16``, ``float16``, ``float32`` or empty (None: no autocast).
-
-    Raises:
-        InputError: another name.
-    """
-    if (name or "") not in _DTYPES:
-        raise InputError(f"amp_dtype must be bfloat16, float16 or float32, not {name}.")
-    return _DTYPES[name or ""]
+from ..precision import autocast, check_autocast_name
 
 
 class AutocastInferer(Inferer):
@@ -33,26 +20,22 @@ class AutocastInferer(Inferer):
     this inferer instead. float16 needs its loss scaled: for training in it on CUDA, ``amp: true`` is right.
 
     Args:
-        dtype: ``bfloat16``, ``float16``, or ``float32`` / None / empty for none.
+        dtype: ``bfloat16``, ``float16``, ``auto`` (bfloat16 where the device has units for it), or ``float32`` / None /
+            empty for none.
         method: network method to call instead of ``forward``, such as ``generate``.
     """
 
     def __init__(self, dtype: str | None = None, *, method: str = "") -> None:
         super().__init__()
-        self.dtype = autocast_dtype(dtype)
+        check_autocast_name(dtype)
+        self.dtype = dtype
         self.method = method
 
     def __call__(self, inputs: torch.Tensor | None, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return ``network(inputs, *args, **kwargs)``; ``inputs`` is None when tokens come from the cache."""
         call = getattr(getattr(network, "module", network), self.method) if self.method else network
-        with self._context(inputs, network):
+        with autocast(inputs.device if inputs is not None else _device_of(network), self.dtype):
             return call(inputs, *args, **kwargs)
-
-    def _context(self, inputs: torch.Tensor | None, network: Any) -> contextlib.AbstractContextManager[Any]:
-        if self.dtype is None:
-            return contextlib.nullcontext()
-        device = inputs.device if inputs is not None else _device_of(network)
-        return torch.autocast(device.type, dtype=self.dtype)
 
 
 def _device_of(network: Any) -> torch.device:

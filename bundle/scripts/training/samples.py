@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 from pathlib import Path
@@ -16,10 +15,10 @@ from ..atomic import write_text_atomically
 from ..data.collate import collate_cases
 from ..distributed import rank
 from ..errors import InputError
+from ..precision import autocast, check_autocast_name
 from .batches import PrepareCase
 from .checkpoints import bare_network
 from .history import History
-from .precision import autocast_dtype
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +53,8 @@ class SampleCaptions:
         self.dataset = dataset
         self.count = min(count, len(dataset))
         self.interval = max(1, interval)
-        self.dtype = autocast_dtype(dtype)
+        check_autocast_name(dtype)
+        self.dtype = dtype
         self._images: list[torch.Tensor | None] | None = None
 
     def attach(self, engine: Any) -> None:
@@ -83,8 +83,7 @@ class SampleCaptions:
         image, _, _, named = PrepareCase(keys)(batch, device)
         was_training = self.network.training
         self.network.eval()
-        context = torch.autocast(torch.device(device).type, self.dtype) if self.dtype else contextlib.nullcontext()
-        with context:
+        with autocast(device, self.dtype):
             made = self.network.generate(self.network.encode(image, **named))
         self.network.train(was_training)
         return self.network.decode(made.token_ids)
