@@ -14,11 +14,12 @@ from ..evaluate_files import DEFAULT_CACHE, baseline_captions, training_items
 from ..pairs import match, read_items
 from ..protocols import protocol
 from .cases import Case, build_cases
-from .content import sections, strongest_baseline
+from .content import Section, sections, strongest_baseline
 from .gallery import choose
 from .markdown import as_markdown
 from .page import as_html, gallery_html
 from .pictures import thumbnail
+from .trust import confidence_section, faithfulness_section
 
 
 def _read_json(path: str | Path, what: str) -> dict[str, Any]:
@@ -54,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--captions", required=True, help="the predictions that were evaluated")
     parser.add_argument("--datalist", required=True, help="the references that were evaluated")
     parser.add_argument("--curves", help='JSON {"loss/training": [..], "CIDEr-D": [[epoch, value], ..]}')
+    parser.add_argument("--confidence", help="confidence.json of `python -m scripts.confidence`: calibration and risk")
+    parser.add_argument("--faithfulness", help="faithfulness.json of `python -m scripts.explanation.faithfulness`")
     parser.add_argument("--images", help="folder of the pictures (default: beside the datalist)")
     parser.add_argument("--cache-dir", default=str(DEFAULT_CACHE), help="where pooled image features are kept")
     parser.add_argument("--no-images", action="store_true", help="no pictures and no captions of the data set")
@@ -61,6 +64,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--html", default="report.html", help="page to write (default %(default)s)")
     parser.add_argument("--markdown", help="Markdown to write as well")
     return parser
+
+
+def _trust(given: argparse.Namespace) -> list[Section]:
+    """The sections that other studies feed, of those that were given."""
+    made = []
+    if given.confidence:
+        made.append(confidence_section(_read_json(given.confidence, "make it with `python -m scripts.confidence`")))
+    if given.faithfulness:
+        command = "make it with `python -m scripts.explanation.faithfulness`"
+        made.append(faithfulness_section(_read_json(given.faithfulness, command)))
+    return made
 
 
 def write_report(given: argparse.Namespace) -> list[Path]:
@@ -75,7 +89,7 @@ def write_report(given: argparse.Namespace) -> list[Path]:
     history = _read_json(given.curves, "give the training curves as name to numbers") if given.curves else None
     folder = Path(given.images) if given.images else Path(given.datalist).parent
     cases = load_cases(evaluation, given.captions, given.datalist, folder, given.cache_dir)
-    parts = sections(evaluation, cases, history)
+    parts = [*sections(evaluation, cases, history), *_trust(given)]
     gallery = "" if given.no_images else gallery_html(choose(cases), lambda image: thumbnail(folder / image))
     page = Path(given.html)
     page.parent.mkdir(parents=True, exist_ok=True)

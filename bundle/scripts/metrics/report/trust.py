@@ -1,0 +1,92 @@
+"""Sections on how far captions can be trusted: calibration and risk at a coverage, and whether maps are faithful.
+
+Both show what other commands measured: ``python -m scripts.confidence`` and ``python -m
+scripts.explanation.faithfulness``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import InputError
+from ..tables import number
+from . import charts
+from .content import Chart, Section, Table
+
+__all__ = ["confidence_section", "faithfulness_section"]
+
+FIGURES = {
+    "share_right": "captions with plane, modality family and organ right",
+    "expected_calibration_error_before": "expected calibration error, token probabilities",
+    "expected_calibration_error_after": "expected calibration error, calibrated (cross-fitted)",
+    "area_under_roc_confidence": "area under ROC: does confidence tell right from wrong?",
+    "area_under_roc_agreement": "area under ROC: does agreement of samples?",
+    "area_under_risk_coverage": "area under the risk-coverage curve",
+    "risk_at_25%_coverage": "share wrong among the surest 25 %",
+    "risk_at_50%_coverage": "share wrong among the surest 50 %",
+    "risk_at_75%_coverage": "share wrong among the surest 75 %",
+}
+
+
+def confidence_section(study: Mapping[str, Any]) -> Section:
+    """Reliability diagram, risk-coverage curve and their figures.
+
+    Args:
+        study: ``confidence.json`` of ``python -m scripts.confidence``.
+
+    Raises:
+        InputError: it is another file.
+    """
+    if not {"images", "risk_coverage", "reliability_before", "reliability_after"} <= set(study):
+        raise InputError("--confidence is the confidence.json that `python -m scripts.confidence` wrote")
+    reliability = {
+        "token probabilities": [(mean, share) for mean, share, _ in study["reliability_before"]],
+        "calibrated": [(mean, share) for mean, share, _ in study["reliability_after"]],
+        "perfect": [(0.0, 0.0), (1.0, 1.0)],
+    }
+    wrong = 1 - study["share_right"]
+    risk = {
+        "surest captions kept": [(share, value) for share, value in study["risk_coverage"]],
+        "kept at random": [(0.0, wrong), (1.0, wrong)],
+    }
+    rows = [[words, number(study[key])] for key, words in FIGURES.items() if key in study]
+    lead = (
+        f"{study['images']} images. Right means that plane, modality family and organ are those of the reference; the "
+        "finding is no part of it. First: does a confidence mean what it says? Second: what withholding unsure "
+        "captions (abstain_below) buys, the share of wrong ones among the share that is kept."
+    )
+    parts = [
+        Chart(charts.curves("Reliability", reliability, "confidence"), list(reliability), lines=True),
+        Chart(charts.curves("Risk and coverage", risk, "share of captions kept"), list(risk), lines=True),
+        Table(["figure", "value"], rows),
+    ]
+    return Section("How sure it is", lead, parts)
+
+
+def faithfulness_section(summary: Mapping[str, Any]) -> Section:
+    """What hiding the highlighted part of an image does to a word, against hiding another part of the same size.
+
+    Args:
+        summary: ``faithfulness.json`` of ``python -m scripts.explanation.faithfulness``.
+
+    Raises:
+        InputError: it is another file.
+    """
+    if not {"images", "methods", "tiles"} <= set(summary):
+        raise InputError(
+            "--faithfulness is the faithfulness.json that `python -m scripts.explanation.faithfulness` wrote"
+        )
+    header = ["map", "words", "images", "fall, highlighted", "fall, other tiles", "difference [95 %]", "wins"]
+    rows = [
+        [method, row["kind"], str(row["images"]), number(row["highlighted"]), number(row["random"]),
+         "{:+.3f} [{:+.3f}, {:+.3f}]".format(row["over_random"], *row["over_random_interval"]), f"{row['wins']:.0%}"]
+        for method, found in summary["methods"].items()
+        for row in found
+    ]  # fmt: skip
+    lead = (
+        f"{summary['images']} images, each cut into {summary['tiles']} tiles that are blurred away one at a time: how "
+        "far does a word's log-probability fall (nats) where its map is highest, and elsewhere? A map that tells "
+        "nothing has a difference of zero."
+    )
+    return Section("Do the maps show what words rest on?", lead, [Table(header, rows, strong=5, words=2)])
