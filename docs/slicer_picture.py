@@ -56,12 +56,13 @@ def draw(draft: object) -> None:
     chosen = sorted(sorted(range(len(draft.words)), key=lambda i: -len(draft.words[i]))[:WORDS])
     figure, axes = plt.subplots(1, WORDS + 1, figsize=(3 * (WORDS + 1), 3.7))
     window = "/".join(f"{value:g}" for value in draft.picture.window)
-    titles = [f"{draft.picture.orientation}, window {window}"] + [draft.words[i] for i in chosen]
+    titles = [f"{draft.picture.orientation}, window {window}"] + [draft.words[i].strip("()[],.;:") for i in chosen]
     for axis, title, word in zip(axes, titles, [None, *chosen], strict=True):
         axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         if word is not None:
             values = heat(draft.reply, pixels.shape, word)
-            axis.imshow(values, cmap="inferno", alpha=0.55 * (values > CLEAR_BELOW / 100), vmin=0, vmax=1)
+            alpha = 0.5 * (values >= CLEAR_BELOW / 100)  # as Slicer draws it: a threshold, half transparent above
+            axis.imshow(values, cmap="inferno", alpha=alpha, vmin=0, vmax=1, interpolation="nearest")
         axis.set_title(title, fontsize=11)
         axis.axis("off")
     figure.text(0.5, 0.08, f"“{draft.text}”   confidence {draft.confidence:.2f}", ha="center", fontsize=11)

@@ -131,6 +131,12 @@ class CaptionApp(MONAILabelApp):
                 reply["label_tag"] = tag
         return {"label": None, "tag": TAG, "file": None, "params": reply}
 
+    def infer_wsi(self, request: dict[str, Any], datastore: CaptionStore | None = None) -> dict[str, Any]:
+        """Refused: MONAI Label's way with whole slides opens whatever path a request names."""
+        raise MONAILabelException(
+            MONAILabelError.INVALID_INPUT, "whole-slide inference is not what captions have; POST /infer/caption"
+        )
+
     def _sent(self, name: str) -> bool:
         """Whether this is a file that came with the request or its session, where only the server writes."""
         uploads = os.environ.get("MSMEDCAP_UPLOADS")

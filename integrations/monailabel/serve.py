@@ -10,8 +10,13 @@ origins, such as a viewer's, that may call the server, separated by commas.
 
 from __future__ import annotations
 
+import difflib
+import errno
+import itertools
+import json
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -50,6 +55,40 @@ def prepare(arguments: list[str], uploads: str) -> list[str]:
     return ["monailabel", "start_server", *arguments, *added]
 
 
+def check(arguments: list[str]) -> None:
+    """Refuse what the server could not serve, before it loads anything.
+
+    Raises:
+        SystemExit: with one sentence.
+    """
+    studies = value_of(arguments, ("-s", "--studies"), "")
+    if studies and not studies.startswith(("http://", "https://")):
+        if not os.path.isdir(studies):
+            raise SystemExit(f"error: {studies} is no folder: give --studies a folder or a DICOMweb server's address")
+        if not os.access(studies, os.W_OK):
+            raise SystemExit(f"error: {studies} is read-only, and captions are kept in it: allow writing, or copy it")
+    if value_of(arguments, ("-a", "--app"), "") == str(HERE):
+        _check_values(arguments)
+    host, port = value_of(arguments, ("-i", "--host"), ""), value_of(arguments, ("-p", "--port"), "8000")
+    try:
+        socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except (ValueError, OverflowError):
+        raise SystemExit(f"error: port {port!r} is no number from 0 to 65535") from None
+    except OSError as error:
+        why = "is in use: stop what runs there, or give" if error.errno == errno.EADDRINUSE else "cannot be had: give"
+        raise SystemExit(f"error: port {port} on {host} {why} another one with --port (make label PORT=...)") from None
+
+
+def _check_values(arguments: list[str]) -> None:
+    """Refuse ``--conf`` with a name that the inference config does not have."""
+    config = json.loads((Path(os.environ["MSMEDCAP_BUNDLE"]) / "configs" / "inference.json").read_text("utf-8"))
+    for option, name in itertools.pairwise(arguments):
+        if option in ("-c", "--conf") and name not in (*config, "server_mode"):
+            near = difflib.get_close_matches(name, config, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SystemExit(f"error: --conf {name}: configs/inference.json has no value of that name{hint}")
+
+
 def greet(arguments: list[str]) -> None:
     """Say where the server will be, and where what people write goes."""
     scheme = "https" if value_of(arguments, ("--ssl_certfile",), "") else "http"
@@ -64,9 +103,13 @@ def main() -> None:
     uploads = tempfile.mkdtemp(prefix="msmedcap-uploads-")
     try:
         sys.argv = prepare(sys.argv[1:], uploads)
-        greet(sys.argv)
-        from monailabel.main import Main
-
+        if not {"-h", "--help"} & set(sys.argv):
+            check(sys.argv)
+            greet(sys.argv)
+        try:
+            from monailabel.main import Main
+        except ModuleNotFoundError as error:
+            raise SystemExit(f"error: {error.name} is not installed: 'make label' installs MONAI Label") from None
         Main().run()
     finally:
         shutil.rmtree(uploads, ignore_errors=True)

@@ -27,6 +27,11 @@ class LabelServer:
     studies: str
     log: Path
 
+    @property
+    def uploads(self) -> Path:
+        """Where the server keeps what is sent, while it needs it."""
+        return self.log.parent / "tmp"
+
     def ask(self, method: str, path: str, **more: Any) -> requests.Response:
         return requests.request(method, self.url + path, timeout=280, **more)
 
@@ -72,9 +77,13 @@ def label_server(
     arguments: Sequence[str] = (),
 ) -> Iterator[LabelServer]:
     """Start ``serve.py`` on ``studies`` and stop it at the end."""
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
     port, log = free_port(), folder / "server.log"
-    own = {"MONAI_LABEL_SESSION_PATH": str(folder / "sessions"), "OMP_NUM_THREADS": "1"}
+    own = {
+        "MONAI_LABEL_SESSION_PATH": str(folder / "sessions"),
+        "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(folder / "tmp"),
+    }
     command = [sys.executable, str(APP / "serve.py"), "--studies", str(studies), "--port", str(port), *arguments]
     if app != APP:
         command += ["--app", str(app)]

@@ -11,6 +11,7 @@ from label_server import LabelServer
 from monailabel.client.client import MONAILabelClient, MONAILabelClientException
 
 from scripts.predictor import CaptionPredictor
+from scripts.reading import read_case
 
 QUICK = {"num_beams": 1, "max_new_tokens": 12}
 # image id, path below the studies, options
@@ -155,10 +156,15 @@ BAD = {
     "path outside": ("POST", INFER + "/etc/hostname", {}, 404, "/etc/hostname"),
     "path above": ("POST", INFER + "../secret.png", {}, 404, "secret.png"),
     "path in params": ("POST", INFER + "nowhere", params('{"image": "/etc/hostname"}'), 404, "nowhere"),
+    "path of a whole slide": ("POST", "/infer/wsi_v2/caption?image=/etc/hostname", {}, 400, "whole-slide"),
+    "path up the proxy": ("GET", "/proxy/dicom/%2e%2e%2finstances", {}, 404, ".."),
+    "path in a session": ("POST", "/infer/caption?session_id=../../etc", {}, 404, "session"),
+    "weights": ("GET", "/model/caption", {}, 404, "caption"),
     "params no JSON": ("POST", INFER + "picture", params("{"), 400, "JSON"),
     "params a list": ("POST", INFER + "picture", params("[1]"), 400, "JSON object"),
     "beams": ("POST", INFER + "picture", params('{"num_beams": 0}'), 400, "num_beams"),
     "window": ("POST", INFER + "picture", params('{"window": "bones"}'), 400, "bones"),
+    "option": ("POST", INFER + "picture", params('{"num_beam": 1}'), 400, "num_beams"),
     "slice": ("POST", INFER + "volume", params('{"slice": 99}'), 400, "slice 99"),
     "model": ("POST", "/infer/nothing?image=picture", {}, 400, "caption"),
     "output": ("POST", INFER + "picture&output=image", {}, 400, "output"),
@@ -181,6 +187,26 @@ def test_a_bad_request_gets_a_sentence(server: LabelServer, what: str) -> None:
     assert reply.status_code == status, reply.text
     sentence = reply.json()["detail"]
     assert says in sentence and "\n" not in sentence and "Traceback" not in sentence
+
+
+def test_a_series_is_downloaded_as_a_zip_that_reads_alike(server: LabelServer, studies: Path, tmp_path: Path) -> None:
+    reply = server.ask("GET", "/datastore/image", params={"image": "patient/ct_series"})
+    assert reply.headers["content-type"] == "application/zip"
+    (tmp_path / "series.zip").write_bytes(reply.content)
+    original = read_case(studies / "patient" / "ct_series", slice=4)
+    assert (read_case(tmp_path / "series.zip", slice=4).pixels == original.pixels).all()
+    missing = server.ask("GET", "/datastore/image", params={"image": "nowhere"})
+    assert missing.status_code == 404 and "nowhere" in missing.json()["detail"]
+
+
+def test_no_upload_stays_behind_whatever_came_of_it(server: LabelServer) -> None:
+    before = sorted(server.uploads.rglob("*"))
+    long = server.ask("POST", "/infer/caption", **image("x" * 300 + ".1.2.840.png"))
+    assert long.status_code == 400 and "the image sent" in long.json()["detail"]
+    for what in ("text sent", "label empty", "image taken"):
+        method, path, more, _, _ = BAD[what]
+        server.ask(method, path, **more)
+    assert sorted(server.uploads.rglob("*")) == before
 
 
 def test_the_server_lives_on_after_all_that(server: LabelServer, studies: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import io
 import json
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed (mak
 
 from ImageCaptioningLib.errors import CaptioningError  # noqa: E402
 from ImageCaptioningLib.local import LocalWorker  # noqa: E402
-from ImageCaptioningLib.logic import IMAGE_ID, CaptionLogic  # noqa: E402
+from ImageCaptioningLib.logic import IMAGE_ID, CaptionLogic, source_files  # noqa: E402
 from ImageCaptioningLib.server import LabelServer as Backend  # noqa: E402
 from label_server import LabelServer  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -60,6 +62,13 @@ def test_a_slice_is_captioned_through_the_server_corrected_and_learned_from(
     assert label["caption"] == "A picture from Slicer." and label["draft"] == draft.text
     logic.send(draft, "A picture from Slicer, again.")  # the same slice: the same image
     assert name in server.ask("GET", "/datastore/?output=all").json()["objects"]
+
+    volume.SetAttribute(IMAGE_ID, "patient/ct_series")  # another slice of it: its caption does not replace the first
+    other = logic.caption(volume, place.look("Axial", voxel_to_ras(volume, (40, 48, 3))), **QUICK)
+    logic.send(other, "Axial CT, slice three, by Slicer.")
+    label = server.ask("GET", "/datastore/label?label=patient/ct_series&tag=caption").json()
+    kept = {item["slice"]: item["caption"] for item in (label, *label["others"])}
+    assert kept == {3: "Axial CT, slice three, by Slicer.", 12: "Axial CT, slice twelve, by Slicer."}
     logic.close()
 
 
@@ -75,6 +84,37 @@ def test_a_real_series_is_captioned_through_the_server(place: Scene, server: Lab
     node = logic.save(draft, draft.text)
     assert node.GetNodeReference("captionedVolume") is volume
     logic.close()
+
+
+def test_an_image_of_a_server_elsewhere_is_fetched_and_loads(
+    place: Scene, server: LabelServer, studies: Path, tmp_path: Path
+) -> None:
+    backend = Backend(server.url)
+    picture = backend.download("picture", tmp_path)
+    assert picture.name == "picture.png" and picture.read_bytes() == (studies / "picture.png").read_bytes()
+    folder = backend.download("patient/ct_series", tmp_path)
+    volume = place.load(folder)
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(volume), body())
+    assert len(source_files(volume)) == 18  # so its report can be written here
+    with pytest.raises(CaptioningError, match="nowhere"):
+        backend.download("nowhere", tmp_path)
+
+
+def test_another_web_server_is_not_taken_for_monai_label() -> None:
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>hello</html>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        with pytest.raises(CaptioningError, match="does not answer as MONAI Label"):
+            Backend(f"http://127.0.0.1:{served.server_port}").check()
+        served.shutdown()
 
 
 def test_what_the_server_refuses_is_one_sentence(place: Scene, server: LabelServer, studies: Path) -> None:

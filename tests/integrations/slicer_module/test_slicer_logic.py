@@ -171,7 +171,9 @@ def test_the_text_stands_beside_its_volume_in_the_subject_hierarchy(made: tuple[
 
 
 def test_the_overlay_is_the_map_seen_through_the_letterbox() -> None:
-    """Equal to PyTorch's bilinear upsampling of the map to the square, cropped to where the picture lies; 1e-6."""
+    """Equal to PyTorch's bilinear upsampling of the map to the square, cropped to where the picture lies, and scaled
+    from its mean to its peak; 1e-6.
+    """
     generator = np.random.default_rng(0)
     grids = {"general": generator.random((3, 7, 7)), "detail": generator.random((3, 16, 16))}
     share = {"general": [0.25, 0.5, 0.1], "detail": [0.75, 0.5, 0.9]}
@@ -182,9 +184,13 @@ def test_the_overlay_is_the_map_seen_through_the_letterbox() -> None:
         one = torch.from_numpy(grid[1] * share[name][1] * grid[1].size)[None, None]
         expected += torch.nn.functional.interpolate(one, size=(112, 112), mode="bilinear", align_corners=False)[0, 0]
     expected = expected[26:86]
-    np.testing.assert_allclose(overlay.heat(reply, (60, 112), 1), expected / expected.max(), atol=1e-6)
+    expected = ((expected - expected.mean()) / (expected.max() - expected.mean())).clamp(min=0)
+    np.testing.assert_allclose(overlay.heat(reply, (60, 112), 1), expected, atol=1e-6)
     whole = overlay.heat(reply, (60, 112))
     assert whole.shape == (60, 112) and whole.max() == pytest.approx(1)
+    even = {name: np.full_like(grid, 0.01).tolist() for name, grid in grids.items()}
+    flat = {**reply, "explanation": {**reply["explanation"], "maps": even}}
+    assert overlay.heat(flat, (60, 112), 1).max() == 0  # no preference: nothing is drawn
     with pytest.raises(CaptioningError, match="another size"):
         overlay.heat(reply, (112, 60))
     with pytest.raises(CaptioningError, match="no explanation"):

@@ -198,7 +198,7 @@ class ImageCaptioningWidget(ScriptedLoadableModuleWidget):
             return
         path = offered.get("path", "")
         path = path if Path(path).exists() else str(backend.download(offered["id"], Path(slicer.app.temporaryPath)))
-        files = sorted(str(file) for file in Path(path).iterdir()) if Path(path).is_dir() else [path]
+        files = sorted(str(file) for file in Path(path).rglob("*") if file.is_file()) if Path(path).is_dir() else [path]
         volume = slicer.util.loadVolume(files[0])
         volume.SetAttribute(IMAGE_ID, offered["id"])
         self.volume.setCurrentNode(volume)

@@ -8,6 +8,9 @@ import numpy as np
 
 from .errors import CaptioningError
 
+NO_PREFERENCE = 1.02
+"""Largest value over mean below which a map says nothing about where."""
+
 
 def words_of(reply: dict[str, Any]) -> list[str]:
     """The words that can be explained; empty without an explanation."""
@@ -23,7 +26,8 @@ def heat(reply: dict[str, Any], shape: tuple[int, int], word: int | None = None)
         word: its index, or None for the mean of all words.
 
     Returns:
-        ``[H, W]`` in [0, 1], the largest value 1; branches weighted by the word's share.
+        ``[H, W]`` in [0, 1]: 0 up to the mean of the picture, 1 at the largest value, as the bundle's own overlays;
+        0 everywhere where the network looked at all of the picture alike. Branches are weighted by the word's share.
 
     Raises:
         CaptioningError: the reply explains nothing.
@@ -40,7 +44,10 @@ def heat(reply: dict[str, Any], shape: tuple[int, int], word: int | None = None)
         weighted = maps * share[:, None, None]
         chosen = weighted[word] if word is not None else weighted.mean(axis=0)
         total += _on_pixels(chosen * chosen.size, resize, shape)
-    return total / total.max() if total.max() > 0 else total
+    mean, peak = total.mean(), total.max()
+    if peak <= NO_PREFERENCE * mean:
+        return np.zeros(shape)
+    return np.clip((total - mean) / (peak - mean), 0, 1)
 
 
 def _on_pixels(grid: np.ndarray, resize: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:

@@ -15,8 +15,8 @@ from .slices import Picture
 VOLUME_ROLE = "captionedVolume"
 PREFIX = "ImageCaptioning."
 SAME_MM = 0.01
-CLEAR_BELOW = 50
-"""Percent of an overlay's largest value below which it is not drawn."""
+CLEAR_BELOW = 15
+"""Percent of an overlay's range, from the picture's mean to its largest value, below which it is not drawn."""
 
 
 def save_caption(scene: Any, volume: Any, picture: Picture, text: str, details: dict[str, Any]) -> Any:

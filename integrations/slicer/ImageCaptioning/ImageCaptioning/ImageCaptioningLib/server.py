@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import email.message
+import hashlib
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +43,7 @@ class LabelServer:
         Raises:
             CaptioningError: no server answers, or it has no captioning task.
         """
-        task = self._ask("GET", "/info/").json().get("models", {}).get(TASK)
+        task = self._json("GET", "/info/").get("models", {}).get(TASK)
         if task is None:
             raise CaptioningError(f"{self.url} runs another MONAI Label app: start this one with 'make label'")
         return str(task.get("active", ""))
@@ -47,7 +51,7 @@ class LabelServer:
     def caption(self, png: Path, **options: Any) -> dict[str, Any]:
         """Caption a picture; see ``scripts.worker.caption_reply``."""
         files = {"file": ("slice.png", png.read_bytes()), "params": (None, json.dumps(options))}
-        return self._ask("POST", f"/infer/{TASK}", files=files).json()
+        return self._json("POST", f"/infer/{TASK}", files=files)
 
     def send(self, label: dict[str, Any], image_id: str, png: Path) -> str:
         """Save a corrected caption: for the server's own image where it has one, else with the picture as a new image.
@@ -73,20 +77,23 @@ class LabelServer:
 
     def next_image(self) -> dict[str, Any]:
         """What the server wants reviewed next: ``id``, ``path``, ``confidence``; empty when nothing is left."""
-        return self._ask("POST", "/activelearning/least_certain", json={}).json()
+        return self._json("POST", "/activelearning/least_certain", json={})
 
     def download(self, image_id: str, folder: Path) -> Path:
-        """Fetch an image that is one file."""
+        """Fetch an image: one file, or the folder of a DICOM series, which the server sends as a zip."""
         reply = self._ask("GET", "/datastore/image", params={"image": image_id})
-        disposition = reply.headers.get("content-disposition", "")
-        name = disposition.partition("filename=")[2].strip('"; ') or image_id
-        path = folder / Path(name).name
-        path.write_bytes(reply.content)
-        return path
+        path = folder / _file_name(reply, image_id)
+        if reply.headers.get("content-type") != "application/zip":
+            path.write_bytes(reply.content)
+            return path
+        series = folder / hashlib.sha256(image_id.encode()).hexdigest()[:16]
+        with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+            archive.extractall(series)
+        return series
 
     def train(self) -> dict[str, Any]:
         """Start fine-tuning on the reviewed captions."""
-        return self._ask("POST", f"/train/{TASK}", json={}).json()
+        return self._json("POST", f"/train/{TASK}", json={})
 
     def _put_label(self, image_id: str, label: dict[str, Any], *, may_fail: bool = False) -> bool:
         sent = {key: value for key, value in label.items() if key != "picture_id"}
@@ -99,6 +106,15 @@ class LabelServer:
                 return False
             raise
         return True
+
+    def _json(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        try:
+            found = self._ask(method, path, **more).json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise CaptioningError(f"{self.url} does not answer as MONAI Label does: check the address")
+        return found
 
     def _ask(self, method: str, path: str, **more: Any) -> requests.Response:
         try:
@@ -122,6 +138,13 @@ class _RefusedError(CaptioningError):
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
+
+
+def _file_name(reply: requests.Response, default: str) -> str:
+    """The name that the server gives a file, in either spelling (RFC 6266), without any folder."""
+    message = email.message.Message()
+    message["content-disposition"] = reply.headers.get("content-disposition", "")
+    return Path((message.get_filename() or default).replace("\\", "/")).name or "image"
 
 
 def _sentence(reply: requests.Response) -> str:
