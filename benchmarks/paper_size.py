@@ -3,8 +3,9 @@
 .venv/bin/python benchmarks/paper_size.py            everything (about 15 GiB; minutes on two cores)
 .venv/bin/python benchmarks/paper_size.py --quick    count parameters only (no memory)
 
-EVA ViT-g/14, SAM ViT-B, two BERT-base Q-Formers of 32 queries, OPT-2.7b; frozen parts and arithmetic in bfloat16,
-trained parts and AdamW's state in float32. The last line of the output is one JSON object.
+EVA ViT-g/14, SAM ViT-B, two BERT-base Q-Formers of 32 queries, OPT-2.7b; frozen parts in bfloat16, trained parts and
+AdamW's state in float32. Arithmetic as `amp_dtype: auto` has it in training: bfloat16 where the processor has units for
+it, else float32 products of the bfloat16 weights. The last line of the output is one JSON object.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from scripts.encoders.sam import SamEncoder  # noqa: E402
 from scripts.generation import GenerationOptions  # noqa: E402
 from scripts.language_model import LanguageModel  # noqa: E402
 from scripts.networks import CaptionNetwork  # noqa: E402
+from scripts.precision import autocast, resolved  # noqa: E402
 from scripts.pretraining import PretrainingBranch, PretrainingNetwork  # noqa: E402
 from scripts.qformer import QFormer  # noqa: E402
+from scripts.training import adamw, prepare_network  # noqa: E402
 
 LIMIT_GIB = 22
 VOCABULARY, DECODER = 30523, 30522
@@ -183,10 +186,10 @@ def batch(size: int, vocabulary: int) -> dict[str, Tensor]:
 
 def step(network: nn.Module, inputs: dict[str, Tensor]) -> Callable[[], None]:
     """One training step: forward, backward, AdamW."""
-    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-4)
+    optimizer = adamw(prepare_network(network, device="cpu"), learning_rate=1e-4)
 
     def work() -> None:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with autocast("cpu", "auto"):
             loss = network.train()(**inputs)["loss"]
         loss.backward()
         optimizer.step()
@@ -202,7 +205,7 @@ def caption(network: CaptionNetwork, image: Tensor, beams: int) -> Callable[[], 
     )
 
     def work() -> None:
-        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.no_grad(), autocast("cpu", "auto"):
             tokens = network.eval().generate(network.encode(image), options=options).token_ids
         assert tokens.shape == (1, 50)
 
@@ -211,6 +214,7 @@ def caption(network: CaptionNetwork, image: Tensor, beams: int) -> Callable[[], 
 
 def run(batch_size: int, beams: int) -> dict[str, float]:
     torch.manual_seed(0)
+    print(f"products in {resolved('auto', 'cpu')}, {torch.get_num_threads()} thread(s)", flush=True)
     frozen = encoders()
     network: nn.Module = pretraining_network(frozen)
     results = measure("stage1", step(network, batch(batch_size, VOCABULARY)))

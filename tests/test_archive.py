@@ -25,7 +25,7 @@ def ray_workers() -> Iterator[None]:
     """Two Ray workers on this machine, once for all tests."""
     ray = pytest.importorskip("ray", reason='Ray Data is an optional package: pip install "ray[data]==2.60.0"')
     pytest.importorskip("ray.data", reason="Ray Data needs pyarrow and pandas")
-    os.environ.update({"RAY_raylet_start_wait_time_s": "300"})  # a busy machine
+    os.environ.update({"RAY_raylet_start_wait_time_s": "300", "RAY_worker_niceness": "0"})  # a busy machine
     environment = {**archive._environment(), "OMP_NUM_THREADS": "1"}
     options = {"log_to_driver": False, "include_dashboard": False, "object_store_memory": 150 * 2**20}
     ray.init(num_cpus=2, runtime_env={"env_vars": environment}, **options)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ..qformer import QFormerLayer
+from .widened import widen_frozen
 
 __all__ = ["checkpoint_activations", "prepare_network"]
 
@@ -23,6 +24,8 @@ def prepare_network(
 ) -> nn.Module:
     """Move ``network`` to ``device`` and change how it computes, in place: names of parameters stay.
 
+    Frozen bfloat16 weights are multiplied in float32 where the CPU would emulate bfloat16 (:mod:`.widened`).
+
     Args:
         activation_checkpointing: keep only what goes into each Q-Former and language-model layer and compute the rest
             again in the backward pass: about a third slower, a fraction of the memory, the same numbers.
@@ -30,6 +33,7 @@ def prepare_network(
             GPU; on a CPU it gains under 7 % and takes up to half a minute to start.
     """
     network = network.to(device)
+    widen_frozen(network)
     if activation_checkpointing:
         checkpoint_activations(network)
     if compile:
