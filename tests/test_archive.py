@@ -87,7 +87,7 @@ def test_an_archive_is_captioned_once_whatever_interrupts(data: Path, tmp_path: 
     small = settings_of(["train.json"], data, tmp_path)
     shared = ("device", "image_size", "queries", "general_encoder#_target_", "detail_encoder#_target_")
     shared += ("language_model#_target_", "max_new_tokens", *(key for key in small if key.startswith("qformer")))
-    values = {key: small[key] for key in shared} | {"weights": str(tmp_path / "run" / "model.pt")}
+    values = {key: small[key] for key in shared} | {"weights": str(tmp_path / "run" / "model.pt"), "concept_reader": ""}
     places = {"output_dir": tmp_path / "out", "bundle_root": BUNDLE}
     first = archive.caption_archive(source, workers=2, values=values, **places)
     assert first == {"total": 7, "captioned_now": 7, "failed": 1}

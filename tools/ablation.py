@@ -16,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "bundle"), str(Path(__file__).resolve().parent)]
 
@@ -25,6 +27,7 @@ from ablation_runs import Ablation, collect  # noqa: E402
 from scripts.atomic import write_text_atomically  # noqa: E402
 from scripts.errors import InputError  # noqa: E402
 from scripts.metrics.ablation import ablation_result, as_markdown, baseline_rows  # noqa: E402
+from scripts.precision import resolved  # noqa: E402
 
 START, END = "<!-- ablation -->", "<!-- /ablation -->"
 
@@ -40,7 +43,11 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("runs/ablation"), help="folder of the runs (default: runs/ablation)")
     add("--features", type=Path, help="feature cache (default: OUT/features; runs/starter/features has the starter's)")
     add("--limit", type=int, default=0, help="training cases used, for a quick look (default: 0, all)")
-    add("--amp", default="bfloat16", help="precision of training (default: bfloat16)")
+    add(
+        "--amp",
+        default="auto",
+        help="precision of training (default: auto, bfloat16 where there are units for it)",
+    )
     add("--cache_dtype", default="float16", choices=["float16", "int8", "float32"], help="how tokens are stored")
     add("--general_encoder", default="", help="its weights (default: the bundle's models/general_encoder.pt)")
     add("--overlay", nargs="+", default=[], help="config files laid over every stage of every arm")
@@ -70,7 +77,7 @@ def settings_of(given: argparse.Namespace) -> Settings:
         pretrain_epochs=given.pretrain_epochs,
         caption_epochs=given.caption_epochs,
         limit=given.limit,
-        amp=given.amp,
+        amp=resolved(given.amp, "cuda" if torch.cuda.is_available() else "cpu"),
         cache_dtype=given.cache_dtype,
         general_encoder=given.general_encoder,
         overlays=tuple(given.overlay),
