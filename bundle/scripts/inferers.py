@@ -9,6 +9,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from .captioning import caption_batch
+from .given_values import switch
 from .precision import autocast
 from .timing import StepTimer
 
@@ -27,7 +28,7 @@ class CaptionInferer(Inferer):
     def __init__(self, dtype: str = "float32", *, explain: bool | str = False, samples: int = 0, seed: int = 0) -> None:
         super().__init__()
         self.dtype = dtype
-        self.asked = {"explain": explain, "samples": samples, "seed": seed}
+        self.asked = {"explain": switch(explain), "samples": samples, "seed": seed}
 
     def __call__(self, inputs: Tensor | None, network: nn.Module, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What ``scripts.captioning.caption_batch`` gives but the encoder tokens, maybe ``loss``.

@@ -19,6 +19,7 @@ import torch
 
 from .captioning import caption_batch
 from .errors import InputError, WeightsError, show_sentences
+from .given_values import typed_settings
 from .predictor import CaptionPredictor
 from .trace import same
 from .training.precision import set_float32_precision
@@ -151,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise InputError(f"{options.trace}: there is no caption to repeat" + (" in this line" if options.line else ""))
     first = records[chosen[0][0]]
     first["trace"]["config"] += options.config
-    overrides = dict(item.split("=", 1) for item in options.set if "=" in item)
+    overrides = typed_settings(options.set)
     predictor = predictor_of(first, options.bundle_root, overrides)
     return _repeat_all(predictor, records, chosen, options.line)
 

@@ -27,6 +27,7 @@ from typing import Any
 
 from .errors import InputError, WeightsError, show_sentences
 from .generation import GenerationOptions
+from .given_values import typed_settings
 from .predictor import Caption, CaptionPredictor
 
 __all__ = ["CaptionServer", "main"]
@@ -242,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show_sentences()
     if not options.root.is_dir():
         raise InputError(f"{options.root} is no folder: --root is the folder whose images are served")
-    values = dict(item.split("=", 1) for item in options.set if "=" in item)
+    values = typed_settings(options.set)
     predictor = CaptionPredictor.from_bundle(
         options.bundle_root, config=["configs/inference.json", *options.config], **values
     )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from scripts.errors import InputError
+from scripts.given_values import switch
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class GenerationOptions:
         if isinstance(self.stop_strings, str):
             object.__setattr__(self, "stop_strings", (self.stop_strings,))
         object.__setattr__(self, "stop_strings", tuple(self.stop_strings))
+        for name in ("do_sample", "no_repeated_words", "early_stopping"):
+            object.__setattr__(self, name, switch(getattr(self, name)))
         for holds, sentence in self._rules():
             if not holds:
                 raise InputError(f"Generation options do not fit together: {sentence}.")
@@ -103,6 +106,11 @@ class GenerationOptions:
                 f'early_stopping is {self.early_stopping!r}; give true, false or "never"',
             ),
             (all(self.stop_strings), "a stop string is empty"),
+            (isinstance(self.do_sample, bool), f"do_sample is {self.do_sample!r}; give true or false"),
+            (
+                isinstance(self.no_repeated_words, bool),
+                f"no_repeated_words is {self.no_repeated_words!r}; give true or false",
+            ),
         ]
 
 

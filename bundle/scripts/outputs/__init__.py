@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..given_values import switch
 from .case import CaptionedCase, OutputWriter
 
 __all__ = ["WRITERS", "CaptionedCase", "OutputWriter", "build_writers", "check_requested", "writer_class"]
@@ -53,6 +54,7 @@ def check_requested(outputs: Sequence[str], explain: bool | str = False) -> None
     """
     if isinstance(outputs, str):
         raise InputError(f"outputs is a list, such as ['jsonl', 'html'], not the text {outputs!r}")
+    explain = switch(explain)
     if explain not in EXPLANATIONS:
         raise InputError(f'explain is false, true (the same as "attention") or "gradient", not {explain!r}')
     for name in outputs:
