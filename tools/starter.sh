@@ -41,8 +41,5 @@ cp "$out/concept_reader/concept_reader.safetensors" "$bundle/models/concept_read
 run --config_file "['$configs/train.json','$configs/evaluate.json']" --output_dir "$out/evaluate" \
     --feature_cache_dir "$out/features"
 
-echo "== 6. how far its confidence can be trusted"
-"$python" -m scripts.confidence --datalist "$data/datalist.json" --bundle_root "$bundle" --output_dir "$out/confidence"
-
 echo "== 6. how sure its captions are: calibration into the bundle, figures and curves beside"
 "$python" -m scripts.confidence --datalist "$data/datalist.json" --bundle_root "$bundle" --output_dir "$out/confidence"
