@@ -17,7 +17,7 @@ def test_switches() -> None:
 
 
 def test_settings_are_read_as_json_and_else_as_text() -> None:
-    items = ["num_beams=1", "weights=runs/a=b.pt", "window=40/400", "explain=True", 'outputs=["html"]', "prompt="]
+    items = ["num_beams=1", "weights=runs/a=b.pt", "window=40/400", "explain=True", "outputs=[1]", "prompt="]
     assert typed_settings(items) == {
         "num_beams": 1, "weights": "runs/a=b.pt", "window": "40/400", "explain": True, "outputs": [1], "prompt": "",
     }  # fmt: skip
