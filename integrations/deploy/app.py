@@ -25,7 +25,7 @@ from monai.deploy.conditions import CountCondition
 from monai.deploy.core import Application
 from monai.deploy.operators.dicom_data_loader_operator import DICOMDataLoaderOperator
 from monai.deploy.operators.dicom_series_selector_operator import DICOMSeriesSelectorOperator
-from packed_bundle import open_bundle
+from packed_bundle import import_from, open_bundle
 
 
 class CaptionApp(Application):
@@ -39,6 +39,7 @@ class CaptionApp(Application):
         if not context.workdir:
             self.unpacked = tempfile.TemporaryDirectory(prefix="msmedcap")  # gone with the application
         bundle = open_bundle(context.model_path, context.workdir or self.unpacked.name)
+        outputs = _outputs(bundle)
         rules = os.environ.get("MSMEDCAP_RULES")
         loader = DICOMDataLoaderOperator(
             self, CountCondition(self, 1), input_folder=Path(context.input_path), name="load_study"
@@ -53,13 +54,30 @@ class CaptionApp(Application):
             self,
             bundle=bundle,
             output_folder=output,
-            outputs=_asked("OUTPUTS", "dicom_sr,jsonl").split(","),
+            outputs=outputs,
             options={"window": _asked("WINDOW", "auto"), "slice": _asked("SLICE", "middle")},
-            overrides={"num_beams": int(_asked("NUM_BEAMS", "0"))} if _asked("NUM_BEAMS", "") else {},
+            overrides=_beams(),
             name="caption",
         )
         self.add_flow(loader, selector, {("dicom_study_list", "dicom_study_list")})
         self.add_flow(selector, self.captions, {("study_selected_series_list", "study_selected_series_list")})
+
+
+def _outputs(bundle: Path) -> list[str]:
+    """Names of the outputs asked for, refused before any work where one cannot be written."""
+    import_from(bundle)
+    from scripts.outputs import check_requested
+
+    names = [name.strip() for name in _asked("OUTPUTS", "dicom_sr,jsonl").split(",") if name.strip()]
+    check_requested(names)
+    return names
+
+
+def _beams() -> dict[str, int]:
+    text = _asked("NUM_BEAMS", "")
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise ValueError(f"MSMEDCAP_NUM_BEAMS is {text!r}: give a whole number from 1")
+    return {"num_beams": int(text)} if text else {}
 
 
 def _asked(name: str, default: str) -> str:
@@ -67,9 +85,13 @@ def _asked(name: str, default: str) -> str:
 
 
 def main() -> int:
-    """Exit code 1 where a series could not be captioned or reported."""
+    """Exit code 1 where a series could not be captioned or reported, or an option cannot be."""
     app = CaptionApp()
-    app.run()
+    try:
+        app.run()
+    except (ValueError, OSError) as error:  # what a user can cause, in a sentence
+        logging.error("%s", " ".join(str(error).split()))
+        return 1
     if app.captions.failed:
         logging.error("%d series could not be captioned or reported; see the messages above", app.captions.failed)
     return 1 if app.captions.failed else 0

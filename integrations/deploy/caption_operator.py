@@ -11,6 +11,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +89,19 @@ class CaptionOperator(Operator):
         from scripts.outputs.case import CaptionedCase
         from scripts.outputs.record import caption_record
 
+        named = str(files[0] if len(files) == 1 else files[0].parent)  # as the user knows it
         with tempfile.TemporaryDirectory(prefix="series") as folder:
             source = gathered(files, Path(folder) / files[0].parent.name)
             try:
                 case = predictor.caption(source, **self.options).case
+                case = replace(case, record={**case.record, "image": named})
             except InputError as error:
                 self.failed += 1
-                self._log.error("%s", error)
-                record = caption_record(str(files[0].parent), caption=None, token_logprobs=None, meta=None,
-                                        error=str(error), provenance=predictor.provenance)  # fmt: skip
-                case = CaptionedCase(str(files[0].parent), record, None, ())
+                reason = str(error).replace(str(source), named)
+                self._log.error("%s", reason)
+                record = caption_record(named, caption=None, token_logprobs=None, meta=None,
+                                        error=reason, provenance=predictor.provenance)  # fmt: skip
+                case = CaptionedCase(named, record, None, ())
             return dict(delivery.deliver(case).record)
 
 

@@ -38,7 +38,7 @@ def deploy_python() -> str:
     """An interpreter with the MONAI Deploy App SDK; skips where there is none."""
     named = os.environ.get("MSMEDCAP_DEPLOY_PYTHON")
     candidates = [named] if named else [str(ROOT / ".venv-deploy" / "bin" / "python"), sys.executable]
-    probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('monai.deploy') is None)"
+    probe = "import importlib.metadata; importlib.metadata.version('monai-deploy-app-sdk')"  # without importing torch
     for python in candidates:
         if Path(python).is_file() and subprocess.run([python, "-c", probe], capture_output=True).returncode == 0:
             return python
@@ -81,6 +81,7 @@ def test_a_ct_series_becomes_a_report_with_its_caption(
     lines = [json.loads(line) for line in (tmp_path / "out" / "captions.jsonl").read_text().splitlines()]
     reports = list((tmp_path / "out" / "dicom_sr").glob("*.dcm"))
     assert len(lines) == len(reports) == 1
+    assert lines[0]["image"] == str(source)  # not the folder of links that the operator gathers a series in
     from scripts.predictor import CaptionPredictor
 
     expected = CaptionPredictor.from_bundle(bundle_root, device="$torch.device('cpu')", num_beams=1).caption(source)
@@ -92,6 +93,15 @@ def test_a_ct_series_becomes_a_report_with_its_caption(
     reference = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
     assert reference.SeriesInstanceUID == original.SeriesInstanceUID
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["captions.jsonl", "dicom_sr"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("OUTPUTS", "dicom_sr,html5"), ("NUM_BEAMS", "many")])
+def test_a_wrong_option_is_one_sentence(tmp_path: Path, packed: Path, name: str, value: str) -> None:
+    python = deploy_python()
+    (tmp_path / "study").mkdir()
+    done = run_app(python, tmp_path / "study", tmp_path / "out", packed, **{f"MSMEDCAP_{name}": value})
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and value.split(",")[-1] in said and "Traceback" not in said, said[-2000:]
 
 
 def test_a_packed_bundle_is_found_and_unpacked(tmp_path: Path, packed: Path) -> None:
