@@ -175,3 +175,25 @@ def test_a_reader_needs_the_general_branch(network: CaptionNetwork) -> None:
             language_model=network.language_model,
             concept_reader=ConceptReader(vocabulary, WIDTH),
         )
+
+
+def test_support_is_the_fields_alone_and_words_before_the_caption_count(
+    network: CaptionNetwork, fitted: tuple[ConceptReader, Path]
+) -> None:
+    reader, _ = fitted
+    tokens = cases(2)[0]["general_tokens"][None]
+    _, fields = reader(tokens)
+    expected = sum(
+        read[0, reader.vocabulary.fields[name].index(answer)]
+        for (name, read), answer in zip(fields.items(), ("axial", "ct", "head"), strict=True)
+    )
+    assert reader.support(tokens, [CAPTIONS[0]]) == [pytest.approx(float(expected), rel=1e-5)]
+    network.concept_reader = reader
+    encoded = {"general": (tokens, None)}
+    ids = network.tokenizer(["w8 w9"], return_tensors="pt", add_special_tokens=False)["input_ids"]
+    heard: list[list[str]] = []
+    reader.support = lambda tokens, captions, mask: heard.append(captions)
+    network.support(encoded, ids, ["Axial "])
+    assert heard[0][0].startswith("Axial ") and "w8" in heard[0][0]
+    network.concept_reader = None
+    assert network.support(encoded, ids) is None

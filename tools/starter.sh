@@ -42,4 +42,5 @@ run --config_file "['$configs/train.json','$configs/evaluate.json']" --output_di
     --feature_cache_dir "$out/features"
 
 echo "== 6. how sure its captions are: calibration into the bundle, figures and curves beside"
-"$python" -m scripts.confidence --datalist "$data/datalist.json" --bundle_root "$bundle" --output_dir "$out/confidence"
+"$python" -m scripts.confidence --datalist "$data/datalist.json" --bundle_root "$bundle" --output_dir "$out/confidence" \
+    --captions "$out/evaluate/captions.jsonl"

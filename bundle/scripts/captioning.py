@@ -52,8 +52,8 @@ def caption_batch(
 
     Returns:
         ``pred`` ids ``[B, T]``, ``token_logprobs`` ``[B, T]``, ``lengths`` ``[B]``, ``captions``, ``words`` (text of
-        each token), ``encoded`` (tokens and masks by branch), ``seconds`` by step, and where asked for ``samples``
-        (texts of each case) and ``explanations``.
+        each token), ``support`` (see :meth:`CaptionNetwork.support`), ``encoded`` (tokens and masks by branch),
+        ``seconds`` by step, and where asked for ``samples`` (texts of each case) and ``explanations``.
     """
     timer = timer or StepTimer()
     device = next(network.parameters()).device
@@ -72,6 +72,7 @@ def caption_batch(
         "captions": network.decode(made.token_ids),
         "words": [token_texts(network.tokenizer, ids.tolist()) for ids in rows],
         "encoded": encoded,
+        "support": network.support(encoded, made.token_ids, prompts),
     }
     if samples:
         with timer.step("sample"):

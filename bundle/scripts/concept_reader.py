@@ -16,6 +16,7 @@ Shape legend: B images, R captions an image, N encoder tokens, C their width, K 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,11 +82,28 @@ class ConceptReader(nn.Module):
 
     def _score_one(self, concepts: Tensor, fields: Mapping[str, Tensor], caption: str) -> float:
         targets = self.vocabulary.targets(caption).to(concepts)
-        total = -CONCEPT_WEIGHT * F.binary_cross_entropy_with_logits(concepts, targets, reduction="sum")
+        unlikely = F.binary_cross_entropy_with_logits(concepts, targets, reduction="sum")
+        return float(self._field_score(fields, caption) - CONCEPT_WEIGHT * unlikely)
+
+    def _field_score(self, fields: Mapping[str, Tensor], caption: str) -> Tensor:
+        total = self.bias.new_zeros(())
         for (_, read), answer in zip(fields.items(), self.vocabulary.field_targets(caption).tolist(), strict=True):
             if len(read):
-                total = total + (read[answer] if answer != UNKNOWN else -torch.tensor(float(len(read))).log())
-        return float(total)
+                total = total + (read[answer] if answer != UNKNOWN else -math.log(len(read)))
+        return total
+
+    def support(self, tokens: Tensor, captions: Sequence[str], token_mask: Tensor | None = None) -> list[float]:
+        """How far each image bears its caption out: log-probability of the plane, modality and organ that it names.
+
+        Args:
+            tokens: ``[B, N, C]``; token_mask: ``[B, N]`` or None.
+            captions: one of each image.
+        """
+        _, fields = self(tokens, token_mask)
+        return [
+            float(self._field_score({name: read[row] for name, read in fields.items()}, caption))
+            for row, caption in enumerate(captions)
+        ]
 
     def best_of(
         self,

@@ -157,13 +157,30 @@ class CaptionNetwork(nn.Module):
         if not ranked or options.num_beams == 1 or options.num_return > 1 or options.do_sample:
             return self.generator.generate(embeddings, mask, options)
         made = self.generator.generate(embeddings, mask, replace(options, num_return=options.num_beams))
-        begun = self.prompt if prompts is None else prompts
-        begun = [begun] * len(embeddings) if isinstance(begun, str) else begun
-        captions = [
-            f"{begun[row // options.num_beams]}{text}"
-            for row, text in enumerate(self.tokenizer.batch_decode(made.token_ids, skip_special_tokens=True))
-        ]
+        captions = self._with_prompts(made.token_ids, prompts, each=options.num_beams)
         return self.concept_reader.best_of(made, captions, *encoded["general"], weight=self.concept_weight)
+
+    def _with_prompts(self, token_ids: Tensor, prompts: str | list[str] | None, each: int = 1) -> list[str]:
+        """Texts of captions ``[B * each, T]`` with the words that they continue."""
+        prompts = self.prompt if prompts is None else prompts
+        texts = self.tokenizer.batch_decode(token_ids, skip_special_tokens=True)
+        begun = [prompts if isinstance(prompts, str) else prompts[row // each] for row in range(len(texts))]
+        return [start + text for start, text in zip(begun, texts, strict=True)]
+
+    def support(
+        self,
+        encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+        token_ids: Tensor,
+        prompts: str | list[str] | None = None,
+    ) -> list[float] | None:
+        """How far the images bear their captions ``[B, T]`` out: log-probability of plane, modality and organ.
+
+        None without a concept reader, or where an image has several captions.
+        """
+        tokens, mask = encoded.get("general", (None, None))
+        if self.concept_reader is None or len(tokens) != len(token_ids):
+            return None
+        return self.concept_reader.support(tokens, self._with_prompts(token_ids, prompts), mask)
 
     def decode(self, token_ids: Tensor) -> list[str]:
         """Texts of generated ids ``[B, T]``."""

@@ -26,7 +26,7 @@ from .training.precision import set_float32_precision
 
 __all__ = ["main", "read_records", "repeat"]
 
-COMPARED = ("caption", "tokens", "token_logprobs", "confidence", "modality", "window", "slice")
+COMPARED = ("caption", "tokens", "token_logprobs", "confidence", "support", "modality", "window", "slice")
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[1]
 
 

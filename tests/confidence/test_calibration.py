@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from scripts.confidence import Calibration, ConfidenceRule, caption_agreement, load_calibration
 from scripts.confidence.calibration import bins_of, cross_fitted, expected_calibration_error, fit, risk_coverage
-from scripts.confidence.study import area_under_roc, judge, measure, write_report
+from scripts.confidence.study import area_under_roc, best_feature, judge, measure, write_report
 from scripts.errors import InputError
 
 WEIGHTS = {"model.pt": "a" * 64}
@@ -71,6 +71,30 @@ def test_a_calibration_of_other_weights_is_ignored_with_a_warning(tmp_path: Path
     path.write_text("{}")
     with pytest.raises(InputError, match="no calibration"):
         load_calibration(path, WEIGHTS)
+
+
+def test_a_calibration_of_support_reads_the_support(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(Calibration(2.0, 1.0, weights=WEIGHTS, images=10, feature="support").to_json())
+    rule = ConfidenceRule(calibration=path, weights=WEIGHTS)
+    judged = rule.apply({**record("a", [-3.0]), "support": math.exp(-0.5)})
+    assert judged["calibrated_confidence"] == pytest.approx(0.5)
+    assert rule.apply({**record("a", [-3.0]), "support": None})["calibrated_confidence"] is None
+    path.write_text(Calibration(2.0, 1.0, weights=WEIGHTS, feature="another").to_json())
+    with pytest.raises(InputError, match="no calibration"):
+        load_calibration(path, WEIGHTS)
+
+
+def test_a_study_rests_on_support_where_all_captions_have_it() -> None:
+    m, right = drawn(400)
+    words = np.random.default_rng(2).normal(-1, 0.3, 400)  # says nothing of what is right
+    records = [{**record("a", [w]), "support": math.exp(value)} for w, value in zip(words, m, strict=True)]
+    study = measure(records, right)
+    assert best_feature(records) == "support"
+    assert study["area_under_roc_support"] > 0.7 > 0.6 > study["area_under_roc_confidence"]
+    assert study["risk_at_25%_coverage"] < 1 - right.mean()
+    records[0]["support"] = None
+    assert best_feature(records) == "confidence" and "area_under_roc_support" not in measure(records, right)
 
 
 def record(caption: str | None, logprobs: list[float] | None) -> dict:

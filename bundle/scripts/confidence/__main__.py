@@ -1,6 +1,10 @@
 """Caption validation images, ask how often captions are right, and fit the calibration that the bundle ships.
 
     python -m scripts.confidence --datalist DIR/datalist.json [--section validation] [--samples 5]
+    python -m scripts.confidence --datalist DIR/datalist.json --captions runs/evaluate/captions.jsonl
+
+The second form takes the captions that ``configs/evaluate.json`` just made with this bundle instead of making them
+again; whether sampled captions agree is then not measured.
 
 Right means that plane, modality family and organ read off the caption are those of the reference; the finding is not
 part of it. Writes ``models/calibration.json`` of the bundle (not with ``--limit``), and into ``--output_dir``:
@@ -10,6 +14,7 @@ part of it. Writes ``models/calibration.json`` of the bundle (not with ``--limit
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +24,8 @@ import numpy as np
 
 from ..atomic import write_text_atomically
 from ..errors import InputError, show_sentences
-from .calibration import Calibration, fit
-from .study import judge, measure, write_report
+from .calibration import Calibration, evidence, fit
+from .study import best_feature, judge, measure, write_report
 
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 
@@ -36,6 +41,26 @@ def caption_items(bundle_root: Path, items: Sequence[dict[str, Any]], values: di
         print(f"\r{number} of {len(items)} captioned", end="", flush=True)
     print()
     return records
+
+
+def made_before(bundle_root: Path, items: Sequence[dict[str, Any]], captions: Path) -> list[dict[str, Any]]:
+    """Records of the items' images from a file, with the weights and settings that the bundle has now.
+
+    Raises:
+        InputError: the file cannot be read, or lacks an item's caption or its tokens' log-probabilities.
+    """
+    from ..predictor import CaptionPredictor
+
+    try:
+        lines = [json.loads(line) for line in captions.read_text(encoding="utf-8").splitlines()]
+        by_image = {str(line["image"]): line for line in lines if line["token_logprobs"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{captions} cannot be read as captions ({error}): give a captions.jsonl") from None
+    absent = [str(item["image"]) for item in items if str(item["image"]) not in by_image]
+    if absent:
+        raise InputError(f"{captions} has no caption of {absent[0]}: caption this very section first")
+    provenance = CaptionPredictor.from_bundle(bundle_root, calibration="").provenance
+    return [{**by_image[str(item["image"])], **provenance} for item in items]
 
 
 def read_items(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -61,23 +86,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--section", default="validation")
     parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE)
     parser.add_argument("--output_dir", type=Path, default=Path("runs/confidence"))
+    parser.add_argument("--captions", type=Path, help="captions.jsonl of configs/evaluate.json: not made again")
     parser.add_argument("--samples", type=int, default=5, help="captions drawn for each image; 0 skips agreement")
     parser.add_argument("--limit", type=int, default=0, help="a check on this many images; stores no calibration")
     parser.add_argument("--amp_dtype", default="", help="another precision than the config's")
     options = parser.parse_args(arguments)
     show_sentences()
     items = read_items(options)
-    values = {"agreement_samples": options.samples, **({"amp_dtype": options.amp_dtype} if options.amp_dtype else {})}
-    records = caption_items(options.bundle_root, items, values)
+    if options.captions:
+        records = made_before(options.bundle_root, items, options.captions)
+    else:
+        precision = {"amp_dtype": options.amp_dtype} if options.amp_dtype else {}
+        records = caption_items(options.bundle_root, items, {"agreement_samples": options.samples, **precision})
     right = judge(records, items)
     study = measure(records, right)
     options.output_dir.mkdir(parents=True, exist_ok=True)
     write_report(study, records, options.output_dir)
-    mean_logprobs = np.array([np.mean(record["token_logprobs"]) for record in records])
-    slope, offset = fit(mean_logprobs, right)
+    feature = best_feature(records)
+    slope, offset = fit(np.array([evidence(record, feature) for record in records]), right)
     calibration = Calibration(
         slope,
         offset,
+        feature=feature,
         weights=records[0]["weights"],
         generation=records[0]["trace"].get("generation", {}),
         images=len(records),

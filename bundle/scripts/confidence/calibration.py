@@ -1,13 +1,18 @@
 """From token probabilities to the probability that a caption is right, fitted on validation images.
 
 ``right`` means: plane, modality family and organ read off the caption are those of the reference. The finding is not
-part of it. Fitted is ``P(right) = sigmoid(slope * m + offset)`` with m the mean log-probability of the caption's tokens
-(Platt 1999; with ``offset`` 0 it would be temperature scaling, Guo et al. 2017).
+part of it. Fitted is ``P(right) = sigmoid(slope * m + offset)`` (Platt 1999; with ``offset`` 0 it would be temperature
+scaling, Guo et al. 2017) with m one of
+
+* ``support``: log-probability of the caption's plane, modality and organ under the concept reader, which looks at the
+  image alone; where there is a reader, it tells right captions from wrong ones much better;
+* ``confidence``: mean log-probability of the caption's tokens under the language model.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,7 +23,17 @@ import numpy as np
 
 from ..errors import InputError
 
-__all__ = ["Calibration", "cross_fitted", "expected_calibration_error", "fit", "load_calibration", "risk_coverage"]
+__all__ = [
+    "Calibration",
+    "cross_fitted",
+    "evidence",
+    "expected_calibration_error",
+    "fit",
+    "load_calibration",
+    "risk_coverage",
+]
+
+FEATURES = ("support", "confidence")
 
 
 @dataclass(frozen=True)
@@ -26,7 +41,8 @@ class Calibration:
     """``P(right) = sigmoid(slope * m + offset)``, and the weights it belongs to.
 
     Attributes:
-        slope, offset: of the fit; m is the mean natural log-probability of the tokens.
+        slope, offset: of the fit.
+        feature: what m is.
         weights: name to SHA-256 of every weight file of the network that made the captions.
         generation: options the captions were made with; other options give other log-probabilities.
         images: how many it was fitted on.
@@ -40,13 +56,22 @@ class Calibration:
     images: int = 0
     target: str = "plane, modality family and organ are right"
     figures: Mapping[str, Any] = field(default_factory=dict)
+    feature: str = "confidence"
 
-    def probability(self, mean_logprob: float | np.ndarray) -> Any:
-        """P(right) of a mean log-probability, or of an array of them."""
-        return 1.0 / (1.0 + np.exp(-np.clip(self.slope * np.asarray(mean_logprob) + self.offset, -60, 60)))
+    def probability(self, m: float | np.ndarray) -> Any:
+        """P(right) of one m, or of an array of them."""
+        return 1.0 / (1.0 + np.exp(-np.clip(self.slope * np.asarray(m) + self.offset, -60, 60)))
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def evidence(record: Mapping[str, Any], feature: str) -> float | None:
+    """m of a record; None where it has none."""
+    if feature == "support":
+        return math.log(max(record["support"], 1e-6)) if record.get("support") is not None else None
+    logprobs = record["token_logprobs"]
+    return sum(logprobs) / len(logprobs) if logprobs else None
 
 
 def load_calibration(path: str | Path, weights: Mapping[str, str] | None = None) -> Calibration | None:
@@ -62,6 +87,8 @@ def load_calibration(path: str | Path, weights: Mapping[str, str] | None = None)
         stored = json.loads(path.read_text(encoding="utf-8"))
         calibration = Calibration(**stored)
         float(calibration.slope), float(calibration.offset)
+        if calibration.feature not in FEATURES:
+            raise ValueError(calibration.feature)
     except (ValueError, TypeError) as error:
         raise InputError(
             f"{path} is no calibration ({type(error).__name__}): run python -m scripts.confidence"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import InputError
 from .agreement import caption_agreement
-from .calibration import load_calibration
+from .calibration import evidence, load_calibration
 
 __all__ = ["ConfidenceRule"]
 
@@ -43,11 +43,10 @@ class ConfidenceRule:
         judged = dict(record)
         if record["caption"] is None:
             return {**judged, "calibrated_confidence": None, "agreement": None, "abstained": False}
-        logprobs = record["token_logprobs"]
         judged["calibrated_confidence"] = None
-        if self.calibration is not None and logprobs:
-            mean = sum(logprobs) / len(logprobs)
-            judged["calibrated_confidence"] = round(float(self.calibration.probability(mean)), 6)
+        found = evidence(record, self.calibration.feature) if self.calibration is not None else None
+        if found is not None:
+            judged["calibrated_confidence"] = round(float(self.calibration.probability(found)), 6)
         agreement = caption_agreement(record["caption"], samples)
         judged["agreement"] = None if agreement is None else round(agreement, 6)
         sure = judged["calibrated_confidence"]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..metrics.fields import field_agreement
-from .calibration import bins_of, cross_fitted, expected_calibration_error, risk_coverage
+from .calibration import bins_of, cross_fitted, evidence, expected_calibration_error, risk_coverage
 
-__all__ = ["area_under_roc", "judge", "measure", "write_report"]
+__all__ = ["area_under_roc", "best_feature", "judge", "measure", "write_report"]
 
 COVERAGES = (0.25, 0.5, 0.75)
 
@@ -36,12 +36,22 @@ def area_under_roc(score: np.ndarray, right: np.ndarray) -> float:
     return float(above)
 
 
+def best_feature(records: Sequence[Mapping[str, Any]]) -> str:
+    """What a calibration of these records rests on: the concept reader's support where all have it."""
+    return "support" if all(record.get("support") is not None for record in records) else "confidence"
+
+
 def measure(records: Sequence[Mapping[str, Any]], right: np.ndarray) -> dict[str, Any]:
-    """Figures of a study: single numbers, and the points of both curves."""
+    """Figures of a study: single numbers, and the points of both curves.
+
+    *Before* is the geometric mean of token probabilities; *after* and the risks are of the feature that is calibrated.
+    """
     mean_logprobs = np.array([np.mean(record["token_logprobs"]) for record in records])
+    feature = best_feature(records)
+    found = np.array([evidence(record, feature) for record in records])
     raw = np.exp(mean_logprobs)
-    fitted = cross_fitted(mean_logprobs, right)
-    coverage, risk = risk_coverage(mean_logprobs, right)
+    fitted = cross_fitted(found, right)
+    coverage, risk = risk_coverage(found, right)
     agreement = [record.get("agreement") for record in records]
     study: dict[str, Any] = {
         "images": len(records),
@@ -51,6 +61,8 @@ def measure(records: Sequence[Mapping[str, Any]], right: np.ndarray) -> dict[str
         "area_under_roc_confidence": area_under_roc(mean_logprobs, right),
         "area_under_risk_coverage": float(risk.mean()),
     }
+    if feature == "support":
+        study["area_under_roc_support"] = area_under_roc(found, right)
     if all(value is not None for value in agreement):
         study["area_under_roc_agreement"] = area_under_roc(np.array(agreement), right)
     for share in COVERAGES:

@@ -26,10 +26,12 @@ def caption_record(
     error: str | None,
     provenance: Mapping[str, Any],
     tokens: Sequence[str] | None = None,
+    support: float | None = None,
 ) -> dict[str, Any]:
     """One line of ``captions.jsonl``.
 
-    ``confidence`` is the geometric mean of the caption's token probabilities, ``exp(mean(log p))``, in (0, 1].
+    ``confidence`` is the geometric mean of the caption's token probabilities, ``exp(mean(log p))``, in (0, 1];
+    ``support`` is the probability that the concept reader gives to plane, modality and organ of the caption.
 
     Args:
         source: the path or paths as the user gave them.
@@ -39,6 +41,7 @@ def caption_record(
         error: why there is no caption.
         provenance: ``model_version``, ``weights`` and the run's part of ``trace``.
         tokens: text of each generated token, the end token as ``""``.
+        support: its natural logarithm, None without a concept reader.
     """
     meta = dict(meta or {})
     mean = sum(token_logprobs) / len(token_logprobs) if token_logprobs else None
@@ -46,6 +49,7 @@ def caption_record(
         "image": source,
         "caption": caption,
         "confidence": None if mean is None else round(math.exp(mean), 6),
+        "support": None if support is None else round(math.exp(support), 6),
         "tokens": None if tokens is None else list(tokens),
         "token_logprobs": None if token_logprobs is None else [round(value, 5) for value in token_logprobs],
         "modality": meta.get("modality") or None,
@@ -89,6 +93,7 @@ def captioned_case(
         meta=meta,
         error=None,
         provenance=provenance,
+        support=made["support"][row] if made.get("support") else None,
     )
     record["trace"]["pixels"] = None if image is None else pixels_sha256(image)
     record["trace"]["batch"] = batch_trace(row, of)
