@@ -118,6 +118,8 @@ def evaluation_command(settings: Settings, arm: ArmPlan, seed: int) -> list[str]
     """Captions of the validation images and their scores."""
     folder = seed_folder(settings, arm, seed)
     command = _bundle_command(settings, ["train.json", "evaluate.json", *arm.overlays], "run")
+    # The concept reader looks through the general encoder: it would lend the detail arm what that arm is to do without.
+    command += ["--concept_reader", ""]
     return [*command, "--weights", str(folder / "train" / "model.pt"), "--output_dir", str(folder / "evaluate")]
 
 
