@@ -7,12 +7,14 @@ Sizes: CLIP ViT-L/14 at 224 px, SAM ViT-B at 1,024 px, two Q-Formers of BERT-bas
 of its own, the best of the repeats: processor seconds with one thread (the default), wall seconds with more.
 
 * naive: `segment_anything`'s code, float32 with PyTorch's defaults, `transformers.generate`.
-* tuned: our SAM in bfloat16, CLIP and language model in int8, Q-Formers in bfloat16 with absorbed projections, our
-  generator. Lossy; the first two rows of the starter's table say what float32 costs.
+* tuned: CLIP and language model in int8, SAM and Q-Formers in `auto` precision (bfloat16 where the processor has units
+  for it, else float32 products in oneDNN, `float32_precision: fast`), absorbed projections, our generator. Lossy; the
+  first two rows of the starter's table say what float32 costs.
 * BLIP-2: `Blip2ForConditionalGeneration` in float32: CLIP, one Q-Former, the language model, and no SAM.
 
 Beside them the floor of the tuned side: floating-point operations of encoders, Q-Formers and prefill at the speed of a
-large bfloat16 product, and the language model's bytes once a token at the speed of reading memory, both measured here.
+large product in that precision, and the language model's bytes once a token at the speed of reading memory, both
+measured here.
 
 The last line is one JSON object: `tuned_over_naive` (naive seconds over tuned), `ours_over_blip2` (tuned seconds over
 BLIP-2's), `starter_seconds` (median wall seconds of a warm starter caption of a 512 x 512 image, as configured), and
@@ -46,10 +48,12 @@ from scripts.generation import GenerationOptions  # noqa: E402
 from scripts.int8 import in_precision  # noqa: E402
 from scripts.language_model import LanguageModel  # noqa: E402
 from scripts.networks import CaptionNetwork  # noqa: E402
+from scripts.precision import resolved  # noqa: E402
 from scripts.qformer import QFormer  # noqa: E402
 from scripts.timing import StepTimer  # noqa: E402
 
 QUERIES = 32
+TUNED = resolved("auto", "cpu")
 PEAK_SIDE, READ_BYTES = 2048, 1 << 28
 
 
@@ -127,7 +131,7 @@ def network(quick: bool, *, tuned: bool) -> CaptionNetwork:
     clip = (ClipEncoder if tuned else PlainClip)(config=clip_config(layers["clip"]))
     sam = (SamEncoder if tuned else PublishedSam)(size=layers["sam"])
     if tuned:
-        clip, sam = in_precision(clip, "int8"), in_precision(sam, "bfloat16")
+        clip, sam = in_precision(clip, "int8"), in_precision(sam, TUNED)
     branches = {}
     for name, encoder in (("general", clip), ("detail", sam)):
         qformer = QFormer(
@@ -203,9 +207,8 @@ def side(arguments: argparse.Namespace) -> dict[str, Any]:
         return {"seconds": best, "steps": steps}
     net = network(arguments.quick, tuned=arguments.side == "tuned")
     if arguments.side == "tuned":
-        best, steps = measured(
-            lambda timer: caption_batch(net, image, dtype="bfloat16", timer=timer), arguments.repeats
-        )
+        torch.set_float32_matmul_precision("medium")  # what `float32_precision: fast` sets
+        best, steps = measured(lambda timer: caption_batch(net, image, dtype=TUNED, timer=timer), arguments.repeats)
         return {"seconds": best, "steps": steps, **floor(net)}
     best, steps = measured(lambda timer: naive_caption(net, image, timer), arguments.repeats)
     return {"seconds": best, "steps": steps, "flops": operations(net, image)}
@@ -223,8 +226,8 @@ def operations(net: CaptionNetwork, image: Tensor) -> int:
 
 
 def floor(net: CaptionNetwork) -> dict[str, float]:
-    """Speed of a large bfloat16 product and of reading, and the bytes of the language model's int8 layers."""
-    left = torch.randn(PEAK_SIDE, PEAK_SIDE).bfloat16()
+    """Speed of a large product and of reading, and the bytes of the language model's int8 layers."""
+    left = torch.randn(PEAK_SIDE, PEAK_SIDE).to(getattr(torch, TUNED))
     block = torch.zeros(READ_BYTES // 8, dtype=torch.int64)
     product = min(_timed(lambda: left @ left) for _ in range(4))
     reading = min(_timed(block.sum) for _ in range(4))
@@ -255,13 +258,13 @@ def starter_images(datalist: Path | None, count: int) -> list[str]:
 
 
 def starter(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Warm captions of the starter in float32 as configured, and with bfloat16 encoders and int8 language model."""
+    """Warm captions of the starter in float32 as configured, and with `auto` encoders and int8 language model."""
     from scripts.predictor import CaptionPredictor
 
     paths = starter_images(arguments.datalist, 3 if arguments.quick else 20)
     report: dict[str, Any] = {}
     texts: dict[str, list[str]] = {}
-    for name, values in (("float32", {}), ("fast", {"amp_dtype": "bfloat16", "language_model_dtype": "int8"})):
+    for name, values in (("float32", {}), ("fast", {"amp_dtype": "auto", "language_model_dtype": "int8"})):
         predictor = CaptionPredictor.from_bundle(ROOT / "bundle", **values)
         predictor.caption(paths[0])
         walls, texts[name], steps = [], [], []
@@ -326,11 +329,11 @@ def main() -> None:
         made = {"starter": starter, "ten": ten_images}.get(arguments.side, side)(arguments)
         print(json.dumps(made))
         return
-    print(f"beam {BEAMS}, {TOKENS} tokens, {arguments.threads} thread(s), torch {torch.__version__}")
+    print(f"beam {BEAMS}, {TOKENS} tokens, {arguments.threads} thread(s), torch {torch.__version__}, tuned: {TUNED}")
     sides = {name: child(arguments, name)[0] for name in ("naive", "tuned", "blip2")}
     table(sides)
     warm, _ = child(arguments, "starter")
-    print(f"starter, warm, median: float32 {warm['float32']:.2f} s, bfloat16 and int8 {warm['fast']:.2f} s, ", end="")
+    print(f"starter, warm, median: float32 {warm['float32']:.2f} s, {TUNED} and int8 {warm['fast']:.2f} s, ", end="")
     print(f"{warm['same_captions']:.0%} of captions word for word the same; steps {warm['float32_steps']}")
     ten = 0.0 if arguments.quick else child(arguments, "ten")[1]
     result = {
