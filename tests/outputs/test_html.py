@@ -144,12 +144,13 @@ def test_keys_search_and_maps_work_without_errors_or_network(tmp_path: Path) -> 
       setTimeout(() => {
         const inked = byId("map").getContext("2d").getImageData(0, 0, 512, 512).data.some((v) => v > 0);
         document.body.dataset.said = JSON.stringify(
-          [...said, inked, document.querySelectorAll("b").length, elsewhere()]);
+          [...said, inked, document.querySelectorAll("b").length, elsewhere(),
+          windowOf(["lung", { name: "none", text: "as stored" }])]);
       }, 1500);
     """
     dom, log, requests = browse(path, tmp_path, script, "--window-size=1360,900")
     said = json.loads(re.search(r'data-said="([^"]*)"', dom).group(1).replace("&quot;", '"'))
-    assert said == ["case1", "CT", "search", "2 of 7", "1 of 7", "list", True, 0, 0]
+    assert said == ["case1", "CT", "search", "2 of 7", "1 of 7", "list", True, 0, 0, "lung, as stored"]
     assert console_errors(log) == [] and requests == []
 
 

@@ -111,12 +111,18 @@ function wordsOf(one) {
   });
 }
 
+// A name, what the reader noted of one window, or a window a view.
+function windowOf(window) {
+  if (window == null || typeof window === "string") return window;
+  return Array.isArray(window) ? [...new Set(window.map(windowOf))].join(", ") : window.text || window.name;
+}
+
 function factsOf(one) {
   const facts = [
     ["Token confidence", one.error ? null : percent(one.confidence)],
     ["Likely right", one.calibrated_confidence == null ? null : percent(one.calibrated_confidence) + " (plane, modality and organ; calibrated)"],
     ["Samples agree", one.agreement == null ? null : percent(one.agreement)],
-    ["Modality", one.modality], ["Window", typeof one.window === "string" ? one.window : one.window && JSON.stringify(one.window)],
+    ["Modality", one.modality], ["Window", windowOf(one.window)],
     ["Slice", one.slice == null ? null : [].concat(one.slice).join(", ")],
     ["File", paths(one).join("\n")],
     ...Object.entries(one.output_errors || {}).map(([name, text]) => [`Output ${name}`, text]),
