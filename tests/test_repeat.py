@@ -52,7 +52,7 @@ def test_other_words_are_noticed(
     monkeypatch.setattr(repeat, "predictor_of", lambda *_: predictor)
     assert repeat.main([str(changed(traces, tmp_path, caption="Something else."))]) == 1
     assert "differs in caption" in capsys.readouterr().err
-    other = pydicom.dcmread(traces.parent / "images" / "ct_slice.dcm")
+    other = pydicom.dcmread(traces.parent / "images" / "ct_head.dcm")
     pixels = other.pixel_array.copy()
     pixels[60:64, 60:64] += 300
     other.PixelData = pixels.tobytes()
@@ -92,7 +92,7 @@ def test_steps_are_timed_and_sum_to_the_whole(predictor: CaptionPredictor, trace
     import time
 
     start = time.perf_counter()
-    caption = predictor.caption(traces.parent / "images" / "ct_slice.dcm", num_beams=1, max_new_tokens=6)
+    caption = predictor.caption(traces.parent / "images" / "ct_head.dcm", num_beams=1, max_new_tokens=6)
     whole = time.perf_counter() - start
     steps = ("read", "encode general", "encode detail", "qformer", "prefill", "decode", "sample")
     assert set(caption.seconds) == set(steps)

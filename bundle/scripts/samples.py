@@ -1,4 +1,4 @@
-"""Sample images for a first run: real DICOM files that the package pydicom ships as its test data (MIT licence)."""
+"""Sample images for a first run: real files that pydicom and nibabel ship as their test data (both MIT licence)."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import shutil
 import sys
 from pathlib import Path
 
+import nibabel
 import pydicom
 
 __all__ = ["SAMPLES", "write_samples"]
 
-# name here: file in pydicom's package
+# name here: package and file in its test data
 SAMPLES = {
-    "ct_slice.dcm": "CT_small.dcm",
-    "mr_slice.dcm": "MR_small.dcm",
-    "ultrasound.dcm": "examples_palette.dcm",
+    "ct_head.dcm": (pydicom, "data/test_files/J2K_pixelrep_mismatch.dcm"),
+    "mr_abdomen.dcm": (pydicom, "data/test_files/examples_overlay.dcm"),
+    "mr_head.nii.gz": (nibabel, "tests/data/example4d.nii.gz"),
+    "ultrasound.dcm": (pydicom, "data/test_files/examples_rgb_color.dcm"),
 }
 
 
 def write_samples(folder: str | Path) -> list[Path]:
     """Copy the sample images into ``folder``; no network."""
-    source = Path(pydicom.__file__).parent / "data" / "test_files"
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    return [Path(shutil.copyfile(source / original, folder / name)) for name, original in SAMPLES.items()]
+    sources = {name: Path(package.__file__).parent / file for name, (package, file) in SAMPLES.items()}
+    return [Path(shutil.copyfile(source, folder / name)) for name, source in sources.items()]
 
 
 if __name__ == "__main__":
