@@ -1,4 +1,4 @@
-"""Draw ``images/integration/pdf_report.png`` of the guide: the PDF report of a sample image, rendered by poppler.
+"""Draw ``images/integration/pdf_report.png`` of the guide: the PDF report of an image, rendered by poppler.
 
     PYTHONPATH=bundle .venv/bin/python docs/report_picture.py
 
@@ -15,7 +15,6 @@ import pydicom
 
 from scripts.outputs.dicom_pdf import write_pdf
 from scripts.predictor import CaptionPredictor
-from scripts.samples import write_samples
 
 DOCS = Path(__file__).resolve().parent
 TARGET = DOCS / "images" / "integration" / "pdf_report.png"
