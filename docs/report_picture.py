@@ -23,7 +23,7 @@ TARGET = DOCS / "images" / "integration" / "pdf_report.png"
 def main() -> None:
     predictor = CaptionPredictor.from_bundle(DOCS.parent / "bundle", device="$torch.device('cpu')")
     with tempfile.TemporaryDirectory() as folder:
-        source = next(path for path in write_samples(folder) if path.name == "ct_head.dcm")
+        source = Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
         case = predictor.caption(source).case
         document = pydicom.dcmread(write_pdf(source, case.record, Path(folder) / "report.dcm", image=case.image))
         page = Path(folder) / "page.pdf"
