@@ -23,10 +23,11 @@ def draw(records: list[dict], output: Path) -> None:
     figure, axes = plt.subplots(1, len(records), figsize=(4 * len(records), 4.7), facecolor="white")
     for axis, record in zip(axes, records, strict=True):
         item = WindowToUnitd("image")(LoadCased("image")({"image": record["image"]}))
-        axis.imshow(item["image"].permute(1, 2, 0).numpy())
+        axis.imshow(item["image"].squeeze(0).permute(1, 2, 0).numpy())
         axis.set_axis_off()
         axis.set_title(Path(record["image"]).name, fontsize=10, color="#555555")
-        text = textwrap.fill(record["caption"], 38) + f"\nconfidence {record['confidence']:.2f}"
+        sure = record.get("calibrated_confidence")
+        text = textwrap.fill(record["caption"], 36) + ("" if sure is None else f"\n{sure:.0%} likely right")
         axis.text(0.5, -0.04, text, transform=axis.transAxes, ha="center", va="top", fontsize=11)
     figure.tight_layout(rect=(0, 0.14, 1, 0.96))
     output.parent.mkdir(parents=True, exist_ok=True)
