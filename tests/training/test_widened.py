@@ -51,3 +51,14 @@ def test_what_learns_or_is_multiplied_natively_stays(monkeypatch: pytest.MonkeyP
     assert widen_frozen(frozen_layers().requires_grad_(True)) == 0
     monkeypatch.setattr(widened, "multiplies_bfloat16", lambda device: True)
     assert widen_frozen(frozen_layers()) == 0
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_convolutions_too(bias: bool) -> None:
+    torch.manual_seed(0)
+    network = nn.Conv2d(3, 8, 4, stride=2, padding=1, bias=bias).bfloat16().requires_grad_(False)
+    exact, inputs = copy.deepcopy(network).double(), torch.randn(2, 3, 12, 12).bfloat16()
+    assert widen_frozen(network) == 1
+    found = network(inputs)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), exact(inputs.double()), atol=2e-2, rtol=1e-2)

@@ -1,7 +1,8 @@
 """Frozen bfloat16 weights on a CPU without bfloat16 units: kept in bfloat16, multiplied in float32.
 
-PyTorch emulates bfloat16 products there, at about a sixth of the speed of float32 ones. Each product widens its own
-weights for a moment instead, and again in the backward pass, so that a model still takes two bytes a parameter.
+PyTorch emulates bfloat16 products there, at about a sixth of the speed of float32 ones (convolutions at a hundredth).
+Each layer widens its own weights for a moment instead, a linear one again in the backward pass, so that a model still
+takes two bytes a parameter.
 """
 
 from __future__ import annotations
@@ -21,23 +22,31 @@ FEW_ROWS = 24  # up to so many, as in decoding, widening the weights takes longe
 
 
 def widen_frozen(network: nn.Module) -> int:
-    """Change how frozen bfloat16 ``nn.Linear`` layers on such a CPU compute, in place; returns how many.
+    """Change how frozen bfloat16 linear layers and convolutions on such a CPU compute, in place; returns how many.
 
     Parameters and their names stay. On devices that multiply bfloat16 nothing changes.
     """
-    layers = [module for module in network.modules() if type(module) is nn.Linear and _to_widen(module)]
+    forwards = {nn.Linear: _linear, nn.Conv2d: _convolution}
+    layers = [module for module in network.modules() if type(module) in forwards and _to_widen(module)]
     for layer in layers:
-        layer.forward = partial(_forward, layer)
+        layer.forward = partial(forwards[type(layer)], layer)
     return len(layers)
 
 
-def _to_widen(layer: nn.Linear) -> bool:
+def _to_widen(layer: nn.Linear | nn.Conv2d) -> bool:
     weight = layer.weight
     frozen = not any(parameter.requires_grad for parameter in layer.parameters())
     return frozen and weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and not multiplies_bfloat16("cpu")
 
 
-def _forward(layer: nn.Linear, inputs: Tensor) -> Tensor:
+def _convolution(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
+    """``[B, in, H, W] -> [B, out, h, w]`` in the precision of ``inputs``; a frozen encoder has few and small ones."""
+    bias = None if layer.bias is None else layer.bias.float()
+    with torch.autocast(inputs.device.type, enabled=False):
+        return layer._conv_forward(inputs.float(), layer.weight.float(), bias).to(inputs.dtype)
+
+
+def _linear(layer: nn.Linear, inputs: Tensor) -> Tensor:
     """``[..., in] -> [..., out]`` in the precision of ``inputs``."""
     few = inputs.numel() // inputs.shape[-1] <= FEW_ROWS and not (inputs.requires_grad and torch.is_grad_enabled())
     if few or layer.weight.dtype != torch.bfloat16 or torch.is_autocast_enabled(inputs.device.type):
