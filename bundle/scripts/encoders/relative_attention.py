@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..precision import multiplies_bfloat16
+
 __all__ = ["attend"]
 
 CPU_SCORES = 1 << 19  # numbers in the CPU's score buffer: 2 MB of float32
@@ -30,6 +32,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: Tensor, columns: Ten
         rows: table R ``[L, D]``; entry ``h - h' + s - 1`` belongs to the offset of query row h and key row h'.
         columns: table C ``[L, D]`` likewise.
     """
+    if query.dtype == torch.bfloat16 and query.device.type == "cpu" and not multiplies_bfloat16("cpu"):
+        # emulated products of small bfloat16 matrices take ten times as long as these
+        return attend(query.float(), key.float(), value.float(), rows.float(), columns.float()).to(query.dtype)
     side = (rows.shape[0] + 1) // 2
     table = torch.cat([rows.flip(0), columns.flip(0)]).to(query.dtype)
     tracked = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value, table))
