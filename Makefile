@@ -82,8 +82,9 @@ caption: $(READY) $(SAMPLES)/.ready
 	@test -e "$(IMAGE)" || { echo "IMAGE=$(IMAGE) does not exist: give a file or a folder of images"; exit 1; }
 	@$(RUN) --config_file $(BUNDLE)/configs/inference.json --dataset_dir "$(IMAGE)" --output_dir "$(OUTPUT)"
 
+# Two processes, a file to each at a time: files share servers and trained runs within.
 test: $(READY) $(LABEL) $(SLICER)
-	@OMP_NUM_THREADS=1 $(PY) -m pytest
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
 test-all: $(READY) $(LABEL) $(SLICER)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -m "slow or not slow" --timeout 3600

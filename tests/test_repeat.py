@@ -24,7 +24,7 @@ def predictor(bundle_root: Path) -> CaptionPredictor:
 def traces(predictor: CaptionPredictor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """captions.jsonl of a CT with a window of its own and of two views with a prompt; the images lie beside it."""
     folder = tmp_path_factory.mktemp("traces")
-    ct, mr, _ = write_samples(folder / "images")
+    ct, mr, *_ = write_samples(folder / "images")
     made = [
         predictor.caption(ct, window="lung", num_beams=1, max_new_tokens=12),
         predictor.caption([ct, mr], prompt="Axial", num_beams=2, max_new_tokens=8),
@@ -55,7 +55,7 @@ def test_other_words_are_noticed(
     other = pydicom.dcmread(traces.parent / "images" / "ct_head.dcm")
     pixels = other.pixel_array.copy()
     pixels[60:64, 60:64] += 300
-    other.PixelData = pixels.tobytes()
+    other.PixelData, other.file_meta.TransferSyntaxUID = pixels.tobytes(), pydicom.uid.ExplicitVRLittleEndian
     other.save_as(tmp_path / "other.dcm")
     assert repeat.main([str(changed(traces, tmp_path, image=str(tmp_path / "other.dcm")))]) == 1
     assert "pixels" in capsys.readouterr().err

@@ -27,9 +27,21 @@ const sentence = (one) => one.error || (one.abstained ? "Withheld: less sure tha
 const paths = (one) => [].concat(one.image);
 const tint = (p) => `rgba(var(--low), ${(0.6 * (1 - p)).toFixed(3)})`;
 
+// Thumbnails are loaded as their rows come near. The browser's own loading="lazy" loads them all where rows have no
+// layout yet when it first looks.
+const near = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    const picture = target.querySelector("img[data-src]");
+    if (!isIntersecting || !picture) continue;
+    picture.src = picture.dataset.src;
+    delete picture.dataset.src;
+    near.unobserve(target);
+  }
+}, { rootMargin: "800px", scrollMargin: "800px" });
+
 function row(one, index) {
   const picture = one.pictures.length
-    ? make("img", { loading: "lazy", decoding: "async", alt: "", width: 68, height: 68, src: one.pictures[0] })  // lazy before src
+    ? make("img", { decoding: "async", alt: "", width: 68, height: 68, "data-src": one.pictures[0] })
     : make("div", { class: "blank" });
   const bar = make("span", { class: "bar" }, make("i"));
   bar.firstChild.style.width = 100 * (sureness(one) || 0) + "%";
@@ -44,6 +56,7 @@ function row(one, index) {
         one.error ? null : bar,
         one.error ? null : make("span", { text: percent(sureness(one)) }),
         make("span", { class: "name", text: one.name, title: paths(one).join("\n") }))));
+  near.observe(element);
   return element;
 }
 
