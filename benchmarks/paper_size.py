@@ -1,6 +1,6 @@
 """The paper preset at full size with random weights: parameters, one stage-1 step, one stage-2 step, one caption.
 
-.venv/bin/python benchmarks/paper_size.py            everything (about 15 GiB; minutes on two cores)
+.venv/bin/python benchmarks/paper_size.py            everything (12 GiB; a quarter of an hour on two cores)
 .venv/bin/python benchmarks/paper_size.py --quick    count parameters only (no memory)
 
 EVA ViT-g/14, SAM ViT-B, two BERT-base Q-Formers of 32 queries, OPT-2.7b; frozen parts in bfloat16, trained parts and
