@@ -22,6 +22,9 @@ def stand_in(name: str, **content: object) -> None:
 
 def main() -> None:
     app_dir, studies = sys.argv[1:3]
+    # Before the stand-in: transformers asks once whether there is a torchvision, and would take it for one.
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, image_utils  # noqa: F401
+
     stand_in("pydicom_seg")
     stand_in("torchvision")
     stand_in("torchvision.utils", make_grid=None, save_image=None)

@@ -16,7 +16,6 @@ from study_files import write_studies
 pytestmark = pytest.mark.skipif(missing_label_server() is not None, reason=str(missing_label_server()))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_stock_app_loads_the_bundle(tmp_path: Path, bundle_root: Path) -> None:
     app = tmp_path / "app"
