@@ -5,11 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
+
+
+def own_locks() -> None:
+    """Call first in a forked process: tqdm's lock is a semaphore that parent and child share.
+
+    A child that is killed while it holds it would stop every later progress bar; one held at the fork, the child.
+    """
+    tqdm.set_lock(threading.RLock())
 
 
 class Child:
@@ -30,6 +41,7 @@ class Child:
             os.dup2(stream, 2)
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
             logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
+            own_locks()
             function(*arguments)
             code = 0
         except BaseException:

@@ -27,6 +27,7 @@ from config_run import SMALL, make_data  # noqa: E402
 import ablation_parts  # noqa: E402, F401  forked commands find what is imported here
 import scripts.evaluation  # noqa: E402, F401
 import scripts.training  # noqa: E402, F401
+from child_process import own_locks  # noqa: E402
 from scripts.errors import InputError  # noqa: E402
 
 OVERLAY: dict[str, Any] = {
@@ -55,6 +56,7 @@ class Forked:
                 os.environ.update(environment)
                 sys.argv = ["monai.bundle", *command[3:]]
                 sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+                own_locks()
                 runpy.run_module("monai.bundle", run_name="__main__")
                 code = 0
             except BaseException as error:
