@@ -255,7 +255,8 @@ def test_augmented_views_are_random_but_reproducible(tmp_path: Path, items: list
     cache = _cache(tmp_path / "a", transform=chain(), augmented_views=24, dtype="float32")
     assert cache.build(items, progress=False).encoded == 7 * 24
     views = torch.stack([cache.tokens(items[0], view=view)["general_tokens"] for view in range(24)])
-    assert len({view.numpy().tobytes() for view in views}) == 2  # flipped and not; draws depend on the path, but 24 alike do not happen
+    # flipped and not; draws depend on the path, but 24 alike do not happen
+    assert len({view.numpy().tobytes() for view in views}) == 2
     again = _cache(tmp_path / "b", transform=chain(), augmented_views=24, dtype="float32")
     again.build(items, workers=2, progress=False)
     for view in range(24):
