@@ -76,18 +76,19 @@ class ConceptReader(nn.Module):
         """
         concepts, fields = self(tokens, token_mask)
         return [
-            [self._score_one(concepts[row], {name: read[row] for name, read in fields.items()}, text) for text in texts]
+            [self._score_one(concepts[row], [read[row] for read in fields.values()], text) for text in texts]
             for row, texts in enumerate(captions)
         ]
 
-    def _score_one(self, concepts: Tensor, fields: Mapping[str, Tensor], caption: str) -> float:
+    def _score_one(self, concepts: Tensor, fields: Sequence[Tensor], caption: str) -> float:
         targets = self.vocabulary.targets(caption).to(concepts)
         unlikely = F.binary_cross_entropy_with_logits(concepts, targets, reduction="sum")
         return float(self._field_score(fields, caption) - CONCEPT_WEIGHT * unlikely)
 
-    def _field_score(self, fields: Mapping[str, Tensor], caption: str) -> Tensor:
+    def _field_score(self, fields: Sequence[Tensor], caption: str) -> Tensor:
+        """Log-probabilities of the answers of one field after another, ``[answers]`` each -> that of the caption's."""
         total = self.bias.new_zeros(())
-        for (_, read), answer in zip(fields.items(), self.vocabulary.field_targets(caption).tolist(), strict=True):
+        for read, answer in zip(fields, self.vocabulary.field_targets(caption).tolist(), strict=True):
             if len(read):
                 total = total + (read[answer] if answer != UNKNOWN else -math.log(len(read)))
         return total
@@ -101,7 +102,7 @@ class ConceptReader(nn.Module):
         """
         _, fields = self(tokens, token_mask)
         return [
-            float(self._field_score({name: read[row] for name, read in fields.items()}, caption))
+            float(self._field_score([read[row] for read in fields.values()], caption))
             for row, caption in enumerate(captions)
         ]
 
@@ -141,16 +142,18 @@ def mean_token(tokens: Tensor, token_mask: Tensor | None = None) -> Tensor:
 
 
 @torch.no_grad()
-def _mean_tokens(cases: Sequence[Mapping[str, Any]], encoder: FrozenEncoder) -> Tensor:
-    """``[M, C]`` of cases with cached ``general_tokens`` ``[N, C]``, or with ``image``."""
-    rows = []
-    for case in (cases[index] for index in range(len(cases))):
+def _read_cases(cases: Sequence[Mapping[str, Any]], encoder: FrozenEncoder) -> tuple[Tensor, list[str]]:
+    """Mean tokens ``[M, C]`` and captions of cases with cached ``general_tokens`` ``[N, C]``, or with ``image``."""
+    rows, captions = [], []
+    for index in range(len(cases)):
+        case = cases[index]
+        captions.append(case["caption"])
         tokens = case.get("general_tokens")
         if tokens is None:
             image = torch.as_tensor(case["image"])
             tokens = encoder(image[None] if image.ndim == 3 else image).flatten(0, 1)
         rows.append(torch.as_tensor(tokens).float().mean(dim=0))
-    return torch.stack(rows)
+    return torch.stack(rows), captions
 
 
 def fit_concept_reader(
@@ -180,9 +183,8 @@ def fit_concept_reader(
     Raises:
         InputError: the captions have no concept in common.
     """
-    captions = [training[index]["caption"] for index in range(len(training))]
+    pooled, captions = _read_cases(training, encoder)
     vocabulary = ConceptVocabulary.from_captions(captions, min_count=min_count)
-    pooled = _mean_tokens(training, encoder)
     reader = ConceptReader(vocabulary, encoder.width)
     reader.mean.copy_(pooled.mean(dim=0))
     reader.scale.copy_(1 / (pooled.std(dim=0) + SPREAD))
@@ -229,8 +231,8 @@ def _fit(inputs: Tensor, targets: Tensor, *, penalty: float, start: Tensor) -> t
 def _report(reader: ConceptReader, validation: Sequence[Mapping[str, Any]], encoder: FrozenEncoder) -> None:
     if not len(validation):
         return
-    _, fields = reader(_mean_tokens(validation, encoder)[:, None])
-    captions = [validation[index]["caption"] for index in range(len(validation))]
+    pooled, captions = _read_cases(validation, encoder)
+    _, fields = reader(pooled[:, None])
     answers = torch.stack([reader.vocabulary.field_targets(caption) for caption in captions])
     right = {
         name: float((read.argmax(dim=1) == answers[:, column]).float().mean())
