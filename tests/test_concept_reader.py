@@ -1,199 +1,263 @@
-"""The concept reader: fitted, written and read again, its scores by hand, and the beams that it ranks."""
+"""The concept reader: exported, joined, written and read again; what it says of captions, begun and ended."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 import tiny_blip2 as tiny
-from scripts.concept_reader import ConceptReader, fit_concept_reader, load_concept_reader, mean_token
+from scripts.concept_guide import CONCEPT_WEIGHT, ConceptGuide
+from scripts.concept_reader import (
+    ConceptReader,
+    export_concept_reader,
+    load_concept_reader,
+    mean_token,
+    save_concept_reader,
+)
 from scripts.concept_vocabulary import ConceptVocabulary
+from scripts.concepts import ConceptNetwork
+from scripts.encoders.efficientnet import EfficientNetEncoder
+from scripts.encoders.pooled import PooledEncoders
 from scripts.errors import InputError, WeightsError
 from scripts.generation import GenerationOptions
 from scripts.networks import CaptionNetwork
 
-WIDTH = 8
-CAPTIONS = ["Axial CT of the head showing a bleed.", "Sagittal MRI of the spine showing a cyst."]
+CAPTIONS = [
+    "Axial CT of the head showing a bleed.",
+    "Sagittal T2-weighted MRI of the spine showing a cyst.",
+    "Axial CT with IV contrast of the abdomen showing a cyst.",
+    "Coronal MRI of the head showing a bleed, left.",
+]
 
 
-class Encoder:
-    width = WIDTH
+@pytest.fixture(scope="module")
+def vocabulary() -> ConceptVocabulary:
+    return ConceptVocabulary.from_captions(CAPTIONS, max_share=0.9)
 
 
-def cases(count: int = 20) -> list[dict[str, Any]]:
-    """Two kinds of images, told apart by their first channel, under noise."""
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randn(count, 3, WIDTH, generator=generator) * 0.3
-    tokens[1::2, :, 0] += 2.0
-    return [{"general_tokens": tokens[n], "caption": CAPTIONS[n % 2]} for n in range(count)]
+def network_of(vocabulary: ConceptVocabulary, seed: int, size: int = 32) -> ConceptNetwork:
+    torch.manual_seed(seed)
+    encoder = EfficientNetEncoder(weights=None, input_size=size, trainable_blocks="all")
+    network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary).eval()
+    with torch.no_grad():
+        for head in (network.concepts, *network.fields.values()):
+            torch.nn.init.normal_(head.weight)
+            torch.nn.init.normal_(head.bias)
+    return network
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> str:
-    """A file in the encoder's place: the reader is marked with its hash."""
-    file = tmp_path / "encoder.pt"
-    file.write_bytes(b"an encoder")
-    return str(file)
+def exported(vocabulary: ConceptVocabulary, folder: Path, seed: int, size: int = 32) -> ConceptReader:
+    torch.save(network_of(vocabulary, seed, size).state_dict(), folder / f"model_of_{seed}.pt")
+    empty = network_of(vocabulary, seed + 100, size)
+    return export_concept_reader(empty, vocabulary, folder / f"model_of_{seed}.pt", folder / f"{seed}.safetensors")
 
 
-@pytest.fixture
-def fitted(tmp_path: Path, weights: str) -> tuple[ConceptReader, Path]:
-    path = tmp_path / "models" / "concept_reader.safetensors"
-    options = {"encoder": Encoder(), "encoder_weights": weights, "path": path, "penalty": 0.01}
-    return fit_concept_reader(cases(), cases(4), **options), path
+@pytest.fixture(scope="module")
+def reader(vocabulary: ConceptVocabulary, tmp_path_factory: pytest.TempPathFactory) -> ConceptReader:
+    return exported(vocabulary, tmp_path_factory.mktemp("reader"), 0).eval()
 
 
-def test_it_reads_what_captions_say(fitted: tuple[ConceptReader, Path], capsys: pytest.CaptureFixture) -> None:
-    reader, _ = fitted
-    held_out = torch.zeros(2, 1, WIDTH)
-    held_out[1, 0, 0] = 2.0
-    concepts, fields = reader(held_out)
-    planes = reader.vocabulary.fields["plane"]
-    assert [planes[row] for row in fields["plane"].argmax(dim=1).tolist()] == ["axial", "sagittal"]
-    assert torch.allclose(fields["organ"].exp().sum(dim=1), torch.ones(2))
-    cyst = reader.vocabulary.names.index("cyst" if "cyst" in reader.vocabulary.names else "a")
-    assert concepts[1, cyst] > 0 > concepts[0, cyst]
+def images(count: int = 2) -> torch.Tensor:
+    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-def test_the_fit_is_where_the_gradient_vanishes(fitted: tuple[ConceptReader, Path]) -> None:
-    """A convex problem has one minimum: no gradient is left of any of the four losses."""
-    reader, _ = fitted
-    data = cases()
-    pooled = torch.stack([case["general_tokens"].mean(dim=0) for case in data])
-    weight = reader.weight.clone().requires_grad_()
-    logits = F.linear((pooled - reader.mean) * reader.scale, weight, reader.bias)
-    concepts, *fields = logits.split(reader.sizes, dim=1)
-    targets = torch.stack([reader.vocabulary.targets(case["caption"]) for case in data])
-    answers = torch.stack([reader.vocabulary.field_targets(case["caption"]) for case in data])
-    loss = F.binary_cross_entropy_with_logits(concepts, targets, reduction="none").sum(dim=1).mean()
-    loss = loss + sum(F.cross_entropy(part, answers[:, column]) for column, part in enumerate(fields))
-    (gradient,) = torch.autograd.grad(loss + 0.01 * weight.square().sum(), weight)
-    assert gradient.abs().max() < 2e-3
+def test_an_exported_reader_says_what_its_network_says(vocabulary: ConceptVocabulary, reader: ConceptReader) -> None:
+    with torch.no_grad():
+        expected = network_of(vocabulary, 0)(images())
+    concepts, fields = reader(reader.encoder(images()))
+    torch.testing.assert_close(concepts, expected["concepts"], atol=1e-4, rtol=1e-4)
+    for name, read in fields.items():
+        torch.testing.assert_close(read, expected[name].log_softmax(dim=1), atol=1e-4, rtol=1e-4)
+    assert not any(parameter.requires_grad for parameter in reader.parameters())
 
 
-def test_a_score_is_the_sum_of_its_log_probabilities(fitted: tuple[ConceptReader, Path]) -> None:
-    reader, _ = fitted
-    tokens = cases(2)[0]["general_tokens"][None]
-    concepts, fields = reader(tokens)
-    caption = "Axial CT of an unnamed place."
-    targets = reader.vocabulary.targets(caption)
-    likely = torch.where(targets.bool(), concepts[0].sigmoid(), 1 - concepts[0].sigmoid()).log().sum()
-    plane = fields["plane"][0, reader.vocabulary.fields["plane"].index("axial")]
-    modality = fields["modality"][0, reader.vocabulary.fields["modality"].index("ct")]
-    guess = torch.tensor(1 / len(reader.vocabulary.fields["organ"])).log()  # no organ is named
-    expected = 0.1 * likely + plane + modality + guess
-    assert reader.score(tokens, [[caption]])[0][0] == pytest.approx(float(expected), rel=1e-5)
+def test_joined_readers_average_their_logits(vocabulary: ConceptVocabulary, tmp_path: Path) -> None:
+    single = [exported(vocabulary, tmp_path, seed, size).eval() for seed, size in ((1, 32), (2, 64))]
+    whole = ConceptReader.joined(single)
+    both = [reader(reader.encoder(images())) for reader in single]
+    concepts, fields = whole(whole.encoder(images()))
+    torch.testing.assert_close(concepts, (both[0][0] + both[1][0]) / 2, atol=1e-4, rtol=1e-4)
+    mean = (both[0][1]["organ"] + both[1][1]["organ"]) / 2
+    torch.testing.assert_close(fields["organ"], mean.log_softmax(dim=1), atol=1e-4, rtol=1e-4)
+    assert whole.encoder(images()).shape == (2, 1, whole.encoder.width) == (2, 1, 2 * 1280)
+    other = ConceptReader(ConceptVocabulary.from_captions(CAPTIONS[:2]), single[0].encoder)
+    with pytest.raises(InputError, match="different captions"):
+        ConceptReader.joined([single[0], other])
+
+
+def test_a_file_gives_the_same_reading(vocabulary: ConceptVocabulary, tmp_path: Path) -> None:
+    from scripts.weights.publish import main
+
+    whole = ConceptReader.joined([exported(vocabulary, tmp_path, seed, size) for seed, size in ((1, 32), (2, 64))])
+    singles = [str(tmp_path / f"{seed}.safetensors") for seed in (1, 2)]
+    assert main(["reader", *singles, str(tmp_path / "models" / "both.safetensors")]) == 0
+    again = load_concept_reader(tmp_path / "models" / "both.safetensors")
+    pairs = (whole(whole.encoder(images())), again(again.encoder(images())))
+    for name in ("plane", "modality", "organ"):
+        torch.testing.assert_close(pairs[0][1][name], pairs[1][1][name], atol=0.05, rtol=0.05)  # half precision
+    whole = load_concept_reader(tmp_path / "models" / "both.safetensors")
+    assert again.encoder.fingerprint() == whole.encoder.fingerprint()
+    assert again.encoder.fingerprint() != load_concept_reader(singles[0]).encoder.fingerprint()
+    assert load_concept_reader("") is None
+    assert main(["reader", str(tmp_path / "absent.safetensors"), str(tmp_path / "x.safetensors")]) == 1
+
+
+def test_a_broken_file_is_refused(vocabulary: ConceptVocabulary, tmp_path: Path) -> None:
+    exported(vocabulary, tmp_path, 0)
+    whole = (tmp_path / "0.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[:100])
+    from safetensors.torch import load, save
+
+    tensors = load(whole)
+    (tmp_path / "nameless.safetensors").write_bytes(save(tensors))
+    for name in ("cut", "absent", "nameless"):
+        with pytest.raises(WeightsError, match="is no concept reader .*set concept_reader to ''"):
+            load_concept_reader(tmp_path / f"{name}.safetensors")
+
+
+def test_an_encoder_that_no_file_can_name_is_refused(vocabulary: ConceptVocabulary, tmp_path: Path) -> None:
+    class Own(EfficientNetEncoder):
+        pass
+
+    reader = ConceptReader(vocabulary, PooledEncoders([Own(weights=None, input_size=32)]))
+    with pytest.raises(InputError, match="EfficientNetEncoder, not Own"):
+        save_concept_reader(reader, tmp_path / "own.safetensors")
 
 
 def test_padding_views_do_not_count() -> None:
-    tokens = torch.randn(2, 6, WIDTH)
+    tokens = torch.randn(2, 6, 8)
     mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
     assert torch.allclose(mean_token(tokens, mask)[1], tokens[1, :4].mean(dim=0))
     assert torch.allclose(mean_token(tokens, mask)[0], mean_token(tokens)[0])
 
 
-def test_a_file_gives_the_same_scores(fitted: tuple[ConceptReader, Path], weights: str) -> None:
-    reader, path = fitted
-    again = load_concept_reader(path, width=WIDTH, encoder_weights=weights)
-    tokens = torch.stack([case["general_tokens"] for case in cases(4)])
-    texts = [CAPTIONS] * 4
-    assert torch.allclose(
-        torch.tensor(again.score(tokens, texts)), torch.tensor(reader.score(tokens, texts)), atol=0.02
-    )
-    assert not list(again.parameters()) and not again.state_dict()  # no checkpoint holds it
-    assert load_concept_reader("", width=WIDTH, encoder_weights=weights) is None
+def guide_of(reader: ConceptReader, tokens: torch.Tensor, weight: float = 1.0) -> ConceptGuide:
+    return reader.guide(tokens, decode=list, starts=[""] * len(tokens), weight=weight)
 
 
-def test_another_encoder_or_a_broken_file_is_refused(
-    fitted: tuple[ConceptReader, Path], weights: str, tmp_path: Path
-) -> None:
-    _, path = fitted
-    other = tmp_path / "other.pt"
-    other.write_bytes(b"another encoder")
-    with pytest.raises(WeightsError, match="fitted to another general encoder"):
-        load_concept_reader(path, width=WIDTH, encoder_weights=str(other))
-    with pytest.raises(WeightsError, match="damaged: mean"):
-        load_concept_reader(path, width=WIDTH + 1, encoder_weights=weights)
-    path.write_bytes(path.read_bytes()[:100])
-    for broken in (path, tmp_path / "absent.safetensors"):
-        with pytest.raises(WeightsError, match="is no concept reader .*set concept_reader to ''"):
-            load_concept_reader(broken, width=WIDTH, encoder_weights=weights)
+def test_the_score_of_an_ended_caption_is_the_sum_of_its_log_probabilities(reader: ConceptReader) -> None:
+    tokens = reader.encoder(images(1))
+    concepts, fields = reader(tokens)
+    caption = "Axial CT of an unnamed place."
+    targets = reader.vocabulary.targets(caption)
+    likely = -F.binary_cross_entropy_with_logits(concepts[0], targets, reduction="sum")
+    plane = fields["plane"][0, reader.vocabulary.fields["plane"].index("axial")]
+    modality = fields["modality"][0, reader.vocabulary.fields["modality"].index("ct")]
+    guess = torch.tensor(1 / len(reader.vocabulary.fields["organ"])).log()  # no organ is named
+    expected = CONCEPT_WEIGHT * likely + plane + modality + guess
+    assert guide_of(reader, tokens).score(0, caption, True) == pytest.approx(float(expected), rel=1e-5)
 
 
-class Preferring(nn.Module):
-    """A reader that likes one of the texts it is shown, and notes them."""
-
-    def __init__(self, place: int) -> None:
-        super().__init__()
-        self.place = place
-        self.shown: list[list[str]] = []
-
-    def score(self, tokens: torch.Tensor, captions: list[list[str]], token_mask: object = None) -> list[list[float]]:
-        self.shown += captions
-        return [[0.0 if place == self.place else -100.0 for place in range(len(texts))] for texts in captions]
-
-    best_of = ConceptReader.best_of
+@pytest.mark.parametrize("caption", [*CAPTIONS, "Coronal CT with IV contrast of the spine showing a bleed, left."])
+def test_a_begun_caption_has_what_its_best_end_can_have(reader: ConceptReader, caption: str) -> None:
+    """Wherever a caption is cut, also inside a word, its bound is at least its score; and it only falls."""
+    guide = guide_of(reader, reader.encoder(images(2)))
+    for image in range(2):
+        bounds = [guide.score(image, caption[:end], False) for end in range(len(caption))]
+        assert min(bounds) >= guide.score(image, caption, True) - 1e-9
+        assert all(after <= before + 1e-9 for before, after in zip(bounds, bounds[1:], strict=False))
+        reading = guide._images[image]
+        best = sum(max(read) for read in reading.answers)
+        assert bounds[0] == pytest.approx(CONCEPT_WEIGHT * (reading.silent + reading.hope) + best)
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> CaptionNetwork:
-    theirs = tiny.captioner_of_transformers()
-    folder = tmp_path_factory.mktemp("blip2")
-    theirs.save_pretrained(folder)
-    return tiny.captioner(theirs, folder, prompt="w7").eval()
+def test_what_was_said_is_known_from_the_next_word_on(vocabulary: ConceptVocabulary) -> None:
+    names = vocabulary.fields["modality"]
+
+    def modalities(text: str) -> set[str] | None:
+        answers = vocabulary.begun(text)[1][1]
+        return None if answers is None else {names[number] for number in answers}
+
+    assert modalities("Axial C") is None and modalities("Axial CT") is None
+    assert modalities("Axial CT with") == {"ct", "ct with iv contrast"}
+    assert modalities("Axial CT of") == {"ct"}
+    assert modalities("Axial CT with IV contrast of") == {"ct with iv contrast"}
+    assert modalities("Axial ultrasound of") == set()  # no training caption's
+    assert [vocabulary.names[number] for number in vocabulary.begun("a bleed, lef")[0]] == ["bleed"]
 
 
-@pytest.mark.parametrize("place", [0, 2])
-def test_the_reader_chooses_among_the_beams_of_each_image(network: CaptionNetwork, place: int) -> None:
-    options = GenerationOptions(num_beams=4, num_return=4, max_new_tokens=5)
-    image = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
-    encoded = network.encode(image)
-    network.concept_reader, network.concept_weight = None, 1.0
-    beams = network.generate(encoded, options=options)
-    reader = Preferring(place)
-    network.concept_reader = reader
-    chosen = network.generate(encoded, options=GenerationOptions(num_beams=4, max_new_tokens=5))
-    rows = [place, 4 + place]
-    assert torch.equal(chosen.token_ids, beams.token_ids[rows])
-    assert torch.equal(chosen.token_logprobs, beams.token_logprobs[rows])
-    assert all(text.startswith("w7") for texts in reader.shown for text in texts)  # the prompt is part of what is said
-    network.concept_weight = 0.0
-    plain = network.generate(encoded, options=GenerationOptions(num_beams=4, max_new_tokens=5))
-    assert torch.equal(plain.token_ids, beams.token_ids[[0, 4]])
-
-
-def test_a_reader_needs_the_general_branch(network: CaptionNetwork) -> None:
-    vocabulary = ConceptVocabulary.from_captions(CAPTIONS)
-    with pytest.raises(InputError, match="set concept_reader to ''"):
-        CaptionNetwork(
-            branches={"detail": network.branches["general"]},
-            language_model=network.language_model,
-            concept_reader=ConceptReader(vocabulary, WIDTH),
-        )
-
-
-def test_support_is_the_fields_alone_and_words_before_the_caption_count(
-    network: CaptionNetwork, fitted: tuple[ConceptReader, Path]
-) -> None:
-    reader, _ = fitted
-    tokens = cases(2)[0]["general_tokens"][None]
+def test_support_is_the_fields_alone(reader: ConceptReader) -> None:
+    tokens = reader.encoder(images(2))
     _, fields = reader(tokens)
     expected = sum(
-        read[0, reader.vocabulary.fields[name].index(answer)]
+        read[1, reader.vocabulary.fields[name].index(answer)]
         for (name, read), answer in zip(fields.items(), ("axial", "ct", "head"), strict=True)
     )
-    assert reader.support(tokens, [CAPTIONS[0]]) == [pytest.approx(float(expected), rel=1e-5)]
-    network.concept_reader = reader
-    encoded = {"general": (tokens, None)}
+    assert reader.support(tokens, [CAPTIONS[1], CAPTIONS[0]])[1] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_guidance_is_of_the_images_asked_about(reader: ConceptReader) -> None:
+    tokens = reader.encoder(images(3))
+    guide = reader.guide(
+        tokens, decode=lambda ids: [CAPTIONS[row[0]] for row in ids.tolist()], starts=["", "", "Axial "], weight=2.0
+    )
+    captions = torch.tensor([[[0], [1]], [[2], [3]]])
+    ended = torch.tensor([[True, False], [False, True]])
+    found = guide(torch.tensor([2, 0]), captions, ended)
+    expected = [
+        [guide.score(2, "Axial " + CAPTIONS[0], True), guide.score(2, "Axial " + CAPTIONS[1], False)],
+        [guide.score(0, CAPTIONS[2], False), guide.score(0, CAPTIONS[3], True)],
+    ]
+    torch.testing.assert_close(found, 2 * torch.tensor(expected))
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> CaptionNetwork:
+    theirs = tiny.captioner_of_transformers()
+    theirs.save_pretrained(tmp_path)
+    return tiny.captioner(theirs, tmp_path, prompt="w7").eval()
+
+
+class Insisting(ConceptReader):
+    """Its guide wants one text, and notes those that it is shown."""
+
+    wanted = ""
+
+    def guide(self, tokens, token_mask=None, *, decode, starts, weight):  # noqa: ANN001, ANN201
+        self.shown: list[str] = []
+
+        def judge(images: torch.Tensor, captions: torch.Tensor, ended: torch.Tensor) -> torch.Tensor:
+            texts = [starts[0] + text for text in decode(captions.flatten(0, 1))]
+            self.shown += texts
+            against = [-100.0 * (not self.wanted.startswith(text)) for text in texts]
+            return weight * torch.tensor(against).view(ended.shape)
+
+        return judge
+
+
+def test_a_network_is_guided_by_its_reader_where_there_are_beams(
+    network: CaptionNetwork, vocabulary: ConceptVocabulary
+) -> None:
+    image = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    options = GenerationOptions(num_beams=4, max_new_tokens=5)
+    every = GenerationOptions(num_beams=4, num_return=4, max_new_tokens=5)
+    beams = network.generate(network.encode(image), options=every)
+    reader = Insisting(vocabulary, PooledEncoders([EfficientNetEncoder(weights=None, input_size=32)]))
+    network.concept_reader, network.concept_weight = reader, 1.0
+    reader.wanted = "w7" + network.tokenizer.batch_decode(beams.token_ids, skip_special_tokens=True)[3]
+    encoded = network.encode(image)
+    assert set(encoded) == {*network.branches, "reader"} and encoded["reader"][0].shape == (1, 1, 1280)
+    guided = network.generate(encoded, options=options)
+    assert torch.equal(guided.token_ids[0], beams.token_ids[3])
+    assert all(text.startswith("w7") for text in reader.shown)  # the prompt is part of what is said
+    cached = {f"{name}_tokens": tokens for name, (tokens, _) in encoded.items()}
+    again = network.generate(network.encode(**cached), options=options)
+    assert torch.equal(again.token_ids, guided.token_ids)
+    network.concept_weight = 0.0
+    assert torch.equal(network.generate(encoded, options=options).token_ids[0], beams.token_ids[0])
+
+
+def test_support_of_a_network_counts_the_words_before_the_caption(
+    network: CaptionNetwork, reader: ConceptReader
+) -> None:
     ids = network.tokenizer(["w8 w9"], return_tensors="pt", add_special_tokens=False)["input_ids"]
-    heard: list[list[str]] = []
-    reader.support = lambda tokens, captions, mask: heard.append(captions)
-    network.support(encoded, ids, ["Axial "])
-    assert heard[0][0].startswith("Axial ") and "w8" in heard[0][0]
-    network.concept_reader = None
-    assert network.support(encoded, ids) is None
+    image = torch.rand(1, 3, 40, 40)
+    assert network.support(network.encode(image), ids) is None
+    network.concept_reader = reader
+    encoded = network.encode(image)
+    texts = network.tokenizer.batch_decode(ids)
+    assert network.support(encoded, ids, ["Axial "]) == reader.support(encoded["reader"][0], ["Axial " + texts[0]])
+    assert network.support(encoded, torch.cat([ids, ids])) is None  # several captions of an image

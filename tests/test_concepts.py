@@ -4,7 +4,7 @@ from ignite.engine import Engine
 from torch import nn
 
 from scripts.concept_vocabulary import ConceptVocabulary, phrases
-from scripts.concepts import CaptionConceptsd, ConceptNetwork, validation_metrics
+from scripts.concepts import CaptionConceptsd, ConceptNetwork, mixed, validation_metrics
 from scripts.encoders.efficientnet import EfficientNetEncoder
 from scripts.errors import InputError
 from scripts.weights.loading import trained_names
@@ -145,3 +145,65 @@ def test_validation_accuracy_is_over_the_images_whose_caption_names_the_field():
     for name, metric in metrics.items():
         metric.attach(engine, name)
     assert engine.run(outputs).metrics == {"val_loss": 1.0, "plane": pytest.approx(3 / 5)}
+
+
+def batch() -> tuple[ConceptVocabulary, torch.Tensor, torch.Tensor, torch.Tensor]:
+    vocabulary = ConceptVocabulary.from_captions(CAPTIONS, max_share=0.9)
+    concepts = torch.stack([vocabulary.targets(caption) for caption in CAPTIONS])
+    fields = torch.stack([vocabulary.field_targets(caption) for caption in CAPTIONS])
+    return vocabulary, torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)), concepts, fields
+
+
+def test_mixed_images_have_the_loss_of_both_by_their_shares():
+    vocabulary, images, concepts, fields = batch()
+    encoder = EfficientNetEncoder(weights=None, input_size=32, trainable_blocks="all")
+    network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary, dropout=0.0, mixup=0.4).train()
+    torch.manual_seed(3)
+    mixture, share, order = mixed(images, 0.4)
+    assert 0.5 <= share < 1 and not torch.equal(order, torch.arange(4))
+    torch.testing.assert_close(mixture, share * images + (1 - share) * images[order])
+    torch.manual_seed(3)
+    found = network(images, concepts, fields)["loss"]
+    network.mixup = 0.0
+    own, others = (network(mixture, concepts[o], fields[o])["loss"] for o in (slice(None), order))
+    torch.testing.assert_close(found, share * own + (1 - share) * others)
+    network.mixup = 0.4
+    losses = [network.eval()(images, concepts, fields)["loss"] for _ in range(2)]
+    torch.testing.assert_close(*losses)
+
+
+def test_label_smoothing_is_of_the_fields_and_of_training_only():
+    vocabulary, images, concepts, fields = batch()
+    encoder = EfficientNetEncoder(weights=None, input_size=32, trainable_blocks="all")
+    network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary, dropout=0.0, label_smoothing=0.2).train()
+    out = network(images, concepts, fields)
+    likely = out["plane"].log_softmax(dim=1)
+    right = likely.gather(1, fields[:, :1])[:, 0]
+    torch.testing.assert_close(out["loss_plane"], -(0.8 * right + 0.2 * likely.mean(dim=1)).mean())
+    out = network.eval()(images, concepts, fields)
+    torch.testing.assert_close(out["loss_plane"], -right.mean(), atol=1e-3, rtol=1e-3)
+
+
+def test_batch_statistics_are_used_and_followed_in_training_only():
+    torch.manual_seed(0)
+    plain, following = (
+        EfficientNetEncoder(weights="starter", input_size=32, trainable_blocks="all", batch_statistics=asked)
+        for asked in (False, True)
+    )
+    images = torch.rand(6, 3, 32, 32)
+    start = plain(images)
+    torch.testing.assert_close(following(images), start)
+    before = following.stem.norm.running_mean.clone()
+    plain.train(), following.train()
+    torch.testing.assert_close(plain(images), start)
+    pixels = following.prepare(images)
+    convolved = nn.functional.conv2d(nn.functional.pad(pixels, (0, 1, 0, 1)), following.stem.conv.weight, stride=2)
+    normal = nn.functional.batch_norm(
+        convolved, None, None, following.stem.norm.weight, following.stem.norm.bias, training=True, eps=1e-3
+    )
+    torch.testing.assert_close(following.stem(pixels), normal, atol=1e-4, rtol=1e-4)
+    mean = convolved.mean(dim=(0, 2, 3))
+    torch.testing.assert_close(following.stem.norm.running_mean, 0.95 * before + 0.05 * mean, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(following(images), start, atol=0.1)
+    following.eval()
+    torch.testing.assert_close(following(images), following(images))

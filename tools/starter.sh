@@ -16,14 +16,20 @@ run() {
         --dataset_dir "$data"
 }
 
-echo "== 1. general encoder, tuned from pixels on phrases and fields of the captions"
-run training --config_file "['$configs/pretrain.json','$configs/tune_general.json']" --output_dir "$out/general" \
-    --epochs "${ENCODER_EPOCHS:-10}"
+echo "== 1. general encoder, tuned from pixels on phrases and fields of the captions; and what it reads of them"
+tune() { # NAME SIZE SEED EPOCHS
+    for id in training export; do
+        run $id --config_file "['$configs/pretrain.json','$configs/tune_general.json']" --output_dir "$out/$1" \
+            --image_size "$2" --seed "$3" --epochs "$4"
+    done
+}
+tune general 224 0 "${ENCODER_EPOCHS:-12}"
 "$python" -m scripts.weights.publish encoder "$out/general/model.pt" general "$out/general_encoder.pt"
 
-echo "== 2. concept reader: what captions are chosen by, from the finished encoder's tokens"
-run --config_file "['$configs/train.json','$configs/concept_reader.json']" --output_dir "$out/concept_reader" \
-    --feature_cache_dir "$out/features" --general_encoder_weights "$out/general_encoder.pt"
+echo "== 2. concept reader: a second encoder, tuned apart on larger images, and the mean of what both read"
+tune reader 256 1 "${READER_EPOCHS:-10}"
+"$python" -m scripts.weights.publish reader "$out/general/concept_reader.safetensors" \
+    "$out/reader/concept_reader.safetensors" "$out/concept_reader.safetensors"
 
 echo "== 3. stage 1: both branches, from cached tokens"
 run training --config_file "$configs/pretrain.json" --output_dir "$out/pretrain" --epochs "${PRETRAIN_EPOCHS:-3}" \
@@ -36,7 +42,7 @@ run training --config_file "$configs/train.json" --output_dir "$out/train" --epo
 
 echo "== 5. into the bundle, and scored from there"
 cp "$out/general_encoder.pt" "$bundle/models/general_encoder.pt"
-cp "$out/concept_reader/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
+cp "$out/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
 "$python" -m scripts.weights.publish model "$out/train" "$bundle/models/model.pt"
 run --config_file "['$configs/train.json','$configs/evaluate.json']" --output_dir "$out/evaluate" \
     --feature_cache_dir "$out/features"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .qformer import Memory, QFormer
 
-__all__ = ["Branch", "TokenStandardization", "fit_standardization", "tokens_of_views"]
+__all__ = ["Branch", "TokenStandardization", "encoder_tokens", "fit_standardization", "tokens_of_views"]
 
 
 def tokens_of_views(encoder: nn.Module, image: Tensor, image_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -40,6 +40,25 @@ def tokens_of_views(encoder: nn.Module, image: Tensor, image_mask: Tensor | None
     if image_mask is None or bool(image_mask.all()):
         return tokens, None
     return tokens, image_mask.bool().repeat_interleave(count, dim=1)
+
+
+def encoder_tokens(
+    encoder: nn.Module,
+    image: Tensor | None = None,
+    image_mask: Tensor | None = None,
+    cached: Tensor | None = None,
+    cached_mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Tokens ``[B, V * N, C]`` and mask: the cached ones where given (then the encoder does not run).
+
+    Raises:
+        ValueError: there are neither images nor cached tokens.
+    """
+    if cached is not None:
+        return cached, cached_mask
+    if image is None:
+        raise ValueError("an encoder needs either images or its cached tokens")
+    return tokens_of_views(encoder, image, image_mask)
 
 
 class TokenStandardization(nn.Module):
@@ -117,20 +136,6 @@ class Branch(nn.Module):
             views = tokens.shape[1] // self.token_positions.shape[0]
             tokens = tokens + self.token_positions.repeat(views, 1)
         return self.qformer.remember(tokens, token_mask)
-
-    def tokens(
-        self,
-        image: Tensor | None = None,
-        image_mask: Tensor | None = None,
-        cached: Tensor | None = None,
-        cached_mask: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Encoder tokens ``[B, V * N, C]`` and mask: the cached ones where given (then the encoder does not run)."""
-        if cached is not None:
-            return cached, cached_mask
-        if image is None:
-            raise ValueError("a branch needs either images or cached tokens")
-        return self.encode(image, image_mask)
 
     def forward(self, tokens: Tensor, token_mask: Tensor | None = None) -> Tensor:
         """Query states ``[B, Q, H]`` of encoder tokens ``[B, V * N, C]``."""

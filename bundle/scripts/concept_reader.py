@@ -1,25 +1,26 @@
-"""The general encoder's own reading of an image, by which the best of several captions is chosen.
+"""A second reading of an image, by which beams are guided and captions believed.
 
-A language model weighs words by how they follow one another as much as by the image. So beams are ranked again by two
-witnesses: the language model, and linear readers of concepts and fields on the encoder's mean token, as in re-ranking
-by detected words (Fang et al., CVPR 2015, arXiv 1411.4952, section 5):
+A language model weighs words by how they follow one another as much as by the image. So captions are chosen by two
+witnesses: the language model, and encoders tuned to see the words and fields of captions (:mod:`scripts.concepts`), as
+in re-ranking by detected words (Fang et al., CVPR 2015, arXiv 1411.4952, section 5):
 
     score(c) = log p_LM(c | image)
-               + weight * (sum_f log p(field_f of c | image) + 0.1 * sum_k log p(concept_k in c or not | image))
+               + weight * sum_f log p(field_f of c | image)
+               + weight * CONCEPT_WEIGHT * sum_k log p(concept_k in c or not | image)
 
-The second term is minus the loss that :class:`scripts.concepts.ConceptNetwork` tunes the encoder by, of this caption.
-The readers are fitted to the finished encoder, on its tokens alone: a convex problem of one or two minutes.
+The encoders learn by the same terms (:class:`scripts.concepts.ConceptNetwork`). :mod:`scripts.concept_guide` says how
+beams are kept by them while they grow.
 
-Shape legend: B images, R captions an image, N encoder tokens, C their width, K concepts, F fields.
+Several encoders, tuned apart, read better than one: their logits are averaged.
+
+Shape legend: B images, C width of all encoders together, N tokens (one, or one a view), K concepts, F fields.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,70 +29,74 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .atomic import write_atomically
-from .concept_vocabulary import FIELDS, UNKNOWN, ConceptVocabulary
-from .encoders.frozen import FrozenEncoder
-from .errors import WeightsError
-from .generation import Generated
-from .provenance import frozen_sha256
+from .concept_guide import ConceptGuide
+from .concept_vocabulary import FIELDS, ConceptVocabulary
+from .concepts import ConceptNetwork
+from .encoders.efficientnet import EfficientNetEncoder
+from .encoders.pooled import PooledEncoders
+from .errors import InputError, WeightsError
+from .weights.loading import load_parameters, read_state
 
-__all__ = ["ConceptReader", "fit_concept_reader", "load_concept_reader", "save_concept_reader"]
+__all__ = ["ConceptReader", "export_concept_reader", "load_concept_reader", "save_concept_reader"]
 
-CONCEPT_WEIGHT = 0.1  # of the concepts (a sum over hundreds) beside the fields, as when the encoder is tuned
-SPREAD = 1e-4  # added to standard deviations: a channel that never varies stays at zero
+_ENCODERS = {"EfficientNetEncoder": EfficientNetEncoder}  # those that a file may name
 
 
 class ConceptReader(nn.Module):
-    """Linear classifiers of concepts and fields on the standardized mean token. Frozen; no part of a checkpoint.
+    """Frozen encoders with linear classifiers of concepts and fields on their mean tokens. No part of a checkpoint.
 
     Args:
         vocabulary: what is read.
-        width: C.
+        encoder: the encoders, tuned for it.
     """
 
-    def __init__(self, vocabulary: ConceptVocabulary, width: int) -> None:
+    def __init__(self, vocabulary: ConceptVocabulary, encoder: PooledEncoders) -> None:
         super().__init__()
         self.vocabulary = vocabulary
+        self.encoder = encoder.requires_grad_(False)
         self.sizes = [len(vocabulary), *(len(names) for names in vocabulary.fields.values())]
-        self.register_buffer("mean", torch.zeros(width), persistent=False)
-        self.register_buffer("scale", torch.ones(width), persistent=False)
-        self.register_buffer("weight", torch.zeros(sum(self.sizes), width), persistent=False)
+        self.register_buffer("weight", torch.zeros(sum(self.sizes), encoder.width), persistent=False)
         self.register_buffer("bias", torch.zeros(sum(self.sizes)), persistent=False)
 
+    @classmethod
+    def joined(cls, readers: Sequence[ConceptReader]) -> ConceptReader:
+        """One reader whose logits are the mean of these readers' logits.
+
+        Raises:
+            InputError: they read different things.
+        """
+        first = readers[0]
+        read = [(reader.vocabulary.names, reader.vocabulary.fields) for reader in readers]
+        if any(one != read[0] for one in read):
+            raise InputError("concept readers of different captions cannot be joined: export them from one datalist")
+        members = [member for reader in readers for member in reader.encoder.members]
+        whole = cls(first.vocabulary, PooledEncoders(members))
+        whole.weight.copy_(torch.cat([reader.weight for reader in readers], dim=1) / len(readers))
+        whole.bias.copy_(torch.stack([reader.bias for reader in readers]).mean(dim=0))
+        return whole.eval()
+
     def forward(self, tokens: Tensor, token_mask: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits of concepts ``[B, K]`` and log-probabilities by field, from encoder tokens ``[B, N, C]``."""
-        pooled = mean_token(tokens, token_mask)
-        concepts, *fields = F.linear((pooled - self.mean) * self.scale, self.weight, self.bias).split(self.sizes, dim=1)
+        """Logits of concepts ``[B, K]`` and log-probabilities by field, from the encoder's tokens ``[B, N, C]``."""
+        read = F.linear(mean_token(tokens, token_mask), self.weight.float(), self.bias.float())
+        concepts, *fields = read.split(self.sizes, dim=1)
         return concepts, {name: logits.log_softmax(1) for name, logits in zip(FIELDS, fields, strict=True)}
 
-    def score(
-        self, tokens: Tensor, captions: Sequence[Sequence[str]], token_mask: Tensor | None = None
-    ) -> list[list[float]]:
-        """Log-probability of what each caption says: the second term of the module's equation, without its weight.
-
-        A field that a caption does not name, or answers as no training caption did, counts as a guess: 1 / answers.
+    def guide(
+        self,
+        tokens: Tensor,
+        token_mask: Tensor | None = None,
+        *,
+        decode: Callable[[Tensor], Sequence[str]],
+        starts: Sequence[str],
+        weight: float,
+    ) -> ConceptGuide:
+        """The guide of beams for these images; see :class:`ConceptGuide` for the last three.
 
         Args:
             tokens: ``[B, N, C]``; token_mask: ``[B, N]`` or None.
-            captions: R texts of each image.
         """
         concepts, fields = self(tokens, token_mask)
-        return [
-            [self._score_one(concepts[row], [read[row] for read in fields.values()], text) for text in texts]
-            for row, texts in enumerate(captions)
-        ]
-
-    def _score_one(self, concepts: Tensor, fields: Sequence[Tensor], caption: str) -> float:
-        targets = self.vocabulary.targets(caption).to(concepts)
-        unlikely = F.binary_cross_entropy_with_logits(concepts, targets, reduction="sum")
-        return float(self._field_score(fields, caption) - CONCEPT_WEIGHT * unlikely)
-
-    def _field_score(self, fields: Sequence[Tensor], caption: str) -> Tensor:
-        """Log-probabilities of the answers of one field after another, ``[answers]`` each -> that of the caption's."""
-        total = self.bias.new_zeros(())
-        for read, answer in zip(fields, self.vocabulary.field_targets(caption).tolist(), strict=True):
-            if len(read):
-                total = total + (read[answer] if answer != UNKNOWN else -math.log(len(read)))
-        return total
+        return ConceptGuide(self.vocabulary, concepts, fields, decode=decode, starts=starts, weight=weight)
 
     def support(self, tokens: Tensor, captions: Sequence[str], token_mask: Tensor | None = None) -> list[float]:
         """How far each image bears its caption out: log-probability of the plane, modality and organ that it names.
@@ -100,36 +105,8 @@ class ConceptReader(nn.Module):
             tokens: ``[B, N, C]``; token_mask: ``[B, N]`` or None.
             captions: one of each image.
         """
-        _, fields = self(tokens, token_mask)
-        return [
-            float(self._field_score([read[row] for read in fields.values()], caption))
-            for row, caption in enumerate(captions)
-        ]
-
-    def best_of(
-        self,
-        made: Generated,
-        captions: Sequence[str],
-        tokens: Tensor,
-        token_mask: Tensor | None = None,
-        *,
-        weight: float,
-    ) -> Generated:
-        """The caption of each image with the highest score; of equal ones the language model's first.
-
-        Args:
-            made: R captions of each of B images, R the same for all.
-            captions: their texts, ``B * R``.
-            tokens: ``[B, N, C]``; token_mask: ``[B, N]`` or None.
-            weight: of the readers beside the language model.
-        """
-        images = len(tokens)
-        each = len(captions) // images
-        read = self.score(tokens, [captions[b * each : (b + 1) * each] for b in range(images)], token_mask)
-        likely = made.token_logprobs.sum(dim=1).view(images, each)
-        scores = likely + weight * torch.tensor(read, dtype=likely.dtype, device=likely.device)
-        rows = scores.argmax(dim=1) + torch.arange(images, device=likely.device) * each
-        return Generated(*(getattr(made, name)[rows] for name in Generated.__dataclass_fields__))
+        guide = self.guide(tokens, token_mask, decode=list, starts=[""] * len(captions), weight=1.0)
+        return [guide.support(row, caption) for row, caption in enumerate(captions)]
 
 
 def mean_token(tokens: Tensor, token_mask: Tensor | None = None) -> Tensor:
@@ -141,156 +118,81 @@ def mean_token(tokens: Tensor, token_mask: Tensor | None = None) -> Tensor:
     return (tokens * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
 
 
-@torch.no_grad()
-def _read_cases(cases: Sequence[Mapping[str, Any]], encoder: FrozenEncoder) -> tuple[Tensor, list[str]]:
-    """Mean tokens ``[M, C]`` and captions of cases with cached ``general_tokens`` ``[N, C]``, or with ``image``."""
-    rows, captions = [], []
-    for index in range(len(cases)):
-        case = cases[index]
-        captions.append(case["caption"])
-        tokens = case.get("general_tokens")
-        if tokens is None:
-            image = torch.as_tensor(case["image"])
-            tokens = encoder(image[None] if image.ndim == 3 else image).flatten(0, 1)
-        rows.append(torch.as_tensor(tokens).float().mean(dim=0))
-    return torch.stack(rows), captions
-
-
-def fit_concept_reader(
-    training: Sequence[Mapping[str, Any]],
-    validation: Sequence[Mapping[str, Any]],
-    *,
-    encoder: FrozenEncoder,
-    encoder_weights: str,
-    path: str | Path,
-    min_count: int = 10,
-    penalty: float = 0.1,
+def export_concept_reader(
+    network: ConceptNetwork, vocabulary: ConceptVocabulary, checkpoint: str | Path, path: str | Path
 ) -> ConceptReader:
-    """Fit readers to a finished general encoder, print how often they are right, and write them.
-
-    Minimises, for the concepts and for each field, ``mean cross-entropy + penalty * |W|^2`` on standardized mean
-    tokens with L-BFGS: convex, so the result does not depend on a seed.
+    """Make a reader of a finished run of ``configs/tune_general.json``, and write it.
 
     Args:
-        training: cases with ``caption`` and ``general_tokens`` (or ``image``); validation: likewise, only looked at.
-        encoder: whose tokens these are.
-        encoder_weights: where it was loaded from; the readers are marked with the hash.
+        network: built as for that run.
+        vocabulary: of the same captions.
+        checkpoint: the run's ``model.pt``.
         path: the file to write.
-        min_count: captions that must hold a phrase to make it a concept.
-        penalty: an encoder tuned on these very images needs a strong one. On medcap-open validation 0.05 to 0.2 give
-            the same accuracies within a point; 0.001 loses three to eight.
 
     Raises:
-        InputError: the captions have no concept in common.
+        WeightsError: the checkpoint is another network's.
     """
-    pooled, captions = _read_cases(training, encoder)
-    vocabulary = ConceptVocabulary.from_captions(captions, min_count=min_count)
-    reader = ConceptReader(vocabulary, encoder.width)
-    reader.mean.copy_(pooled.mean(dim=0))
-    reader.scale.copy_(1 / (pooled.std(dim=0) + SPREAD))
-    inputs = (pooled - reader.mean) * reader.scale
-    concepts = torch.stack([vocabulary.targets(caption) for caption in captions])
-    parts = [_fit(inputs, concepts, penalty=penalty, start=torch.logit(vocabulary.shares))]
-    answers = torch.stack([vocabulary.field_targets(caption) for caption in captions])
-    for column, names in enumerate(vocabulary.fields.values()):
-        parts.append(_fit(inputs, answers[:, column], penalty=penalty, start=torch.zeros(len(names))))
-    reader.weight.copy_(torch.cat([weight for weight, _ in parts]))
-    reader.bias.copy_(torch.cat([bias for _, bias in parts]))
-    _report(reader, validation, encoder)
-    save_concept_reader(reader, path, encoder_weights=encoder_weights)
+    load_parameters(network, read_state(checkpoint), source=f"concept network {checkpoint}")
+    reader = ConceptReader(vocabulary, PooledEncoders([network.encoder]))
+    heads = [network.concepts, *(network.fields[field] for field in vocabulary.fields if field in network.fields)]
+    reader.weight.copy_(torch.cat([head.weight.detach() for head in heads]))
+    reader.bias.copy_(torch.cat([head.bias.detach() for head in heads]))
+    save_concept_reader(reader, path)
     print(f"{path}  {Path(path).stat().st_size / 1e6:.1f} MB")
     return reader
 
 
-def _fit(inputs: Tensor, targets: Tensor, *, penalty: float, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight ``[K, C]`` and bias ``[K]``: independent concepts for float targets ``[M, K]``, else one of K answers."""
-    weight = torch.zeros(len(start), inputs.shape[1], requires_grad=True)
-    bias = start.clone().requires_grad_()
-    if targets.ndim == 1:
-        known = targets != UNKNOWN
-        inputs, targets = inputs[known], targets[known]
-    if len(start) == 0 or len(targets) == 0:
-        return weight.detach(), bias.detach()
-    solver = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+def save_concept_reader(reader: ConceptReader, path: str | Path) -> Path:
+    """Write a reader as safetensors, atomically: weights in half precision, names beside.
 
-    def loss() -> Tensor:
-        solver.zero_grad()
-        logits = F.linear(inputs, weight, bias)
-        if targets.ndim == 1:
-            error = F.cross_entropy(logits, targets)
-        else:
-            error = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1).mean()
-        value = error + penalty * weight.square().sum()
-        value.backward()
-        return value
-
-    solver.step(loss)
-    return weight.detach(), bias.detach()
-
-
-def _report(reader: ConceptReader, validation: Sequence[Mapping[str, Any]], encoder: FrozenEncoder) -> None:
-    if not len(validation):
-        return
-    pooled, captions = _read_cases(validation, encoder)
-    _, fields = reader(pooled[:, None])
-    answers = torch.stack([reader.vocabulary.field_targets(caption) for caption in captions])
-    right = {
-        name: float((read.argmax(dim=1) == answers[:, column]).float().mean())
-        for column, (name, read) in enumerate(fields.items())
-        if read.shape[1]
-    }
-    print(f"{len(reader.vocabulary)} concepts; right on {len(captions)} validation cases: {right}")
-
-
-def save_concept_reader(reader: ConceptReader, path: str | Path, *, encoder_weights: str) -> Path:
-    """Write a reader as safetensors, atomically: tensors in half precision but the standardization, names beside."""
-    vocabulary = reader.vocabulary
+    Raises:
+        InputError: an encoder is none that a file can name.
+    """
+    vocabulary, members = reader.vocabulary, reader.encoder.members
+    for member in members:
+        if type(member).__name__ not in _ENCODERS:
+            known = ", ".join(_ENCODERS)
+            raise InputError(f"a concept reader's encoder is one of {known}, not {type(member).__name__}")
     about = {
         "names": vocabulary.names,
         "fields": vocabulary.fields,
         "longest": vocabulary.longest,
-        "encoder": frozen_sha256("general_encoder", encoder_weights),
+        "encoders": [{"class": type(member).__name__, "input_size": member.input_size} for member in members],
     }
-    tensors = {
-        "mean": reader.mean,
-        "scale": reader.scale,
-        "weight": reader.weight.half(),
-        "bias": reader.bias.float(),
-        "shares": vocabulary.shares,
-    }
-    data = save({name: value.contiguous() for name, value in tensors.items()}, {"about": json.dumps(about)})
+    state = {name: value for name, value in reader.encoder.state_dict().items() if value.is_floating_point()}
+    tensors = {"weight": reader.weight, **{f"encoder.{name}": value for name, value in state.items()}}
+    halves = {name: value.detach().half().contiguous() for name, value in tensors.items()}
+    exact = {"bias": reader.bias.float(), "shares": vocabulary.shares}
+    data = save(halves | exact, {"about": json.dumps(about)})
     return write_atomically(path, lambda file: file.write(data))
 
 
-def load_concept_reader(path: str | Path, *, width: int, encoder_weights: str) -> ConceptReader | None:
+def load_concept_reader(path: str | Path) -> ConceptReader | None:
     """Read what :func:`save_concept_reader` wrote; None for the path ``""``.
 
-    Args:
-        path: the file.
-        width: C of the general encoder.
-        encoder_weights: where the general encoder was loaded from.
-
     Raises:
-        WeightsError: the file is absent or damaged, or was fitted to another encoder.
+        WeightsError: the file is absent or damaged.
     """
     if not str(path):
         return None
-    remedy = "fit one with configs/concept_reader.json, or set concept_reader to ''"
+    remedy = "export one from a run of configs/tune_general.json, or set concept_reader to ''"
     try:
         with safe_open(str(path), framework="pt") as file:
             about = json.loads((file.metadata() or {})["about"])
-            found = {name: file.get_tensor(name).float() for name in ("mean", "scale", "weight", "bias", "shares")}
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        shares, weight, bias = (state.pop(name) for name in ("shares", "weight", "bias"))
+        vocabulary = ConceptVocabulary(about["names"], shares=shares, fields=about["fields"], longest=about["longest"])
+        members = [_ENCODERS[m["class"]](weights=None, input_size=int(m["input_size"])) for m in about["encoders"]]
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is no concept reader ({error}): {remedy}") from None
-    if set(about["encoder"].values()) != set(frozen_sha256("general_encoder", encoder_weights).values()):
-        raise WeightsError(f"{path} was fitted to another general encoder than this one: {remedy}")
-    vocabulary = ConceptVocabulary(
-        about["names"], shares=found.pop("shares"), fields=about["fields"], longest=about["longest"]
-    )
-    reader = ConceptReader(vocabulary, width)
-    for name, value in found.items():
+    encoder = PooledEncoders(members)
+    required = [name for name, value in encoder.state_dict().items() if value.is_floating_point()]
+    held = {name.removeprefix("encoder."): value for name, value in state.items()}
+    load_parameters(encoder, held, source=str(path), required=required)
+    reader = ConceptReader(vocabulary, encoder)
+    for name, value in (("weight", weight), ("bias", bias)):
         buffer = getattr(reader, name)
         if buffer.shape != value.shape:
             raise WeightsError(f"{path} is damaged: {name} is {tuple(value.shape)}: {remedy}")
         buffer.copy_(value)
-    return reader
+    return reader.eval()

@@ -102,8 +102,33 @@ class ConceptVocabulary:
         targets[present] = 1.0
         return targets
 
+    def begun(self, text: str) -> tuple[list[int], list[set[int] | None]]:
+        """What an unfinished caption has said already: ``(concepts, answers)``.
+
+        Its last word may go on ("spin"), so concepts are those of the words before it. For each field, the answers
+        that the finished caption may give: the one that was read, and those whose beginning the text ends with ("CT
+        with" may become "CT with IV contrast"); None while nothing was read, for then all are open. An answer that is
+        no training caption's gives an empty set.
+        """
+        text = text.lower()
+        words = text[: len(text) - len(text.split(" ")[-1])]
+        said = [self._index[phrase] for phrase in phrases(words, self.longest) if phrase in self._index]
+        read = read_fields(words)
+        answers: list[set[int] | None] = []
+        for field, names in self.fields.items():
+            value = getattr(read, field)
+            possible = {number for number, name in enumerate(names) if name == value or _may_become(text, name)}
+            answers.append(None if value is None else possible)
+        return said, answers
+
     def field_targets(self, caption: str) -> Tensor:
         """``[F]`` int64: the number of the plane, modality and organ that the caption names, ``UNKNOWN`` for none."""
         read = read_fields(caption)
         values = [(names, getattr(read, field)) for field, names in self.fields.items()]
         return torch.tensor([names.index(value) if value in names else UNKNOWN for names, value in values])
+
+
+def _may_become(text: str, name: str) -> bool:
+    """Whether the text ends with a whole word or more of the name, so that it may go on to all of it."""
+    begun = (name[:size] for size in range(1, len(name)) if " " in name[:size])
+    return any(text == part or text.endswith(" " + part) for part in begun)

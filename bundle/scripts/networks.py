@@ -6,19 +6,19 @@ width, T caption tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from .branches import Branch
-from .errors import InputError
+from .branches import Branch, encoder_tokens
 from .generation import Generated, GenerationOptions, Generator
 from .language_model import LanguageModel
 
 if TYPE_CHECKING:
+    from .concept_guide import ConceptGuide
     from .concept_reader import ConceptReader
 
 __all__ = ["CaptionNetwork"]
@@ -37,11 +37,8 @@ class CaptionNetwork(nn.Module):
         prompt: text between the queries and the caption; not part of the caption.
         options: how captions are generated.
         label_smoothing: of the caption loss.
-        concept_reader: ranks the beams of an image again by what the general encoder sees (:mod:`.concept_reader`).
-        concept_weight: of the reader beside the language model; 0 leaves the beams' own order.
-
-    Raises:
-        InputError: a concept reader without a general branch.
+        concept_reader: guides the beams of an image by what it reads in it (:mod:`.concept_reader`).
+        concept_weight: of the reader beside the language model; 0 leaves the beams to the language model.
     """
 
     def __init__(
@@ -58,8 +55,6 @@ class CaptionNetwork(nn.Module):
         super().__init__()
         if not branches:
             raise ValueError("a caption network needs at least one branch")
-        if concept_reader is not None and "general" not in branches:
-            raise InputError("a concept reader reads the general branch, which is not there: set concept_reader to ''")
         self.branches = nn.ModuleDict(branches)
         self.projections = nn.ModuleDict(
             {name: nn.Linear(branch.qformer.width, language_model.width) for name, branch in branches.items()}
@@ -81,13 +76,21 @@ class CaptionNetwork(nn.Module):
     def tokenizer(self) -> object:
         return self.language_model.tokenizer
 
+    @property
+    def encoders(self) -> dict[str, nn.Module]:
+        """Frozen encoders by the names that their tokens have: those of the branches, and the concept reader's."""
+        encoders = {name: branch.encoder for name, branch in self.branches.items()}
+        return encoders | ({} if self.concept_reader is None else {"reader": self.concept_reader.encoder})
+
     def encode(
         self, image: Tensor | None = None, image_mask: Tensor | None = None, **cached: Tensor
     ) -> dict[str, tuple[Tensor, Tensor | None]]:
-        """Frozen encoder tokens ``[B, N, C]`` and masks by branch, computed once for any number of captions."""
+        """Frozen encoder tokens ``[B, N, C]`` and masks by name, computed once for any number of captions."""
         return {
-            name: branch.tokens(image, image_mask, cached.get(f"{name}_tokens"), cached.get(f"{name}_tokens_mask"))
-            for name, branch in self.branches.items()
+            name: encoder_tokens(
+                encoder, image, image_mask, cached.get(f"{name}_tokens"), cached.get(f"{name}_tokens_mask")
+            )
+            for name, encoder in self.encoders.items()
         }
 
     def image_prefix(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> Tensor:
@@ -113,9 +116,7 @@ class CaptionNetwork(nn.Module):
         """Embeddings ``[B, P, D]`` and mask ``[B, P]`` of what stands before the captions."""
         images = self.image_prefix(encoded)
         batch, device = images.shape[0], images.device
-        prompts = self.prompt if prompts is None else prompts
-        prompts = [prompts] * batch if isinstance(prompts, str) else list(prompts)
-        ids, mask = self.prompt_ids(prompts, device)
+        ids, mask = self.prompt_ids(self._starts(prompts, batch), device)
         image_mask = torch.ones(batch, images.shape[1], dtype=mask.dtype, device=device)
         embeddings = torch.cat([images, self.language_model.embed(ids).to(images.dtype)], dim=1)
         mask = torch.cat([image_mask, mask], dim=1)
@@ -148,24 +149,24 @@ class CaptionNetwork(nn.Module):
     ) -> Generated:
         """Captions after the ``prefix`` of ``encoded`` images, as :meth:`prefix` gave it.
 
-        With a concept reader and one caption wanted of several beams, the reader has a say in which.
+        With a concept reader, beams are guided by what it reads in the images.
         """
         options = options or self.options
         embeddings, mask = prefix
-        embeddings = embeddings.to(self.language_model.dtype)
-        ranked = self.concept_reader is not None and self.concept_weight > 0
-        if not ranked or options.num_beams == 1 or options.num_return > 1 or options.do_sample:
-            return self.generator.generate(embeddings, mask, options)
-        made = self.generator.generate(embeddings, mask, replace(options, num_return=options.num_beams))
-        captions = self._with_prompts(made.token_ids, prompts, each=options.num_beams)
-        return self.concept_reader.best_of(made, captions, *encoded["general"], weight=self.concept_weight)
+        guide = None
+        if self.concept_reader is not None and self.concept_weight > 0 and options.num_beams > 1:
+            guide = None if options.do_sample else self._guide(encoded, self._starts(prompts, len(embeddings)))
+        return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options, guide)
 
-    def _with_prompts(self, token_ids: Tensor, prompts: str | list[str] | None, each: int = 1) -> list[str]:
-        """Texts of captions ``[B * each, T]`` with the words that they continue."""
+    def _guide(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]], starts: Sequence[str]) -> ConceptGuide:
+        decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
+        weight = self.concept_weight
+        return self.concept_reader.guide(*encoded["reader"], decode=decode, starts=starts, weight=weight)
+
+    def _starts(self, prompts: str | list[str] | None, images: int) -> list[str]:
+        """The words that the captions of each image continue."""
         prompts = self.prompt if prompts is None else prompts
-        texts = self.tokenizer.batch_decode(token_ids, skip_special_tokens=True)
-        begun = [prompts if isinstance(prompts, str) else prompts[row // each] for row in range(len(texts))]
-        return [start + text for start, text in zip(begun, texts, strict=True)]
+        return [prompts] * images if isinstance(prompts, str) else list(prompts)
 
     def support(
         self,
@@ -177,10 +178,12 @@ class CaptionNetwork(nn.Module):
 
         None without a concept reader, or where an image has several captions.
         """
-        tokens, mask = encoded.get("general", (None, None))
-        if self.concept_reader is None or len(tokens) != len(token_ids):
+        if self.concept_reader is None or len(encoded["reader"][0]) != len(token_ids):
             return None
-        return self.concept_reader.support(tokens, self._with_prompts(token_ids, prompts), mask)
+        tokens, mask = encoded["reader"]
+        texts = self.tokenizer.batch_decode(token_ids, skip_special_tokens=True)
+        starts = self._starts(prompts, len(texts))
+        return self.concept_reader.support(tokens, [a + b for a, b in zip(starts, texts, strict=True)], mask)
 
     def decode(self, token_ids: Tensor) -> list[str]:
         """Texts of generated ids ``[B, T]``."""

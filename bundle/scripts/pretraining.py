@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .branches import Branch
+from .branches import Branch, encoder_tokens
 from .distributed import gather, pad_to_common_length, rank
 from .grad_cache import in_chunks
 from .objectives import (
@@ -298,9 +298,8 @@ class PretrainingNetwork(nn.Module):
         scored = {}
         for name in self.learning if self.training else self.branches:
             module = self.branches[name]
-            tokens, mask = module.branch.tokens(
-                image, image_mask, cached.get(f"{name}_tokens"), cached.get(f"{name}_tokens_mask")
-            )
+            held = cached.get(f"{name}_tokens"), cached.get(f"{name}_tokens_mask")
+            tokens, mask = encoder_tokens(module.branch.encoder, image, image_mask, *held)
             scored[name] = module.score(tokens, mask, input_ids, attention_mask)
         return scored
 

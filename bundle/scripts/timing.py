@@ -45,8 +45,9 @@ class StepTimer:
     def watch(self, network: CaptionNetwork) -> Iterator[StepTimer]:
         """Time the parts of ``network`` inside: encoders, Q-Formers, the language model's pass over the prefix."""
         handles = []
-        for name, branch in network.branches.items():
-            handles += self._hooks(branch.encoder, f"encode {name}")
+        for name, encoder in network.encoders.items():
+            handles += self._hooks(encoder, f"encode {name}")
+        for branch in network.branches.values():
             handles += self._hooks(branch, "qformer")
         handles += self._hooks(network.language_model.model, "prefill", only="inputs_embeds")
         try:

@@ -102,7 +102,7 @@ def test_folded_gradients_equal_unfolded_ones() -> None:
     """Folding the normalisation into the weight changes no gradient: against convolution then batch_norm."""
     from scripts.encoders.convolution import ConvNorm
 
-    layer = ConvNorm(4, 6, kernel=3, eps=1e-3).double()
+    layer = ConvNorm(4, 6, kernel=3, eps=1e-3).double().eval()
     nn.init.uniform_(layer.norm.running_var, 0.5, 2.0)
     nn.init.normal_(layer.norm.running_mean)
     nn.init.normal_(layer.norm.weight)

@@ -1,12 +1,15 @@
-"""Diverse beam search written the slow way: Python lists, whole sequences, no cache, one caption at a time."""
+"""Diverse and guided beams the slow way: Python lists, whole sequences, no cache, one caption at a time."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+
+Guide = Callable[[list[int], bool], float]  # a caption so far, and whether it has ended
 
 
 @dataclass
@@ -33,13 +36,14 @@ def diverse_beams(
     length_penalty: float,
     tokens: int,
     end: int,
+    guide: Guide | None = None,
 ) -> list[tuple[float, list[int]]]:
     """All finished captions of one prefix `[P, D]` with scores: the best of each group, the second of each, ..."""
     state = [Group() for _ in range(groups)]
     for step in range(tokens):
         chosen: Counter[int] = Counter()
         for group in state:
-            advance(model, prefix, group, chosen, size, penalty, length_penalty, end, last=step + 1 == tokens)
+            advance(model, prefix, group, chosen, size, penalty, length_penalty, end, step + 1 == tokens, guide)
             chosen.update(caption[-1] for _, caption in group.running)
         if not any(group.open for group in state):
             break
@@ -49,18 +53,27 @@ def diverse_beams(
     return rounds
 
 
-def advance(model, prefix, group: Group, chosen: Counter, size, penalty, length_penalty, end, last: bool) -> None:
+def advance(
+    model, prefix, group: Group, chosen: Counter, size, penalty, length_penalty, end, last: bool, guide: Guide | None
+) -> None:
+    wider = 1 if guide is None else 2
     candidates = []
     for score, caption in group.running:
         logprobs = next_logprobs(model, prefix, caption)
         for token, count in chosen.items():
             logprobs[token] -= penalty * count
-        best = logprobs.topk(2 * size)
+        best = logprobs.topk(2 * size * wider)
         candidates += [
             (score + float(value), [*caption, int(token)])
             for value, token in zip(best.values, best.indices, strict=True)
         ]
-    candidates = sorted(candidates, key=lambda candidate: -candidate[0])[: 2 * size]
+    candidates = sorted(candidates, key=lambda candidate: -candidate[0])[: 2 * size * wider]
+    if guide is not None:
+        judged = []
+        for score, caption in candidates:
+            before = guide(caption[:-1], False) if len(caption) > 1 else 0.0
+            judged.append((score - before + guide(caption, caption[-1] == end or last), caption))
+        candidates = sorted(judged, key=lambda candidate: -candidate[0])[: 2 * size]
     if group.open:
         for score, caption in candidates[:size]:
             if caption[-1] == end or last:

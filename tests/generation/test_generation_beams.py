@@ -1,4 +1,4 @@
-"""Diverse beams against a naive search, scores, and what leaving the batch early must not change."""
+"""Diverse and guided beams against a naive search, scores, and what leaving the batch early must not change."""
 
 from __future__ import annotations
 
@@ -7,11 +7,30 @@ import torch
 from naive_search import diverse_beams, next_logprobs
 from tiny_language_models import CONFIGS, END, PAD, left_padding, prefixes, tiny_model
 
+from scripts.errors import InputError
 from scripts.generation import GenerationOptions, Generator
 
 
-def generate(model, prefix, mask=None, **options):
-    return Generator(model, eos_token_id=END, pad_token_id=PAD).generate(prefix, mask, GenerationOptions(**options))
+def generate(model, prefix, mask=None, guide=None, **options):
+    generator = Generator(model, eos_token_id=END, pad_token_id=PAD)
+    return generator.generate(prefix, mask, GenerationOptions(**options), guide)
+
+
+def opinion(image: int, caption: list[int], ended: bool) -> float:
+    """A guide's, of no meaning: it differs by image, by token and by whether the caption has ended."""
+    return sum(((7 * image + 3 * token) % 11) / 4 for token in caption) - 2.0 * ended
+
+
+class Opinions:
+    """`opinion` as a guide, which notes the images that it is asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[int]] = []
+
+    def __call__(self, images: torch.Tensor, captions: torch.Tensor, ended: torch.Tensor) -> torch.Tensor:
+        self.asked.append(images.tolist())
+        rows = zip(images.tolist(), captions.tolist(), ended.tolist(), strict=True)
+        return torch.tensor([[opinion(i, c, e) for c, e in zip(cs, es, strict=True)] for i, cs, es in rows])
 
 
 @pytest.mark.parametrize("architecture", ["opt", "llama"])
@@ -27,6 +46,42 @@ def test_diverse_beams_equal_a_naive_search(architecture: str, penalty: float) -
         for row, (score, caption) in enumerate(expected, start=6 * image):
             assert found.token_ids[row, : found.lengths[row]].tolist() == caption
             assert found.sequence_scores[row].item() == pytest.approx(score, abs=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["opt", "llama"])
+@pytest.mark.parametrize(("groups", "penalty"), [(1, 0.0), (2, 0.5)])
+def test_guided_beams_equal_a_naive_search(architecture: str, groups: int, penalty: float) -> None:
+    model, prefix = tiny_model(architecture), prefixes(4)
+    options = {"num_beams": 4, "num_beam_groups": groups, "num_return": 4, "max_new_tokens": 7, "length_penalty": 0.8}
+    guide = Opinions()
+    found = generate(model, prefix, guide=guide, diversity_penalty=penalty, **options)
+    size = 4 // groups
+    for image in range(4):
+        expected = diverse_beams(
+            model, prefix[image], groups=groups, size=size, penalty=penalty, length_penalty=0.8, tokens=7, end=END,
+            guide=lambda caption, ended, image=image: opinion(image, caption, ended),
+        )  # fmt: skip
+        for row, (score, caption) in enumerate(expected, start=4 * image):
+            assert found.token_ids[row, : found.lengths[row]].tolist() == caption
+            assert found.sequence_scores[row].item() == pytest.approx(score, abs=1e-3)
+    plain = generate(model, prefix, diversity_penalty=penalty, **options)
+    assert not torch.equal(plain.token_ids, found.token_ids)
+    assert guide.asked[0] == [0, 1, 2, 3]
+
+
+def test_a_guide_without_opinion_changes_nothing() -> None:
+    model, prefix = tiny_model("llama"), prefixes(5)
+    options = {"num_beams": 3, "num_return": 3, "max_new_tokens": 8, "repetition_penalty": 1.3}
+    plain = generate(model, prefix, **options)
+    silent = generate(model, prefix, guide=lambda images, captions, ended: torch.zeros(ended.shape), **options)
+    assert torch.equal(plain.token_ids, silent.token_ids)
+    assert torch.equal(plain.sequence_scores, silent.sequence_scores)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 2, "do_sample": True}])
+def test_a_guide_needs_beams(options: dict) -> None:
+    with pytest.raises(InputError, match="num_beams above 1"):
+        generate(tiny_model("opt"), prefixes(1), guide=Opinions(), max_new_tokens=2, **options)
 
 
 def test_a_penalty_makes_groups_differ() -> None:

@@ -58,15 +58,26 @@ def test_kill_9_at_random_moments_ends_in_the_same_weights(tmp_path: Path, data:
 
 
 def test_the_general_encoder_is_tuned_validated_and_published(tmp_path: Path, data: Path) -> None:
+    from scripts.concept_reader import load_concept_reader
     from scripts.weights.publish import main
 
     names = ["pretrain.json", "tune_general.json"]
-    changes = {"feature_cache_dir": "", "general_trainable_blocks": 1, "concept_min_count": 1}
-    trainer = run_config(names, data, tmp_path, **changes).get_parsed_content("train#trainer")
+    encoder = {"_target_": "scripts.encoders.efficientnet.EfficientNetEncoder", "weights": None, "input_size": 32}
+    encoder |= {"trainable_blocks": "all", "batch_statistics": True}
+    changes = {"feature_cache_dir": "", "general_encoder": encoder, "concept_min_count": 1}
+    parser = run_config(names, data, tmp_path, **changes)
+    trainer = parser.get_parsed_content("train#trainer")
     metrics = json.loads((tmp_path / "history.json").read_text())["epochs"][-1]
     assert trainer.state.epoch == 2 and {"validation_val_loss", "validation_modality"} <= set(metrics)
     assert main(["encoder", str(tmp_path / "model.pt"), "general", str(tmp_path / "encoder.pt")]) == 0
     assert torch.load(tmp_path / "encoder.pt", weights_only=True)
+    parser.get_parsed_content("export")
+    reader = load_concept_reader(tmp_path / "concept_reader.safetensors")
+    assert reader.vocabulary.names == parser.get_parsed_content("concepts").names
+    with torch.no_grad():
+        network, image = parser.get_parsed_content("network_def").cpu().eval(), torch.rand(1, 3, 64, 64)
+        read, expected = reader(reader.encoder(image))[1]["modality"], network(image)["modality"].log_softmax(dim=1)
+    torch.testing.assert_close(read, expected, atol=0.02, rtol=0.02)  # half precision
 
 
 def test_the_last_epoch_is_published_from_the_run_and_the_best_from_its_file(tmp_path: Path, data: Path) -> None:

@@ -1,7 +1,8 @@
 """Convolution with batch normalisation folded in, and layer normalisation over channels.
 
-Encoders run batch normalisation on its stored statistics only, also while they are tuned, so it is an affine map and
-folds into the convolution's weight: the activations, which are far larger than the weights, are read once less.
+On its stored statistics batch normalisation is an affine map, which folds into the convolution's weight: the
+activations, which are far larger than the weights, are read once less. Only an encoder that is tuned with
+``batch_statistics`` normalises by its batches.
 
 Shape legend: B images, C channels, H rows, W columns.
 """
@@ -47,13 +48,15 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor, *, pad_rows: bool = True) -> Tensor:
         """``pad_rows=False``: the caller has put the rows above and below that the kernel sees."""
         norm, conv = self.norm, self.conv
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        weight = conv.weight * scale[:, None, None, None]
-        bias = norm.bias - norm.running_mean * scale
         kernel, stride = conv.kernel_size[0], conv.stride[0]
         padding = (kernel // 2 if pad_rows else 0, kernel // 2)
         if self.same and stride > 1:
             x, padding = F.pad(x, same_padding(x.shape[-2:], kernel, stride)), (0, 0)
+        if norm.training:
+            return norm(F.conv2d(x, conv.weight, None, stride, padding, groups=conv.groups))
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        weight = conv.weight * scale[:, None, None, None]
+        bias = norm.bias - norm.running_mean * scale
         return F.conv2d(x, weight, bias, stride, padding, groups=conv.groups)
 
 

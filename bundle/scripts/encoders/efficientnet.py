@@ -30,6 +30,7 @@ STEM_CHANNELS = 32
 HEAD_CHANNELS = 1280
 REDUCTION = 32
 NORM_EPS = 1e-3
+STATISTICS_MOMENTUM = 0.05  # twenty batches' memory: one batch of 32 tells little of 1280 channels
 
 
 class Stage(NamedTuple):
@@ -73,6 +74,9 @@ class EfficientNetEncoder(FrozenEncoder):
         weights: ``"starter"``, the path of a checkpoint (published or our names), or None for random weights.
         input_size: side of the square that the network sees, a multiple of 32; 224 gives 7 x 7 tokens.
         trainable_blocks: how many of the last blocks (16 in all) are tuned with the head, or "all".
+        batch_statistics: tuned blocks normalise by their batches, and follow their statistics, while they are trained.
+            Images of another kind than ImageNet's have other statistics; and noise in them keeps a few thousand
+            images from being learned by heart.
 
     Raises:
         InputError: ``input_size`` is no multiple of 32.
@@ -85,6 +89,7 @@ class EfficientNetEncoder(FrozenEncoder):
         weights: str | Path | None = "starter",
         input_size: int = 224,
         trainable_blocks: int | Literal["all"] = 0,
+        batch_statistics: bool = False,
     ) -> None:
         if input_size < REDUCTION or input_size % REDUCTION:
             raise InputError(f"input_size of EfficientNet-Lite0 is a multiple of {REDUCTION}, not {input_size}")
@@ -109,6 +114,10 @@ class EfficientNetEncoder(FrozenEncoder):
         if weights is not None:
             self._load(weights)
         self.to(memory_format=torch.channels_last)
+        self.batch_statistics = batch_statistics
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = STATISTICS_MOMENTUM
         self._freeze(trainable_blocks)
 
     def _load(self, weights: str | Path) -> None:

@@ -45,6 +45,7 @@ class FrozenEncoder(nn.Module, ABC):
         settings: whatever else changes the tokens; goes into :meth:`fingerprint`.
     """
 
+    batch_statistics = False  # of tuned blocks: batch normalisation by the batch, not by what the weights came with
     revision = 1  # raise it in a subclass when its maths change, so that feature caches notice
 
     def __init__(
@@ -112,13 +113,13 @@ class FrozenEncoder(nn.Module, ABC):
         return not self._tuned
 
     def train(self, mode: bool = True) -> FrozenEncoder:
-        """Frozen blocks stay in eval mode; tuned ones follow ``mode``, their batch statistics never do."""
+        """Frozen blocks stay in eval mode; tuned ones follow ``mode``, their normalisation only where asked to."""
         super().train(False)
         if mode and self._tuned:
             self.training = True
             for module in self._tuned:
                 module.train(True)
-            for module in self.modules():
+            for module in self.modules() if not self.batch_statistics else ():
                 if isinstance(module, _NORMS):
                     module.eval()
         return self

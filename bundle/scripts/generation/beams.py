@@ -1,13 +1,21 @@
-"""Beam search and diverse beam search over a `Decoder`.
+"""Beam search, diverse beam search and guided beam search over a `Decoder`.
 
 The candidates, the length penalty and the three ways to stop are those of `transformers.generate`, so tokens are
 identical in float32. Two differences change no token: an image whose result is final leaves the batch, and per-token
 log-probabilities of the unmodified model are kept.
 
+A `Guide` that judges unfinished captions has its say in every step, not only over the captions that the language model
+alone would have finished (cf. Yang and Klein, NAACL 2021, arXiv 2104.05218). transformers has no such search.
+
 Legend: B images in the batch now, K beams (of one group), C candidates, V vocabulary, T `max_new_tokens`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,8 +26,55 @@ from scripts.generation.options import Generated, GenerationOptions
 from scripts.generation.scoring import Scoring
 from scripts.generation.stopping import Stopping
 
+WIDER = 2  # times as many candidates are shown to a guide: one that it likes may stand lower in the model's order
 NEVER = -1.0e9  # a score that no caption reaches; finite, so that sums with it stay ordered
 DROP_SHARE = 0.25  # finished images leave the batch when they are this share of it: moving caches has a price
+
+
+class Guide(Protocol):
+    """A second judge of captions, beside the language model."""
+
+    def __call__(self, images: Tensor, captions: Tensor, ended: Tensor) -> Tensor:
+        """What is added to the log-probabilities of captions.
+
+        Args:
+            images: `[B]`, the places that the images had in the batch that decoding began with.
+            captions: `[B, C, t]`, their first t tokens.
+            ended: `[B, C]` bool. For a caption that goes on, an upper bound of what its continuations may get serves
+                best: then no caption is given up for words that it has still to say.
+
+        Returns:
+            `[B, C]` float32 of a whole caption, not of its last token.
+        """
+        ...
+
+
+ImageGuide = Callable[[Tensor, Tensor], Tensor]  # a `Guide` that knows its images
+
+
+@dataclass
+class _Candidates:
+    """Continuations of each image's beams; a row each, best first.
+
+    Attributes:
+        scores: `[B, C]` log-probabilities under all rules, with what a guide gave.
+        guidance: `[B, C]` the guide's part of it.
+        parents: `[B, C]` the beam continued.
+        captions, logprobs: `[B, C, T]`.
+        ended: `[B, C]` bool.
+    """
+
+    scores: Tensor
+    guidance: Tensor
+    parents: Tensor
+    captions: Tensor
+    logprobs: Tensor
+    ended: Tensor
+
+    def take(self, places: Tensor) -> _Candidates:
+        """Those at `places [B, N]`."""
+        image = torch.arange(len(places), device=places.device)[:, None]
+        return _Candidates(*(getattr(self, part.name)[image, places] for part in fields(self)))
 
 
 class Beams:
@@ -29,6 +84,7 @@ class Beams:
         "tokens",
         "logprobs",
         "scores",
+        "guidance",
         "best_tokens",
         "best_logprobs",
         "best_scores",
@@ -46,6 +102,7 @@ class Beams:
         self.logprobs = torch.zeros(shape, device=device)
         self.scores = torch.zeros(shape[:2], device=device)
         self.scores[:, 1:] = NEVER  # all beams start alike: only the first may branch
+        self.guidance = torch.zeros(shape[:2], device=device)  # a guide's part of the scores
         self.best_tokens = self.tokens.clone()
         self.best_logprobs = self.logprobs.clone()
         self.best_scores = torch.full(shape[:2], NEVER, device=device)
@@ -53,7 +110,9 @@ class Beams:
         self.is_full = torch.zeros(shape[:2], dtype=torch.bool, device=device)  # a slot of `best_*` is taken
         self.open = torch.ones(images, dtype=torch.bool, device=device)  # the result may still change
 
-    def advance(self, raw: Tensor, processed: Tensor, step: int, stopping: Stopping, draws: Draws) -> Tensor:
+    def advance(
+        self, raw: Tensor, processed: Tensor, step: int, stopping: Stopping, draws: Draws, guide: ImageGuide | None
+    ) -> Tensor:
         """Give each running caption its token `step`.
 
         Args:
@@ -62,11 +121,27 @@ class Beams:
             step: how many tokens each running caption has.
             stopping: says which candidates end.
             draws: chooses candidates when sampling.
+            guide: judges candidates, of the images in the batch now.
 
         Returns:
             `[B, K]` the beam that each new running caption continues.
         """
-        scores, flat = self._candidates(processed + self.scores[:, :, None], draws)
+        last = step + 1 == self.options.max_new_tokens
+        made = self._candidates(raw, processed, step, stopping, draws, wider=1 if guide is None else WIDER)
+        if guide is not None:
+            made = self._guided(made, guide, step, last)
+        self._finish(made.scores, made.captions, made.logprobs, made.ended | last, step)
+        going = made.take((made.scores + made.ended * NEVER).topk(self.beams).indices)
+        self.scores = going.scores + going.ended * NEVER
+        self.tokens, self.logprobs, self.guidance = going.captions, going.logprobs, going.guidance
+        self._close(step)
+        return going.parents
+
+    def _candidates(
+        self, raw: Tensor, processed: Tensor, step: int, stopping: Stopping, draws: Draws, wider: int
+    ) -> _Candidates:
+        """The best, or drawn, continuations `[B, C * wider]`, with the guidance that their parents had."""
+        scores, flat = self._chosen(processed + self.scores[:, :, None], draws, self.candidates * wider)
         parents, tokens = flat // raw.shape[2], flat % raw.shape[2]
         image = torch.arange(len(raw), device=raw.device)[:, None]
         captions = self.tokens[image, parents]
@@ -74,21 +149,21 @@ class Beams:
         logprobs = self.logprobs[image, parents]
         logprobs[:, :, step] = raw[image, parents, tokens]
         ended = stopping(captions[:, :, : step + 1].flatten(0, 1)).unflatten(0, tokens.shape)
+        return _Candidates(scores, self.guidance[image, parents], parents, captions, logprobs, ended)
 
-        last = step + 1 == self.options.max_new_tokens
-        self._finish(scores, captions, logprobs, ended | last, step)
-        self.scores, kept = (scores + ended * NEVER).topk(self.beams)
-        self.tokens, self.logprobs = captions[image, kept], logprobs[image, kept]
-        self._close(step)
-        return parents.gather(1, kept)
+    def _guided(self, made: _Candidates, guide: ImageGuide, step: int, last: bool) -> _Candidates:
+        """The C candidates that are best by what the guide says of them, instead of what it said of their parents."""
+        guidance = guide(made.captions[:, :, : step + 1], made.ended | last)
+        made.scores, made.guidance = made.scores - made.guidance + guidance, guidance
+        return made.take(made.scores.topk(self.candidates).indices)
 
-    def _candidates(self, total: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Accumulated scores `[B, K, V]` -> the best, or drawn, C: scores and flat indices `[B, C]`."""
+    def _chosen(self, total: Tensor, draws: Draws, count: int) -> tuple[Tensor, Tensor]:
+        """Accumulated scores `[B, K, V]` -> the best, or drawn, `count`: scores and flat indices `[B, count]`."""
         total = total.flatten(1)
         if not self.options.do_sample:
-            best = total.topk(self.candidates)
+            best = total.topk(min(count, total.shape[1]))
             return best.values, best.indices
-        drawn = draws(total.softmax(dim=1), self.candidates)
+        drawn = draws(total.softmax(dim=1), count)
         return total.gather(1, drawn), drawn
 
     def _finish(self, scores: Tensor, captions: Tensor, logprobs: Tensor, ended: Tensor, step: int) -> None:
@@ -137,9 +212,16 @@ class BeamSearch:
     """Beam search with `num_beam_groups` groups; one `Decoder` runs all groups' beams in one pass."""
 
     def __init__(
-        self, decoder: Decoder, options: GenerationOptions, scoring: Scoring, stopping: Stopping, pad: int
+        self,
+        decoder: Decoder,
+        options: GenerationOptions,
+        scoring: Scoring,
+        stopping: Stopping,
+        pad: int,
+        guide: Guide | None = None,
     ) -> None:
         self.decoder, self.options, self.scoring, self.stopping, self.pad = decoder, options, scoring, stopping, pad
+        self.guide = guide
         self.group_size = options.num_beams // options.num_beam_groups
 
     def run(self, prefix: Tensor, mask: Tensor) -> Generated:
@@ -151,7 +233,7 @@ class BeamSearch:
         may_drop = not self.options.do_sample or self.draws.independent
         logits = self.decoder.prefill(prefix, mask)[:, None].expand(-1, self.options.num_beams, -1)
         for step in range(self.options.max_new_tokens):
-            parents = self._advance(groups, logits, step)
+            parents = self._advance(groups, logits, step, images)
             done = torch.stack([group.done for group in groups]).all(dim=0)
             if step + 1 == self.options.max_new_tokens or bool(done.all()):
                 break
@@ -170,8 +252,9 @@ class BeamSearch:
         ends = len(self.stopping.ends)
         return Beams(self.options, images=images, beams=self.group_size, ends=ends, pad=self.pad, device=device)
 
-    def _advance(self, groups: list[Beams], logits: Tensor, step: int) -> Tensor:
+    def _advance(self, groups: list[Beams], logits: Tensor, step: int, images: Tensor) -> Tensor:
         """One token for every beam; returns the parents over all groups `[B, num_beams]`."""
+        guide = None if self.guide is None else partial(self.guide, images)
         raw = logits.float().log_softmax(dim=2)
         parents, chosen = [], []
         for number, group in enumerate(groups):
@@ -183,7 +266,7 @@ class BeamSearch:
             if self.scoring.rules:
                 captions = group.tokens[:, :, :step].flatten(0, 1)
                 scores = self.scoring(captions, scores.flatten(0, 1)).unflatten(0, own.shape[:2])
-            parents.append(group.advance(own, scores, step, self.stopping, self.draws) + first)
+            parents.append(group.advance(own, scores, step, self.stopping, self.draws, guide) + first)
             chosen.append(group.tokens[:, :, step])
         return torch.cat(parents, dim=1)
 

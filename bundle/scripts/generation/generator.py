@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.errors import InputError
-from scripts.generation.beams import BeamSearch
+from scripts.generation.beams import BeamSearch, Guide
 from scripts.generation.decoders import (
     Decoder,
     ReorderingDecoder,
@@ -66,21 +66,27 @@ class Generator:
         self._packed: tuple[list[int], nn.Module] | None = None
 
     @torch.no_grad()
-    def generate(self, prefix: Tensor, prefix_mask: Tensor | None, options: GenerationOptions) -> Generated:
+    def generate(
+        self, prefix: Tensor, prefix_mask: Tensor | None, options: GenerationOptions, guide: Guide | None = None
+    ) -> Generated:
         """Caption each prefix.
 
         Args:
             prefix: `[B, P, D]`, any floating-point type.
             prefix_mask: `[B, P]`, non-zero where a position counts; padding may stand anywhere. `None`: all count.
+            options: how captions are decoded.
+            guide: has a say in which beams are kept and which caption is best; sequence scores hold its part.
 
         Raises:
             InputError: shapes do not fit, a row has no position or a value that is not finite, or prefix and new
-                tokens are more than the model has positions for.
+                tokens are more than the model has positions for; a guide without beams, or with sampling.
         """
+        if guide is not None and (options.num_beams == 1 or options.do_sample):
+            raise InputError("A guide chooses among beams: set num_beams above 1 and do_sample to false.")
         prefix, mask = self._prepared(prefix, prefix_mask, options)
         if options.num_beams > 1:
             with evaluating(self._model()):
-                return BeamSearch(*self._parts(prefix, options)).run(prefix, mask)
+                return BeamSearch(*self._parts(prefix, options), guide).run(prefix, mask)
         steps = list(self.stream(prefix, mask, options))
         shape = (len(steps[0].tokens), options.max_new_tokens)
         token_ids = torch.full(shape, self.pad, dtype=torch.int64, device=prefix.device)

@@ -1,10 +1,12 @@
 """Turn finished runs into the files that a bundle ships: half precision, none over 25 MB.
 
 python -m scripts.weights.publish encoder runs/starter/general/model.pt general bundle/models/general_encoder.pt
+python -m scripts.weights.publish reader runs/a/concept_reader.safetensors runs/b/concept_reader.safetensors FILE
 python -m scripts.weights.publish model runs/starter/train bundle/models/model.pt
 
-Of a run, ``model.pt`` is the epoch with the least validation loss, the folder itself its last epoch. For captions the
-two differ: words grow apter and more varied after the loss of the reference's words has reached its least.
+A concept reader is the mean of those of several runs. Of a run, ``model.pt`` is the epoch with the least validation
+loss, the folder itself its last epoch. For captions the two differ: words grow apter and more varied after the loss of
+the reference's words has reached its least.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..concept_reader import ConceptReader, load_concept_reader, save_concept_reader
 from ..errors import InputError, WeightsError
 from ..training.checkpoints import checkpoint_files, read_checkpoint
 from .loading import read_state
@@ -33,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     encoder.add_argument("checkpoint")
     encoder.add_argument("branch", choices=("general", "detail"))
     encoder.add_argument("output")
+    reader = kinds.add_parser("reader", help="one concept reader of those that runs of tune_general.json exported")
+    reader.add_argument("readers", nargs="+")
+    reader.add_argument("output")
     model = kinds.add_parser("model", help="the trained parameters of a run")
     model.add_argument("checkpoint", help="a run's model.pt, or its folder for the last epoch")
     model.add_argument("output")
@@ -40,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.kind == "encoder":
             files = [export_encoder(given.checkpoint, given.branch, given.output)]
+        elif given.kind == "reader":
+            joined = ConceptReader.joined([_reader(file) for file in given.readers])
+            files = [save_concept_reader(joined, given.output)]
         else:
             files = save_shards(_trained(given.checkpoint), given.output)
     except (InputError, WeightsError) as error:
@@ -48,6 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for file in files:
         print(f"{file}  {Path(file).stat().st_size / 1e6:.1f} MB")
     return 0
+
+
+def _reader(file: str) -> ConceptReader:
+    reader = load_concept_reader(file)
+    if reader is None:
+        raise InputError("the name of a concept reader is empty: give the file that a run exported")
+    return reader
 
 
 def _trained(source: str) -> dict[str, Tensor]:
