@@ -52,7 +52,8 @@ def network_of(vocabulary: ConceptVocabulary, seed: int, size: int = 32) -> Conc
 def exported(vocabulary: ConceptVocabulary, folder: Path, seed: int, size: int = 32) -> ConceptReader:
     torch.save(network_of(vocabulary, seed, size).state_dict(), folder / f"model_of_{seed}.pt")
     empty = network_of(vocabulary, seed + 100, size)
-    return export_concept_reader(empty, vocabulary, folder / f"model_of_{seed}.pt", folder / f"{seed}.safetensors")
+    checkpoint, path = folder / f"model_of_{seed}.pt", folder / f"{seed}.safetensors"
+    return export_concept_reader(empty, vocabulary, CAPTIONS, checkpoint, path)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,7 @@ def test_a_file_gives_the_same_reading(vocabulary: ConceptVocabulary, tmp_path: 
     whole = load_concept_reader(tmp_path / "models" / "both.safetensors")
     assert again.encoder.fingerprint() == whole.encoder.fingerprint()
     assert again.encoder.fingerprint() != load_concept_reader(singles[0]).encoder.fingerprint()
+    assert again.prior.counts == whole.prior.counts and again.prior.kinds == whole.prior.kinds
     assert load_concept_reader("") is None
     assert main(["reader", str(tmp_path / "absent.safetensors"), str(tmp_path / "x.safetensors")]) == 1
 
@@ -204,6 +206,13 @@ def test_guidance_is_of_the_images_asked_about(reader: ConceptReader) -> None:
     torch.testing.assert_close(found, 2 * torch.tensor(expected))
 
 
+def test_commonness_is_taken_off(reader: ConceptReader) -> None:
+    guide = reader.guide(reader.encoder(images(1)), decode=list, starts=[""], weight=2.0, prior_weight=0.5)
+    for text, ended in ((CAPTIONS[0], True), ("Axial CT of the", False)):
+        expected = 2 * guide.score(0, text, ended) - 0.5 * reader.prior.logprob(text, ended)
+        assert guide.judge(0, text, ended) == pytest.approx(expected)
+
+
 @pytest.fixture
 def network(tmp_path: Path) -> CaptionNetwork:
     theirs = tiny.captioner_of_transformers()
@@ -216,7 +225,7 @@ class Insisting(ConceptReader):
 
     wanted = ""
 
-    def guide(self, tokens, token_mask=None, *, decode, starts, weight):  # noqa: ANN001, ANN201
+    def guide(self, tokens, token_mask=None, *, decode, starts, weight, prior_weight):  # noqa: ANN001, ANN201
         self.shown: list[str] = []
 
         def judge(images: torch.Tensor, captions: torch.Tensor, ended: torch.Tensor) -> torch.Tensor:

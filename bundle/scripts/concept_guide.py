@@ -1,14 +1,14 @@
-"""Beams guided by what the images bear out: a concept reader's say in every step of decoding.
+"""Beams guided by what the images bear out: the say of a concept reader, and of rarity, in every step of decoding.
 
 Ranking finished beams again can only choose among captions that the language model liked. Here beams are kept by
 
-    log p_LM(begun | image) + weight * bound(begun)
+    log p_LM(begun | image) + weight * bound(begun) - prior_weight * log p(begun)
 
 where ``bound`` is the most that any end of the caption can make of :mod:`.concept_reader`'s second term: fields that
 are not named yet count as if the likeliest answer were named, concepts not said yet as if said where they are likelier
 than not. So it never counts against a caption that it has not come to the point yet, as in A* search, and for an ended
 caption it is the term itself. (A caption that takes back what it said is outside the bound: "MRI" in the view, "CT"
-after it.)
+after it.) The last term, :mod:`.caption_prior`, is taken of the words said so far.
 
 Shape legend: B images, C captions of an image, t tokens so far, K concepts.
 """
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .caption_prior import CaptionPrior
 from .concept_vocabulary import UNKNOWN, ConceptVocabulary
 
 __all__ = ["CONCEPT_WEIGHT", "ConceptGuide"]
@@ -40,6 +41,8 @@ class ConceptGuide:
         decode: token ids ``[N, t]`` -> N texts.
         starts: of each image, words that its captions continue.
         weight: of the reading beside the language model's log-probability.
+        prior: how common captions are; None does without.
+        prior_weight: of its log-probability, which is taken off.
     """
 
     def __init__(
@@ -51,11 +54,15 @@ class ConceptGuide:
         decode: Callable[[Tensor], Sequence[str]],
         starts: Sequence[str],
         weight: float = 1.0,
+        prior: CaptionPrior | None = None,
+        prior_weight: float = 0.0,
     ) -> None:
         self.vocabulary = vocabulary
         self.decode = decode
         self.starts = starts
         self.weight = weight
+        self.prior = prior if prior_weight > 0 else None
+        self.prior_weight = prior_weight
         self._images = [
             _Reading(row.double().cpu(), [read[number].double().cpu() for read in fields.values()])
             for number, row in enumerate(concepts)
@@ -67,10 +74,15 @@ class ConceptGuide:
         texts = self.decode(captions.flatten(0, 1))
         numbers = images.repeat_interleave(captions.shape[1]).tolist()
         scores = [
-            self.score(number, self.starts[number] + text, end)
+            self.judge(number, self.starts[number] + text, end)
             for number, text, end in zip(numbers, texts, ended.flatten().tolist(), strict=True)
         ]
-        return self.weight * torch.tensor(scores, dtype=torch.float32, device=captions.device).view(ended.shape)
+        return torch.tensor(scores, dtype=torch.float32, device=captions.device).view(ended.shape)
+
+    def judge(self, image: int, text: str, ended: bool) -> float:
+        """What one caption of one image gets beside its log-probability."""
+        common = 0.0 if self.prior is None else self.prior.logprob(text, ended)
+        return self.weight * self.score(image, text, ended) - self.prior_weight * common
 
     def score(self, image: int, text: str, ended: bool) -> float:
         """Log-probability of what one caption says of one image, or its bound, without the weight."""

@@ -7,9 +7,10 @@ in re-ranking by detected words (Fang et al., CVPR 2015, arXiv 1411.4952, sectio
     score(c) = log p_LM(c | image)
                + weight * sum_f log p(field_f of c | image)
                + weight * CONCEPT_WEIGHT * sum_k log p(concept_k in c or not | image)
+               - prior_weight * log p(c)
 
 The encoders learn by the same terms (:class:`scripts.concepts.ConceptNetwork`). :mod:`scripts.concept_guide` says how
-beams are kept by them while they grow.
+beams are kept by them while they grow, :mod:`scripts.caption_prior` what the last term is for.
 
 Several encoders, tuned apart, read better than one: their logits are averaged.
 
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .atomic import write_atomically
+from .caption_prior import CaptionPrior
 from .concept_guide import ConceptGuide
 from .concept_vocabulary import FIELDS, ConceptVocabulary
 from .concepts import ConceptNetwork
@@ -48,11 +50,15 @@ class ConceptReader(nn.Module):
     Args:
         vocabulary: what is read.
         encoder: the encoders, tuned for it.
+        prior: how common the captions are that it was tuned on.
     """
 
-    def __init__(self, vocabulary: ConceptVocabulary, encoder: PooledEncoders) -> None:
+    def __init__(
+        self, vocabulary: ConceptVocabulary, encoder: PooledEncoders, prior: CaptionPrior | None = None
+    ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
+        self.prior = prior
         self.encoder = encoder.requires_grad_(False)
         self.sizes = [len(vocabulary), *(len(names) for names in vocabulary.fields.values())]
         self.register_buffer("weight", torch.zeros(sum(self.sizes), encoder.width), persistent=False)
@@ -70,7 +76,7 @@ class ConceptReader(nn.Module):
         if any(one != read[0] for one in read):
             raise InputError("concept readers of different captions cannot be joined: export them from one datalist")
         members = [member for reader in readers for member in reader.encoder.members]
-        whole = cls(first.vocabulary, PooledEncoders(members))
+        whole = cls(first.vocabulary, PooledEncoders(members), first.prior)
         whole.weight.copy_(torch.cat([reader.weight for reader in readers], dim=1) / len(readers))
         whole.bias.copy_(torch.stack([reader.bias for reader in readers]).mean(dim=0))
         return whole.eval()
@@ -89,14 +95,16 @@ class ConceptReader(nn.Module):
         decode: Callable[[Tensor], Sequence[str]],
         starts: Sequence[str],
         weight: float,
+        prior_weight: float = 0.0,
     ) -> ConceptGuide:
-        """The guide of beams for these images; see :class:`ConceptGuide` for the last three.
+        """The guide of beams for these images; see :class:`ConceptGuide` for the last four.
 
         Args:
             tokens: ``[B, N, C]``; token_mask: ``[B, N]`` or None.
         """
         concepts, fields = self(tokens, token_mask)
-        return ConceptGuide(self.vocabulary, concepts, fields, decode=decode, starts=starts, weight=weight)
+        says = {"weight": weight, "prior": self.prior, "prior_weight": prior_weight}
+        return ConceptGuide(self.vocabulary, concepts, fields, decode=decode, starts=starts, **says)
 
     def support(self, tokens: Tensor, captions: Sequence[str], token_mask: Tensor | None = None) -> list[float]:
         """How far each image bears its caption out: log-probability of the plane, modality and organ that it names.
@@ -119,13 +127,18 @@ def mean_token(tokens: Tensor, token_mask: Tensor | None = None) -> Tensor:
 
 
 def export_concept_reader(
-    network: ConceptNetwork, vocabulary: ConceptVocabulary, checkpoint: str | Path, path: str | Path
+    network: ConceptNetwork,
+    vocabulary: ConceptVocabulary,
+    captions: Sequence[str],
+    checkpoint: str | Path,
+    path: str | Path,
 ) -> ConceptReader:
     """Make a reader of a finished run of ``configs/tune_general.json``, and write it.
 
     Args:
         network: built as for that run.
         vocabulary: of the same captions.
+        captions: of the training cases.
         checkpoint: the run's ``model.pt``.
         path: the file to write.
 
@@ -133,7 +146,7 @@ def export_concept_reader(
         WeightsError: the checkpoint is another network's.
     """
     load_parameters(network, read_state(checkpoint), source=f"concept network {checkpoint}")
-    reader = ConceptReader(vocabulary, PooledEncoders([network.encoder]))
+    reader = ConceptReader(vocabulary, PooledEncoders([network.encoder]), CaptionPrior.from_captions(captions))
     heads = [network.concepts, *(network.fields[field] for field in vocabulary.fields if field in network.fields)]
     reader.weight.copy_(torch.cat([head.weight.detach() for head in heads]))
     reader.bias.copy_(torch.cat([head.bias.detach() for head in heads]))
@@ -163,6 +176,7 @@ def save_concept_reader(reader: ConceptReader, path: str | Path) -> Path:
     tensors = {"weight": reader.weight, **{f"encoder.{name}": value for name, value in state.items()}}
     halves = {name: value.detach().half().contiguous() for name, value in tensors.items()}
     exact = {"bias": reader.bias.float(), "shares": vocabulary.shares}
+    exact |= {} if reader.prior is None else {f"prior.{name}": value for name, value in reader.prior.state().items()}
     data = save(halves | exact, {"about": json.dumps(about)})
     return write_atomically(path, lambda file: file.write(data))
 
@@ -179,8 +193,10 @@ def load_concept_reader(path: str | Path) -> ConceptReader | None:
     try:
         with safe_open(str(path), framework="pt") as file:
             about = json.loads((file.metadata() or {})["about"])
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
-        shares, weight, bias = (state.pop(name) for name in ("shares", "weight", "bias"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        shares, weight, bias = (state.pop(name).float() for name in ("shares", "weight", "bias"))
+        counted = {name: state.pop(name) for name in list(state) if name.startswith("prior.")}
+        prior = CaptionPrior.from_state({n.removeprefix("prior."): v for n, v in counted.items()}) if counted else None
         vocabulary = ConceptVocabulary(about["names"], shares=shares, fields=about["fields"], longest=about["longest"])
         members = [_ENCODERS[m["class"]](weights=None, input_size=int(m["input_size"])) for m in about["encoders"]]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -189,7 +205,7 @@ def load_concept_reader(path: str | Path) -> ConceptReader | None:
     required = [name for name, value in encoder.state_dict().items() if value.is_floating_point()]
     held = {name.removeprefix("encoder."): value for name, value in state.items()}
     load_parameters(encoder, held, source=str(path), required=required)
-    reader = ConceptReader(vocabulary, encoder)
+    reader = ConceptReader(vocabulary, encoder, prior)
     for name, value in (("weight", weight), ("bias", bias)):
         buffer = getattr(reader, name)
         if buffer.shape != value.shape:

@@ -14,7 +14,7 @@ from torch import Tensor
 from .errors import InputError
 from .metrics.fields import read_fields
 
-__all__ = ["FIELDS", "UNKNOWN", "ConceptVocabulary", "phrases"]
+__all__ = ["FIELDS", "UNKNOWN", "ConceptVocabulary", "phrases", "words_of"]
 
 FIELDS = ("plane", "modality", "organ")
 UNKNOWN = -100  # what PyTorch's cross entropy leaves out
@@ -22,9 +22,14 @@ UNKNOWN = -100  # what PyTorch's cross entropy leaves out
 _WORD = re.compile(r"[a-z0-9*]+(?:[-'][a-z0-9*]+)*")
 
 
+def words_of(caption: str) -> list[str]:
+    """Its words in lower case, punctuation left out."""
+    return _WORD.findall(caption.lower())
+
+
 def phrases(caption: str, longest: int) -> set[str]:
     """All runs of 1 to ``longest`` words of a caption, lower case, punctuation left out."""
-    words = _WORD.findall(caption.lower())
+    words = words_of(caption)
     return {
         " ".join(words[start : start + size])
         for size in range(1, longest + 1)

@@ -39,6 +39,7 @@ class CaptionNetwork(nn.Module):
         label_smoothing: of the caption loss.
         concept_reader: guides the beams of an image by what it reads in it (:mod:`.concept_reader`).
         concept_weight: of the reader beside the language model; 0 leaves the beams to the language model.
+        prior_weight: how much of a caption's commonness among the reader's training captions is taken off.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class CaptionNetwork(nn.Module):
         label_smoothing: float = 0.0,
         concept_reader: ConceptReader | None = None,
         concept_weight: float = 0.0,
+        prior_weight: float = 0.0,
     ) -> None:
         super().__init__()
         if not branches:
@@ -71,6 +73,7 @@ class CaptionNetwork(nn.Module):
         self.label_smoothing = label_smoothing
         self.concept_reader = concept_reader
         self.concept_weight = concept_weight
+        self.prior_weight = prior_weight
 
     @property
     def tokenizer(self) -> object:
@@ -160,8 +163,8 @@ class CaptionNetwork(nn.Module):
 
     def _guide(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]], starts: Sequence[str]) -> ConceptGuide:
         decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
-        weight = self.concept_weight
-        return self.concept_reader.guide(*encoded["reader"], decode=decode, starts=starts, weight=weight)
+        weights = {"weight": self.concept_weight, "prior_weight": self.prior_weight}
+        return self.concept_reader.guide(*encoded["reader"], decode=decode, starts=starts, **weights)
 
     def _starts(self, prompts: str | list[str] | None, images: int) -> list[str]:
         """The words that the captions of each image continue."""
