@@ -18,6 +18,8 @@ NETWORK_KEYS = (
     "general_tokens_mask",
     "detail_tokens",
     "detail_tokens_mask",
+    "reader_tokens",
+    "reader_tokens_mask",
 )
 
 
