@@ -270,3 +270,11 @@ def test_support_of_a_network_counts_the_words_before_the_caption(
     texts = network.tokenizer.batch_decode(ids)
     assert network.support(encoded, ids, ["Axial "]) == reader.support(encoded["reader"][0], ["Axial " + texts[0]])
     assert network.support(encoded, torch.cat([ids, ids])) is None  # several captions of an image
+
+
+def test_cached_tokens_of_the_reader_reach_the_network() -> None:
+    from scripts.training.batches import PrepareCase
+
+    batch = {"general_tokens": torch.zeros(1, 2, 3), "reader_tokens": torch.ones(1, 1, 4), "caption": ["x"]}
+    _, _, _, named = PrepareCase()(batch)
+    assert set(named) == {"general_tokens", "reader_tokens"}
