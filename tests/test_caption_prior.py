@@ -45,9 +45,13 @@ def test_a_caption_is_the_sum_over_its_words_with_its_end(prior: CaptionPrior) -
     assert prior.logprob("A cyst of the head.", True) > prior.logprob("A bleed of the head.", True)
 
 
-def test_unheard_of_words_count_down_to_the_floor_only(prior: CaptionPrior) -> None:
-    many = CaptionPrior.from_captions([f"word{number}" for number in range(200)] * 5)
-    assert many.logprob("word1 xx yy zz", False) == pytest.approx(3 * FLOOR)
+def test_rare_words_count_down_to_the_floor_and_unheard_of_ones_not_at_all(prior: CaptionPrior) -> None:
+    many = CaptionPrior.from_captions([f"word{number} alone" for number in range(200)])
+    assert many.logprob("word1 ", False) == FLOOR > math.log(1 / 200)
+    alone = math.log(many.probability("alone", [START, "word1"]))
+    assert many.logprob("word1 alone ", False) == pytest.approx(FLOOR + alone)
+    assert many.logprob("word1 xx yy zz ", False) == FLOOR
+    assert prior.logprob("A head of cyst.", False) == prior.logprob("A ", False)  # words in places they never had
 
 
 def test_tensors_hold_all_of_it_and_no_words(prior: CaptionPrior) -> None:

@@ -6,8 +6,9 @@ A language model that learned from few captions gives a frequent finding to ever
 
 asks instead what the image speaks for: with weight 1 it is pointwise mutual information (Li et al., NAACL 2016, arXiv
 1510.03055, equation 9). Their ``p(c)`` is a second run of the language model; here it is a model of word triples of the
-training captions, which costs nothing beside it. A word's log-probability counts down to ``FLOOR`` only, or unheard-of
-words would be the best ones.
+training captions, which costs nothing beside it. A word's log-probability counts down to ``FLOOR`` only, and not at all
+where no training caption has it after the word before: else the rarest words would be the best ones, and captions would
+ramble on in words that no caption has.
 
     p(w | u v) = (count(u v w) + kinds(u v) * p(w | v)) / (count(u v) + kinds(u v))       (Witten and Bell 1991)
 
@@ -66,14 +67,21 @@ class CaptionPrior:
         return cls({_hash(run): count for run, count in counts.items()}, kinds, words)
 
     def logprob(self, text: str, ended: bool) -> float:
-        """``sum max(FLOOR, log p(word | two words before))``, of a begun caption over its whole words only."""
+        """``sum max(FLOOR, log p(word | two words before))`` over words that some training caption has in such a place.
+
+        Args:
+            text: a caption, or its beginning, of which whole words count.
+            ended: whether nothing comes after it.
+        """
         said = words_of(text if ended else text[: len(text) - len(text.split(" ")[-1])])
         return self._of((*said, END) if ended else tuple(said))
 
     def _of(self, said: tuple[str, ...]) -> float:
         if said not in self._known:
             before = ((START,) * (ORDER - 1) + said[:-1])[1 - ORDER :]
-            self._known[said] = self._of(said[:-1]) + max(FLOOR, math.log(self.probability(said[-1], before)))
+            heard = _hash((before[-1], said[-1])) in self.counts
+            last = max(FLOOR, math.log(self.probability(said[-1], before))) if heard else 0.0
+            self._known[said] = self._of(said[:-1]) + last
         return self._known[said]
 
     def probability(self, word: str, before: Sequence[str]) -> float:
