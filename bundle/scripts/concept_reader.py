@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -33,11 +34,13 @@ from .atomic import write_atomically
 from .caption_prior import CaptionPrior
 from .concept_guide import ConceptGuide
 from .concept_vocabulary import FIELDS, ConceptVocabulary
-from .concepts import ConceptNetwork
 from .encoders.efficientnet import EfficientNetEncoder
 from .encoders.pooled import PooledEncoders
 from .errors import InputError, WeightsError
 from .weights.loading import load_parameters, read_state
+
+if TYPE_CHECKING:
+    from .concepts import ConceptNetwork  # imports MONAI, which captioning alone does without
 
 __all__ = ["ConceptReader", "export_concept_reader", "load_concept_reader", "save_concept_reader"]
 
