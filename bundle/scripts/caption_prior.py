@@ -29,7 +29,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .concept_vocabulary import words_of
+from .concept_vocabulary import whole_words, words_of
 
 __all__ = ["CaptionPrior"]
 
@@ -73,7 +73,7 @@ class CaptionPrior:
             text: a caption, or its beginning, of which whole words count.
             ended: whether nothing comes after it.
         """
-        said = words_of(text if ended else text[: len(text) - len(text.split(" ")[-1])])
+        said = words_of(text if ended else whole_words(text))
         return self._of((*said, END) if ended else tuple(said))
 
     def _of(self, said: tuple[str, ...]) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor
 from .errors import InputError
 from .metrics.fields import read_fields
 
-__all__ = ["FIELDS", "UNKNOWN", "ConceptVocabulary", "phrases", "words_of"]
+__all__ = ["FIELDS", "UNKNOWN", "ConceptVocabulary", "phrases", "whole_words", "words_of"]
 
 FIELDS = ("plane", "modality", "organ")
 UNKNOWN = -100  # what PyTorch's cross entropy leaves out
@@ -25,6 +25,11 @@ _WORD = re.compile(r"[a-z0-9*]+(?:[-'][a-z0-9*]+)*")
 def words_of(caption: str) -> list[str]:
     """Its words in lower case, punctuation left out."""
     return _WORD.findall(caption.lower())
+
+
+def whole_words(text: str) -> str:
+    """A begun caption without its last word, which may go on."""
+    return text[: len(text) - len(text.split(" ")[-1])]
 
 
 def phrases(caption: str, longest: int) -> set[str]:
@@ -116,7 +121,7 @@ class ConceptVocabulary:
         no training caption's gives an empty set.
         """
         text = text.lower()
-        words = text[: len(text) - len(text.split(" ")[-1])]
+        words = whole_words(text)
         said = [self._index[phrase] for phrase in phrases(words, self.longest) if phrase in self._index]
         read = read_fields(words)
         answers: list[set[int] | None] = []
