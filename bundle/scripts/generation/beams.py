@@ -131,8 +131,8 @@ class Beams:
         if guide is not None:
             made = self._guided(made, guide, step, last)
         self._finish(made.scores, made.captions, made.logprobs, made.ended | last, step)
-        going = made.take((made.scores + made.ended * NEVER).topk(self.beams).indices)
-        self.scores = going.scores + going.ended * NEVER
+        self.scores, kept = (made.scores + made.ended * NEVER).topk(self.beams)
+        going = made.take(kept)
         self.tokens, self.logprobs, self.guidance = going.captions, going.logprobs, going.guidance
         self._close(step)
         return going.parents
