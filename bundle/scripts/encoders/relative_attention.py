@@ -68,7 +68,8 @@ def _attend_in_rows(query: Tensor, key: Tensor, value: Tensor, table: Tensor, si
     mixed = torch.empty_like(value)
     for first in range(0, groups, step):
         chunk = slice(first, min(first + step, groups))
-        part_query, part_key, part_value = query[chunk], key[chunk].transpose(1, 2), value[chunk]
+        # Transposed once here: products of bfloat16 would copy a transposed view at every band.
+        part_query, part_key, part_value = query[chunk], key[chunk].transpose(1, 2).contiguous(), value[chunk]
         down, across = _offset_scores(part_query, table, side)
         size = part_query.shape[0]
         for top in range(0, side, band):

@@ -132,7 +132,7 @@ class SamAttention(nn.Module):
         mixed = attend(query, key, value, self.rel_pos_h, self.rel_pos_w)
         mixed = mixed.view(batch, down, across, self.heads, side, side, -1).permute(0, 1, 4, 2, 5, 3, 6)
         mixed = mixed.reshape(batch, down * side, across * side, width)[:, :height, :breadth]
-        return self.proj(mixed)
+        return self.proj(mixed.contiguous())  # of a cropped view PyTorch makes a batch of products, and as many weights
 
     def _fill(self, qkv: Tensor, height: int, breadth: int) -> Tensor:
         """Queries, keys and values ``[B, height, breadth, 3C]`` whose added tokens are those of zeros: the bias."""
