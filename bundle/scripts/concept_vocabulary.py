@@ -60,6 +60,7 @@ class ConceptVocabulary:
         self.fields = {field: list(fields.get(field, ())) for field in FIELDS}
         self.longest = longest
         self._index = {name: number for number, name in enumerate(self.names)}
+        self._beginnings = {field: _beginnings(names) for field, names in self.fields.items()}
 
     @classmethod
     def from_captions(
@@ -127,8 +128,11 @@ class ConceptVocabulary:
         answers: list[set[int] | None] = []
         for field, names in self.fields.items():
             value = getattr(read, field)
-            possible = {number for number, name in enumerate(names) if name == value or _may_become(text, name)}
-            answers.append(None if value is None else possible)
+            if value is None:
+                answers.append(None)
+                continue
+            possible = {names.index(value)} if value in names else set()
+            answers.append(possible.union(*(self._beginnings[field].get(end, ()) for end in _ends(text))))
         return said, answers
 
     def field_targets(self, caption: str) -> Tensor:
@@ -138,7 +142,15 @@ class ConceptVocabulary:
         return torch.tensor([names.index(value) if value in names else UNKNOWN for names, value in values])
 
 
-def _may_become(text: str, name: str) -> bool:
-    """Whether the text ends with a whole word or more of the name, so that it may go on to all of it."""
-    begun = (name[:size] for size in range(1, len(name)) if " " in name[:size])
-    return any(text == part or text.endswith(" " + part) for part in begun)
+def _beginnings(names: Sequence[str]) -> dict[str, set[int]]:
+    """The names, by number, that go on from each text of at least their first word and a space."""
+    found: dict[str, set[int]] = {}
+    for number, name in enumerate(names):
+        for size in range(name.find(" ") + 1 or len(name), len(name)):
+            found.setdefault(name[:size], set()).add(number)
+    return found
+
+
+def _ends(text: str) -> list[str]:
+    """The text and what follows each of its spaces."""
+    return [text, *(text[place + 1 :] for place, letter in enumerate(text) if letter == " ")]

@@ -21,6 +21,7 @@ from .bottleneck import bottleneck, gelu
 from .convolution import ChannelNorm, ConvNorm
 from .frozen import FrozenEncoder, strip_prefix, weights_state
 from .token_grid import Layout, TokenGrid
+from .window_attention import attend
 
 __all__ = ["TinyViTEncoder"]
 
@@ -230,10 +231,9 @@ class OffsetAttention(nn.Module):
         self.register_buffer("offset_index", index.reshape(window * window, -1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        windows, count, width = x.shape
+        windows, count, _ = x.shape
         # Each head's query, key and value lie together in the published projection.
         qkv = self.qkv(self.norm(x)).view(windows, count, self.heads, -1).transpose(1, 2)
         query, key, value = qkv.chunk(3, dim=-1)
         bias = self.offset_bias.index_select(1, self.offset_index.flatten()).view(self.heads, count, count)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None].to(query.dtype))
-        return self.proj(mixed.transpose(1, 2).reshape(windows, count, width))
+        return self.proj(attend(query, key, value, bias))
