@@ -254,3 +254,18 @@ def test_a_caption_may_end_with_another_token() -> None:
     assert LanguageModel(model=model, tokenizer=tiny.tokenizer()).eos_token_id == tiny.END
     with pytest.raises(WeightsError, match="2 tokens"):
         LanguageModel(model=model, tokenizer=tiny.tokenizer(), caption_end="w9 w10")
+
+
+def test_captions_have_no_marks_but_their_end() -> None:
+    """A chat model's "turn begins" decodes to nothing, and after it the words of a chat."""
+    model = tiny.captioner_of_transformers().language_model
+    tokenizer = tiny.tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["w7", "w8"]})
+    language_model = LanguageModel(model=model, tokenizer=tokenizer)
+    assert {7, 8} <= set(language_model.marks) and tiny.END not in language_model.marks
+    branch = Branch(encoder=Tokens(24), qformer=QFormer(encoder_width=24, text=False, dropout=0.0, **tiny.QFORMER))
+    network = CaptionNetwork(branches={"general": branch}, language_model=language_model).eval()
+    with torch.no_grad():
+        model.get_output_embeddings().weight[7] *= 50.0  # its logit is the largest, or the smallest, nearly everywhere
+    generated = network.generate(network.encode(images()))
+    assert not set(generated.token_ids[generated.token_logprobs != 0].tolist()) & set(language_model.marks)

@@ -84,6 +84,11 @@ class LanguageModel(nn.Module):
     def pad_token_id(self) -> int:
         return self.tokenizer.pad_token_id
 
+    @property
+    def marks(self) -> list[int]:
+        """Token ids that stand for no text, the end token aside: a chat model's turns, padding, masks."""
+        return sorted(set(getattr(self.tokenizer, "all_special_ids", ())) - {self.eos_token_id})
+
     def train(self, mode: bool = True) -> LanguageModel:
         """Stay in eval mode when frozen: dropout in a frozen model would only add noise."""
         return super().train(mode and self.tunable)

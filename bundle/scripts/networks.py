@@ -67,6 +67,7 @@ class CaptionNetwork(nn.Module):
             eos_token_id=language_model.eos_token_id,
             pad_token_id=language_model.pad_token_id,
             tokenizer=language_model.tokenizer,
+            suppress_tokens=language_model.marks,
         )
         self.prompt = prompt
         self.options = options or GenerationOptions()

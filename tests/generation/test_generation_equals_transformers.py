@@ -61,6 +61,18 @@ def test_reordering_decoder_gives_the_same_tokens(architecture: str, mode: str) 
     check(model, prefixes(6), None, MODES[mode], shared_prefix=False)
 
 
+@pytest.mark.parametrize("mode", ["greedy", "5 beams"])
+def test_suppressed_tokens_never_come(architecture: str, mode: str) -> None:
+    model = tiny_model(architecture)
+    free = check(model, prefixes(6), None, MODES[mode]).token_ids.unique().tolist()
+    said = [token for token in free if token not in (END, PAD)]
+    options = GenerationOptions(**{"max_new_tokens": 12, **MODES[mode]})
+    generator = Generator(model, eos_token_id=END, pad_token_id=PAD, suppress_tokens=said[::2])
+    found = generator.generate(prefixes(6), None, options).token_ids
+    assert torch.equal(found, reference(model, prefixes(6), None, **MODES[mode], suppress_tokens=said[::2]))
+    assert not set(found.unique().tolist()) & set(said[::2])
+
+
 def test_ends_come_at_different_places(architecture: str) -> None:
     for mode in ("greedy", "5 beams"):
         ours = check(tiny_model(architecture), prefixes(8, seed=4), None, MODES[mode])

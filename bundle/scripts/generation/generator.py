@@ -39,6 +39,7 @@ class Generator:
         eos_token_id: end token or tokens; `None` lets every caption reach `max_new_tokens`.
         pad_token_id: fills captions that ended.
         tokenizer: only for `stop_strings` and `no_repeated_words`; anything with `decode(list of ids) -> str`.
+        suppress_tokens: token ids that no caption may have, as the option of that name in transformers.
         shared_prefix: `True`/`False` overrides the choice between the shared-prefix decoder and the reordering one;
             `None` takes the shared prefix for architectures where it is tested.
         pack_weights: keep a second copy of the linear weights in the layout that the CPU multiplies fastest
@@ -53,6 +54,7 @@ class Generator:
         eos_token_id: int | Sequence[int] | None,
         pad_token_id: int,
         tokenizer: TextDecoder | None = None,
+        suppress_tokens: Sequence[int] = (),
         shared_prefix: bool | None = None,
         pack_weights: bool | None = None,
     ) -> None:
@@ -61,6 +63,7 @@ class Generator:
         self.ends = torch.tensor(ends, dtype=torch.int64)
         self.pad = pad_token_id
         self.tokenizer = tokenizer
+        self.suppressed = torch.tensor(list(suppress_tokens), dtype=torch.int64)
         self.shared_prefix = shared_prefix
         self.pack_weights = pack_weights
         self._packed: tuple[list[int], nn.Module] | None = None
@@ -112,7 +115,7 @@ class Generator:
     ) -> tuple[Decoder, GenerationOptions, Scoring, Stopping, int]:
         ends = self.ends.to(prefix.device)
         stopping = Stopping(options, ends, self.tokenizer)
-        scoring = Scoring(options, ends, self.tokenizer)
+        scoring = Scoring(options, ends, self.tokenizer, self.suppressed.to(prefix.device))
         return self._decoder(prefix, options), options, scoring, stopping, self.pad
 
     def _model(self) -> nn.Module:

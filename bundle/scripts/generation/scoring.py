@@ -55,6 +55,11 @@ def at_least(tokens: int, ends: Tensor) -> Rule:
     return rule
 
 
+def without(tokens: Tensor) -> Rule:
+    """Forbid `tokens [S]`."""
+    return lambda captions, scores: scores.index_fill(1, tokens, -torch.inf)
+
+
 def temperature(value: float) -> Rule:
     """Divide scores by `value`: above 1 flatter, below 1 sharper."""
     return lambda captions, scores: scores / value
@@ -83,9 +88,22 @@ def top_p(mass: float, keep: int) -> Rule:
 
 
 class Scoring:
-    """All rules that `options` ask for, in order; `ends [E]` are the end tokens, `tokenizer` tells words apart."""
+    """All rules that `options` ask for, in order.
 
-    def __init__(self, options: GenerationOptions, ends: Tensor, tokenizer: TextDecoder | None = None) -> None:
+    Args:
+        options: what is asked for.
+        ends: `[E]` the end tokens.
+        tokenizer: tells words apart.
+        suppressed: `[S]` tokens that no caption may have; None for all may.
+    """
+
+    def __init__(
+        self,
+        options: GenerationOptions,
+        ends: Tensor,
+        tokenizer: TextDecoder | None = None,
+        suppressed: Tensor | None = None,
+    ) -> None:
         rules: list[Rule] = []
         if options.repetition_penalty != 1.0:
             rules.append(repetition(options.repetition_penalty))
@@ -95,6 +113,8 @@ class Scoring:
             rules.append(no_repeated_words(tokenizer))
         if options.min_new_tokens > 0 and len(ends) > 0:
             rules.append(at_least(options.min_new_tokens, ends))
+        if suppressed is not None and len(suppressed) > 0:
+            rules.append(without(suppressed))
         if options.do_sample:
             # Sampled beams need one candidate more than there are end tokens, or a beam could have no future.
             keep = max(len(ends), 1) + 1 if options.num_beams > 1 else 1
