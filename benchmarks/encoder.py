@@ -39,7 +39,7 @@ import published_code  # noqa: E402
 from scripts.encoders.matmul import onednn_is_exact  # noqa: E402
 from scripts.encoders.sam import SamEncoder  # noqa: E402
 from scripts.encoders.sam_vit import SAM_SIZES, SamSize  # noqa: E402
-from scripts.generation.packing import type_can_be_packed  # noqa: E402
+from scripts.generation.packed_linear import type_can_be_packed  # noqa: E402
 from scripts.precision import resolved  # noqa: E402
 
 SIDE = 1024

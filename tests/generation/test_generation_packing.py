@@ -7,8 +7,9 @@ import torch
 from tiny_language_models import CONFIGS, END, PAD, left_padding, prefixes, reference, tiny_model
 
 from scripts.errors import InputError
-from scripts.generation import GenerationOptions, Generator, packing
-from scripts.generation.packing import PackedLinear, can_be_packed, packed, type_can_be_packed, worth_packing
+from scripts.generation import GenerationOptions, Generator, packed_linear, packing
+from scripts.generation.packed_linear import PackedLinear, type_can_be_packed
+from scripts.generation.packing import can_be_packed, packed, worth_packing
 
 needs_packing = pytest.mark.skipif(
     not can_be_packed(torch.nn.Linear(1, 1)), reason="this build of torch has no oneDNN on this CPU"
@@ -20,7 +21,8 @@ needs_bfloat16 = pytest.mark.skipif(
 
 
 def test_a_type_that_the_processor_lacks_is_multiplied_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "type_can_be_packed", lambda dtype: dtype == torch.float32)
+    for module in (packing, packed_linear):
+        monkeypatch.setattr(module, "type_can_be_packed", lambda dtype: dtype == torch.float32)
     linear = torch.nn.Linear(48, 80).to(torch.bfloat16).requires_grad_(False)
     inputs = torch.randn(5, 48).to(torch.bfloat16)
     assert not can_be_packed(linear) and not worth_packing(linear)

@@ -1,0 +1,90 @@
+"""A layer of Llama's shape (SmolLM, Vicuna, Llama) for decoding on a CPU.
+
+A step's cost is reading the weights, and then the hundreds of small operations between: a third of a step of a model of
+135 million parameters. Here queries, keys and values are one product, the two halves of the MLP's first layer another,
+and heads that share a key read it instead of copies of it. Weights stay where they are, see `packed_linear`; the result
+is that of `transformers`, to rounding.
+
+Legend: B batch rows, S new positions, H heads, D head width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scripts.generation.packed_linear import PackedLinear
+
+
+def is_llama_layer(module: nn.Module) -> bool:
+    """Whether `PackedLlamaLayer` computes the same: a layer of plain linear parts, with fused attention."""
+    if (type(module).__module__, type(module).__name__) != _LLAMA:
+        return False
+    attention, mlp = module.self_attn, module.mlp
+    linears = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
+    linears += [mlp.gate_proj, mlp.up_proj, mlp.down_proj]
+    plain = all(type(linear) is nn.Linear for linear in linears)
+    return plain and attention.config._attn_implementation == "sdpa" and attention.config.hidden_act == "silu"
+
+
+_LLAMA = ("transformers.models.llama.modeling_llama", "LlamaDecoderLayer")
+
+
+class PackedLlamaLayer(nn.Module):
+    """The twin of `layer`, which stays the owner of all weights; for inference."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        attention, mlp = layer.self_attn, layer.mlp
+        self._layer = (layer,)  # in a tuple, so that it is not registered
+        self.head_width, self.index, self.scale = attention.head_dim, attention.layer_idx, attention.scaling
+        self.mix_in = PackedLinear(attention.q_proj, attention.k_proj, attention.v_proj)
+        self.mix_out = PackedLinear(attention.o_proj)
+        self.widen = PackedLinear(mlp.gate_proj, mlp.up_proj)
+        self.narrow = PackedLinear(mlp.down_proj)
+        self.query_width, self.key_width = attention.q_proj.out_features, attention.k_proj.out_features
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        position_embeddings: tuple[Tensor, Tensor] | None = None,
+        past_key_values: Any = None,
+        **unused: Any,
+    ) -> Tensor:
+        """`[B, S, width]` -> the same; arguments as `LlamaDecoderLayer` has them."""
+        (layer,) = self._layer
+        normed = _normed(hidden_states, layer.input_layernorm)
+        mixed = self._attend(normed, attention_mask, position_embeddings, past_key_values)
+        hidden_states = hidden_states + self.mix_out(mixed)
+        gate, up = self.widen(_normed(hidden_states, layer.post_attention_layernorm)).chunk(2, dim=-1)
+        return hidden_states + self.narrow(F.silu(gate) * up)
+
+    def _attend(self, normed: Tensor, mask: Tensor | None, angles: tuple[Tensor, Tensor], cache: Any) -> Tensor:
+        """`[B, S, width]` -> `[B, S, H * D]`."""
+        rows, positions, _ = normed.shape
+        turned, value = self.mix_in(normed).split([self.query_width + self.key_width, self.key_width], dim=-1)
+        turned = _turned(turned.unflatten(-1, (-1, self.head_width)), *angles).transpose(1, 2)
+        query, key = turned.split([self.query_width // self.head_width, self.key_width // self.head_width], dim=1)
+        value = value.unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+        if cache is not None:
+            key, value = cache.update(key, value, self.index)
+        causal = mask is None and positions > 1
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=causal, scale=self.scale, enable_gqa=True
+        )
+        return mixed.transpose(1, 2).reshape(rows, positions, -1)
+
+
+def _normed(x: Tensor, norm: nn.Module) -> Tensor:
+    """Root-mean-square normalisation (Zhang and Sennrich, NeurIPS 2019, arXiv 1910.07467)."""
+    return F.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
+
+
+def _turned(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotary positions (Su et al. 2021, arXiv 2104.09864) of `[B, S, H, D]`, angles `[B, S, D]`."""
+    left, right = x.chunk(2, dim=-1)
+    return torch.addcmul(x * cosine[:, :, None], torch.cat([-right, left], dim=-1), sine[:, :, None])
