@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from scripts.caption_prior import END, FLOOR, START, CaptionPrior
+from scripts.caption_prior import END, FLOOR, START, UNHEARD, CaptionPrior
 
 CAPTIONS = ["A cyst of the head.", "A cyst of the spine.", "A bleed of the head.", "A cyst."]
 WORDS = ["a", "cyst", "of", "the", "head", "spine", "bleed", END]
@@ -45,13 +45,15 @@ def test_a_caption_is_the_sum_over_its_words_with_its_end(prior: CaptionPrior) -
     assert prior.logprob("A cyst of the head.", True) > prior.logprob("A bleed of the head.", True)
 
 
-def test_rare_words_count_down_to_the_floor_and_unheard_of_ones_not_at_all(prior: CaptionPrior) -> None:
+def test_rare_words_count_down_to_the_floor_and_unheard_ones_against_the_caption(prior: CaptionPrior) -> None:
     many = CaptionPrior.from_captions([f"word{number} alone" for number in range(200)])
     assert many.logprob("word1 ", False) == FLOOR > math.log(1 / 200)
     alone = math.log(many.probability("alone", [START, "word1"]))
     assert many.logprob("word1 alone ", False) == pytest.approx(FLOOR + alone)
-    assert many.logprob("word1 xx yy zz ", False) == FLOOR
-    assert prior.logprob("A head of cyst.", False) == prior.logprob("A ", False)  # words in places they never had
+    assert many.logprob("word1 xx yy zz ", False) == FLOOR + 3 * UNHEARD
+    begun = prior.logprob("A ", False)  # which "head", "of" and "cyst" never follow in this order
+    assert prior.logprob("A head of cyst ", False) == pytest.approx(begun + 3 * UNHEARD)
+    assert UNHEARD > 0 >= FLOOR
 
 
 def test_tensors_hold_all_of_it_and_no_words(prior: CaptionPrior) -> None:

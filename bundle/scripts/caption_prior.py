@@ -6,9 +6,9 @@ A language model that learned from few captions gives a frequent finding to ever
 
 asks instead what the image speaks for: with weight 1 it is pointwise mutual information (Li et al., NAACL 2016, arXiv
 1510.03055, equation 9). Their ``p(c)`` is a second run of the language model; here it is a model of word triples of the
-training captions, which costs nothing beside it. A word's log-probability counts down to ``FLOOR`` only, and not at all
-where no training caption has it after the word before: else the rarest words would be the best ones, and captions would
-ramble on in words that no caption has.
+training captions, which costs nothing beside it. A word's log-probability counts down to ``FLOOR`` only, or the rarest
+words would be the best. Where no training caption has a word after the word before, its rarity says nothing of the
+image: such words count ``UNHEARD``, against the caption, or captions would ramble on in words that no caption has.
 
     p(w | u v) = (count(u v w) + kinds(u v) * p(w | v)) / (count(u v) + kinds(u v))       (Witten and Bell 1991)
 
@@ -35,6 +35,7 @@ __all__ = ["CaptionPrior"]
 
 ORDER = 3
 FLOOR = -3.0  # log-probability: a word that follows one time in twenty counts like one that never did
+UNHEARD = 1.5  # above 0, the log-probability of certainty: a word in a place where it was never heard
 START, END = "<start>", "<end>"
 
 
@@ -67,7 +68,7 @@ class CaptionPrior:
         return cls({_hash(run): count for run, count in counts.items()}, kinds, words)
 
     def logprob(self, text: str, ended: bool) -> float:
-        """``sum max(FLOOR, log p(word | two words before))`` over words that some training caption has in such a place.
+        """``sum max(FLOOR, log p(word | two words before))``; ``UNHEARD`` for a word never heard after the one before.
 
         Args:
             text: a caption, or its beginning, of which whole words count.
@@ -80,7 +81,7 @@ class CaptionPrior:
         if said not in self._known:
             before = ((START,) * (ORDER - 1) + said[:-1])[1 - ORDER :]
             heard = _hash((before[-1], said[-1])) in self.counts
-            last = max(FLOOR, math.log(self.probability(said[-1], before))) if heard else 0.0
+            last = max(FLOOR, math.log(self.probability(said[-1], before))) if heard else UNHEARD
             self._known[said] = self._of(said[:-1]) + last
         return self._known[said]
 
