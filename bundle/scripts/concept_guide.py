@@ -28,7 +28,7 @@ from .concept_vocabulary import UNKNOWN, ConceptVocabulary
 
 __all__ = ["CONCEPT_WEIGHT", "ConceptGuide"]
 
-CONCEPT_WEIGHT = 0.05  # of the concepts, a sum over hundreds, beside the fields
+CONCEPT_WEIGHT = 0.04  # of the concepts, a sum over hundreds, beside the fields
 
 
 class ConceptGuide:

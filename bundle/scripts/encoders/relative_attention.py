@@ -40,6 +40,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: Tensor, columns: Ten
     tracked = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value, table))
     if tracked or query.device.type != "cpu":
         return _attend_in_groups(query, key, value, table, side)
+    if 2 * side <= query.shape[2]:
+        return _attend_in_windows(query, key, value, table, side)
     return _attend_in_rows(query, key, value, table, side)
 
 
@@ -59,6 +61,29 @@ def _offset_scores(query: Tensor, table: Tensor, side: int) -> tuple[Tensor, Ten
     return down, across
 
 
+def _attend_in_windows(query: Tensor, key: Tensor, value: Tensor, table: Tensor, side: int) -> Tensor:
+    """Some groups at a time; the offsets' scores are part of the product, which small maps make cheaper than a sum.
+
+    ``[scale * q | row scores | column scores] . [k | one-hot row | one-hot column]``. Without gradients.
+    """
+    groups, count, width = query.shape
+    step = min(groups, max(1, CPU_SCORES // (count * count)))
+    axis = torch.eye(side, dtype=query.dtype)
+    places = torch.cat([axis.repeat_interleave(side, dim=1), axis.repeat(1, side)]).expand(step, -1, -1)
+    buffer = query.new_empty(step, count, count)
+    mixed = torch.empty_like(value)
+    for first in range(0, groups, step):
+        chunk = slice(first, first + step)
+        part = query[chunk]
+        offsets = (scores.flatten(1, 2) for scores in _offset_scores(part, table, side))
+        wide_query = torch.cat([part * width**-0.5, *offsets], dim=2)
+        wide_key = torch.cat([key[chunk].transpose(1, 2), places[: len(part)]], dim=1)
+        scores = torch.bmm(wide_query, wide_key, out=buffer[: len(part)])
+        torch.softmax(scores, dim=-1, out=scores)
+        torch.bmm(scores, value[chunk], out=mixed[chunk])
+    return mixed
+
+
 def _attend_in_rows(query: Tensor, key: Tensor, value: Tensor, table: Tensor, side: int) -> Tensor:
     """A few query rows of one group, or a few whole groups, at a time; in place, so without gradients."""
     groups, count, width = query.shape
@@ -68,8 +93,9 @@ def _attend_in_rows(query: Tensor, key: Tensor, value: Tensor, table: Tensor, si
     mixed = torch.empty_like(value)
     for first in range(0, groups, step):
         chunk = slice(first, min(first + step, groups))
-        # Transposed once here: products of bfloat16 would copy a transposed view at every band.
-        part_query, part_key, part_value = query[chunk], key[chunk].transpose(1, 2).contiguous(), value[chunk]
+        # Laid out once here: products would copy views at every band.
+        part_query, part_value = query[chunk].contiguous(), value[chunk].contiguous()
+        part_key = key[chunk].transpose(1, 2).contiguous()
         down, across = _offset_scores(part_query, table, side)
         size = part_query.shape[0]
         for top in range(0, side, band):

@@ -139,6 +139,8 @@ class SamAttention(nn.Module):
         batch, filled_height, filled_breadth, _ = qkv.shape
         if (filled_height, filled_breadth) == (height, breadth):
             return qkv
-        right = self.qkv.bias.to(qkv.dtype).expand(batch, filled_height, breadth - filled_breadth, -1)
-        below = self.qkv.bias.to(qkv.dtype).expand(batch, height - filled_height, breadth, -1)
-        return torch.cat([torch.cat([qkv, right], dim=2), below], dim=1)
+        filled = qkv.new_empty(batch, height, breadth, qkv.shape[3])
+        filled[:, :filled_height, :filled_breadth] = qkv
+        filled[:, :filled_height, filled_breadth:] = self.qkv.bias
+        filled[:, filled_height:] = self.qkv.bias
+        return filled
