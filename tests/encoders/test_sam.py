@@ -136,12 +136,13 @@ def dense_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: tor
     return scores.softmax(-1) @ v
 
 
+@pytest.mark.parametrize("width", [8, 16], ids=["offsets added", "offsets in the product"])
 @pytest.mark.parametrize("budget", [1 << 4, 1 << 10, 1 << 14, 1 << 19])
-def test_attention_equals_its_definition(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the slicing: a row at a time, several rows, several groups."""
+def test_attention_equals_its_definition(budget: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the slicing: a row at a time, several rows, several groups; as layers cut them out of a projection."""
     monkeypatch.setattr("scripts.encoders.relative_attention.CPU_SCORES", budget)
-    q, k, v = (torch.randn(7, 49, 8, dtype=torch.double) for _ in range(3))
-    rows, columns = (torch.randn(13, 8, dtype=torch.double) for _ in range(2))
+    q, k, v = torch.randn(49, 3, 7, width, dtype=torch.double).permute(1, 2, 0, 3).unbind()
+    rows, columns = (torch.randn(13, width, dtype=torch.double) for _ in range(2))
     with torch.no_grad():
         torch.testing.assert_close(attend(q, k, v, rows, columns), dense_attention(q, k, v, rows, columns))
 

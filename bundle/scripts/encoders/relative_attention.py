@@ -40,7 +40,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: Tensor, columns: Ten
     tracked = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value, table))
     if tracked or query.device.type != "cpu":
         return _attend_in_groups(query, key, value, table, side)
-    if 2 * side <= query.shape[2]:
+    if 2 * side < query.shape[2]:
         return _attend_in_windows(query, key, value, table, side)
     return _attend_in_rows(query, key, value, table, side)
 
