@@ -12,7 +12,6 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 @cache
@@ -44,7 +43,7 @@ class PackedLinear(nn.Module):
         weight = self._linears[0].weight
         same = inputs.dtype == weight.dtype and type_can_be_packed(inputs.dtype)
         if not same or torch.is_autocast_enabled("cpu"):
-            return F.linear(inputs, *self._joined())
+            return torch.cat([linear(inputs) for linear in self._linears], dim=-1)
         state = [_state(value) for linear in self._linears for value in linear._parameters.values()]
         if state != self._state:
             weights, self._bias = self._joined()
@@ -54,8 +53,6 @@ class PackedLinear(nn.Module):
 
     def _joined(self) -> tuple[Tensor, Tensor | None]:
         """All weights `[out, in]` and biases `[out]`."""
-        if len(self._linears) == 1:
-            return self._linears[0].weight, self._linears[0].bias
         biases = [linear.bias for linear in self._linears]
         weights = torch.cat([linear.weight for linear in self._linears])
         return weights, None if biases[0] is None else torch.cat(biases)

@@ -18,19 +18,18 @@ from torch.nn import functional as F
 
 from scripts.generation.packed_linear import PackedLinear
 
+LLAMA_LAYER = ("transformers.models.llama.modeling_llama", "LlamaDecoderLayer")  # not imported: most models have others
+
 
 def is_llama_layer(module: nn.Module) -> bool:
     """Whether `PackedLlamaLayer` computes the same: a layer of plain linear parts, with fused attention."""
-    if (type(module).__module__, type(module).__name__) != _LLAMA:
+    if (type(module).__module__, type(module).__name__) != LLAMA_LAYER:
         return False
     attention, mlp = module.self_attn, module.mlp
     linears = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
     linears += [mlp.gate_proj, mlp.up_proj, mlp.down_proj]
     plain = all(type(linear) is nn.Linear for linear in linears)
     return plain and attention.config._attn_implementation == "sdpa" and attention.config.hidden_act == "silu"
-
-
-_LLAMA = ("transformers.models.llama.modeling_llama", "LlamaDecoderLayer")
 
 
 class PackedLlamaLayer(nn.Module):

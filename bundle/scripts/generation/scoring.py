@@ -46,18 +46,15 @@ def no_repeated_ngram(size: int) -> Rule:
     return rule
 
 
-def at_least(tokens: int, ends: Tensor) -> Rule:
-    """Forbid the end tokens `ends [E]` until the caption has `tokens` tokens."""
-
-    def rule(captions: Tensor, scores: Tensor) -> Tensor:
-        return scores.index_fill(1, ends, -torch.inf) if captions.shape[1] < tokens else scores
-
-    return rule
-
-
 def without(tokens: Tensor) -> Rule:
     """Forbid `tokens [S]`."""
     return lambda captions, scores: scores.index_fill(1, tokens, -torch.inf)
+
+
+def at_least(tokens: int, ends: Tensor) -> Rule:
+    """Forbid the end tokens `ends [E]` until the caption has `tokens` tokens."""
+    unended = without(ends)
+    return lambda captions, scores: unended(captions, scores) if captions.shape[1] < tokens else scores
 
 
 def temperature(value: float) -> Rule:
