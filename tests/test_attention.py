@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from scripts import attention
 from scripts.attention import attend
+from scripts.dropout import draw_kept
 
 
 def parts(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -34,7 +34,7 @@ def test_values_and_gradients_equal_the_formula(masked: bool) -> None:
     torch.manual_seed(5)
     output = attend(query, key, value, mask, dropout=0.3)
     torch.manual_seed(5)
-    kept, share = attention._kept(torch.Size((2, 3, 5, 7)), 0.3)
+    kept, share = draw_kept(torch.Size((2, 3, 5, 7)), 0.3)
     expected = formula(query, key, value, mask, kept, share)
     torch.testing.assert_close(output, expected, rtol=1e-10, atol=1e-12)
     upstream = torch.randn_like(output)
@@ -52,7 +52,7 @@ def test_keys_that_are_values_and_are_shared_by_heads_get_both_gradients() -> No
     torch.manual_seed(5)
     output = attend(query, tokens, tokens, dropout=0.3)
     torch.manual_seed(5)
-    kept, share = attention._kept(torch.Size((2, 3, 5, 7)), 0.3)
+    kept, share = draw_kept(torch.Size((2, 3, 5, 7)), 0.3)
     expected = formula(query, tokens, tokens, None, kept, share)
     torch.testing.assert_close(output, expected, rtol=1e-10, atol=1e-12)
     first, second = (torch.autograd.grad(x.square().sum(), tokens)[0] for x in (output, expected))
@@ -64,17 +64,6 @@ def test_without_dropout_it_is_pytorchs() -> None:
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     assert torch.equal(attend(query, key, value, mask), expected)
     torch.testing.assert_close(attend(query, key, value, mask, dropout=1e-9), expected)  # nothing is dropped
-
-
-@pytest.mark.parametrize("dropout", [0.1, 0.25])
-def test_as_many_are_dropped_as_asked(dropout: float) -> None:
-    kept, share = attention._kept(torch.Size((1000, 1001)), dropout)
-    assert share == pytest.approx(1 - dropout, abs=1e-5)
-    assert kept.float().mean().item() == pytest.approx(share, abs=0.002)  # five standard deviations
-    columns = kept.flatten()[: 4 * 250_000].view(-1, 4).float().mean(0)  # the four draws of one number
-    torch.testing.assert_close(columns, torch.full((4,), share), atol=0.004, rtol=0)
-    joint = kept.flatten()[: 4 * 250_000].view(-1, 4)
-    assert (joint[:, 0] & joint[:, 1]).float().mean().item() == pytest.approx(share**2, abs=0.004)
 
 
 def test_bfloat16_keeps_its_type_and_stays_near() -> None:

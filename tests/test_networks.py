@@ -188,6 +188,28 @@ def test_only_branches_and_projections_learn(pair: tuple[nn.Module, CaptionNetwo
     assert network.branches["general"].qformer.training
 
 
+@pytest.mark.parametrize("rank", [0, 4])
+def test_training_attends_in_plain_products_with_the_same_loss_and_gradients(rank: int) -> None:
+    model = LanguageModel(
+        model=tiny.captioner_of_transformers().language_model, tokenizer=tiny.tokenizer(), lora_rank=rank
+    ).eval()
+    prefix = torch.randn(3, 5, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    mask = torch.ones(3, 5, dtype=torch.long)
+
+    def loss_and_gradient() -> tuple[str, Tensor, Tensor]:
+        loss = model.loss(prefix, mask, CAPTION, REAL)
+        return model._base().config._attn_implementation, loss, *torch.autograd.grad(loss, prefix)
+
+    fused, loss, gradient = loss_and_gradient()
+    model.train()
+    model.model.eval()  # the dropout of a model that learns; not its attention
+    plain, plain_loss, plain_gradient = loss_and_gradient()
+    assert (fused, plain) == ("sdpa", "eager")
+    torch.testing.assert_close(plain_loss, loss)
+    torch.testing.assert_close(plain_gradient, gradient, atol=1e-6, rtol=1e-5)
+    assert model.eval() and loss_and_gradient()[0] == "sdpa"  # captions keep the fused one
+
+
 def test_without_a_branch_it_is_refused(pair: tuple[nn.Module, CaptionNetwork]) -> None:
     with pytest.raises(ValueError, match="at least one branch"):
         CaptionNetwork(branches={}, language_model=pair[1].language_model)

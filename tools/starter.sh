@@ -16,18 +16,29 @@ run() {
         --dataset_dir "$data"
 }
 
-echo "== 1. general encoder, tuned from pixels on phrases and fields of the captions; and what it reads of them"
+echo "== 1. general encoder, tuned from pixels on phrases and fields of the captions; and beside it, for the concept reader,"
+echo "==    a second encoder, tuned apart on larger images; what it prints is in $out/reader.log"
+# Each takes half of the cores: small networks leave a second core idle half of the time.
+cores=$(getconf _NPROCESSORS_ONLN)
+half=$(((cores + 1) / 2))
 tune() { # NAME SIZE SEED EPOCHS
     for id in training export; do
-        run $id --config_file "['$configs/pretrain.json','$configs/tune_general.json']" --output_dir "$out/$1" \
+        OMP_NUM_THREADS=${OMP_NUM_THREADS:-$half} run $id \
+            --config_file "['$configs/pretrain.json','$configs/tune_general.json']" --output_dir "$out/$1" \
             --image_size "$2" --seed "$3" --epochs "$4"
     done
 }
+mkdir -p "$out"
+tune reader 256 1 "${READER_EPOCHS:-10}" >"$out/reader.log" 2>&1 &
+reader=$!
+trap 'pkill -TERM -P $reader 2>/dev/null || true' EXIT
+trap 'exit 130' INT TERM
 tune general 224 0 "${ENCODER_EPOCHS:-12}"
+wait $reader || { echo "The second encoder stopped: see $out/reader.log"; exit 1; }
+trap - EXIT INT TERM
 "$python" -m scripts.weights.publish encoder "$out/general/model.pt" general "$out/general_encoder.pt"
 
-echo "== 2. concept reader: a second encoder, tuned apart on larger images, and the mean of what both read"
-tune reader 256 1 "${READER_EPOCHS:-10}"
+echo "== 2. concept reader: the mean of what both encoders read"
 "$python" -m scripts.weights.publish reader "$out/general/concept_reader.safetensors" \
     "$out/reader/concept_reader.safetensors" "$out/concept_reader.safetensors"
 

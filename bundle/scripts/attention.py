@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
+from .dropout import draw_kept
+
 __all__ = ["attend", "autocast_type"]
 
 
@@ -46,24 +48,13 @@ def autocast_type(device: torch.device) -> torch.dtype | None:
     return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
 
 
-def _kept(shape: torch.Size, dropout: float) -> tuple[Tensor, float]:
-    """Which weights stay, bool, and the share that does: ``dropout`` in steps of 1/65536, from four draws a number.
-
-    A Bernoulli draw for each weight takes as long as the products.
-    """
-    threshold = round(dropout * 65536) - 32768
-    numbers = torch.empty((shape.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    kept = numbers.view(torch.int16)[: shape.numel()].view(shape) >= threshold
-    return kept, 1.0 - (threshold + 32768) / 65536
-
-
 class _DroppingAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scale: float
     ) -> Tensor:
         weights = _weights(query, key, mask, scale)
-        kept, share = _kept(weights.shape, dropout)
+        kept, share = draw_kept(weights.shape, dropout)
         output = (weights * kept) @ value / share
         ctx.save_for_backward(query, key, value, mask, kept, output)
         ctx.scale, ctx.share = scale, share

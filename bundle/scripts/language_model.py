@@ -66,6 +66,7 @@ class LanguageModel(nn.Module):
         if self.tunable:
             model = with_adapters(model, rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
         self.model = model
+        self._attention = _attention_of(self._base())
         self.tokenizer = tokenizer
         if tokenizer is not None and tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
@@ -91,7 +92,22 @@ class LanguageModel(nn.Module):
 
     def train(self, mode: bool = True) -> LanguageModel:
         """Stay in eval mode when frozen: dropout in a frozen model would only add noise."""
+        self._attend_explicitly(mode and next(self.model.parameters()).device.type == "cpu")
         return super().train(mode and self.tunable)
+
+    def _attend_explicitly(self, explicit: bool) -> None:
+        """Attention of plain products while training on a CPU, PyTorch's fused one else.
+
+        The fused kernel's backward pass takes six times as long there in bfloat16, and longer in float32 too.
+        """
+        base = self._base()
+        wanted = "eager" if explicit and self._attention == "sdpa" else self._attention
+        if wanted != _attention_of(base):
+            base.set_attn_implementation(wanted)
+
+    def _base(self) -> nn.Module:
+        """The model as ``transformers`` made it, without the wrapper of adapters."""
+        return self.model.get_base_model() if self.tunable else self.model
 
     def embed(self, ids: Tensor) -> Tensor:
         """``[B, T] -> [B, T, D]``."""
@@ -103,7 +119,7 @@ class LanguageModel(nn.Module):
         Gathering rows before the output layer saves its largest tensor. A model that post-processes its logits
         (soft capping, scaling) goes through its own forward instead.
         """
-        base = self.model.get_base_model() if self.tunable else self.model
+        base = self._base()
         config = base.config
         post_processed = any(getattr(config, key, None) for key in ("final_logit_softcapping", "logit_scale"))
         if post_processed or getattr(config, "logits_scaling", 1.0) != 1.0:
@@ -137,6 +153,11 @@ class LanguageModel(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.model.get_input_embeddings().weight.dtype
+
+
+def _attention_of(model: nn.Module) -> str | None:
+    """Which attention ``transformers`` computes in, None where the model does not say."""
+    return getattr(getattr(model, "config", None), "_attn_implementation", None)
 
 
 def _adapt(model: nn.Module, checkpoint: str | Path, alpha: float) -> bool:

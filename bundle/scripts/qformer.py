@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import attend, autocast_type
+from .dropout import drop
 
 __all__ = ["Memory", "QFormer"]
 
@@ -110,7 +111,7 @@ class Attention(nn.Module):
             keys, values = keys_values
             context = attend(query, keys, values, mask, dropout=dropout)
         context = self.output(context.transpose(1, 2).flatten(2))
-        return self.norm(F.dropout(context, self.dropout, self.training) + hidden)
+        return self.norm(drop(context, self.dropout, self.training) + hidden)
 
     def _attend_absorbed(self, query: Tensor, tokens: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
         """Attention over raw tokens: ``[B, h, S, d] x [B, N, C] -> [B, h, S, d]``."""
@@ -142,7 +143,7 @@ class FeedForward(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         update = self.contract(F.gelu(self.expand(hidden)))
-        return self.norm(F.dropout(update, self.dropout, self.training) + hidden)
+        return self.norm(drop(update, self.dropout, self.training) + hidden)
 
 
 class QFormerLayer(nn.Module):
@@ -328,7 +329,7 @@ class QFormer(nn.Module):
         if use_queries:
             parts.insert(0, self.query_tokens.expand(memory.tokens.shape[0], -1, -1))
         hidden = self.embedding_norm(torch.cat(parts, dim=1))
-        hidden = F.dropout(hidden, self.dropout, self.training)
+        hidden = drop(hidden, self.dropout, self.training)
         memory_mask = None
         if use_queries and memory.mask is not None:
             memory_mask = memory.mask[:, None, None, :]

@@ -1,0 +1,46 @@
+"""Dropout that is quick on a CPU: its random numbers are the slow part there, so one draw serves four elements.
+
+A Bernoulli draw for each element takes an eighth of a stage-1 step on CPUs; cut from 64-bit numbers, a twelfth of that.
+The backward pass keeps one byte for an element instead of a number.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional as F
+
+__all__ = ["draw_kept", "drop"]
+
+
+def drop(x: Tensor, share: float, training: bool = True) -> Tensor:
+    """``torch.nn.functional.dropout``: each element is 0 with probability ``share``, the others grow to make up for it.
+
+    On CPUs ``share`` is rounded to steps of 1/65536; the mean stays what it was.
+    """
+    if not training or not share or x.device.type != "cpu":
+        return F.dropout(x, share, training)
+    return _Dropout.apply(x, share)
+
+
+def draw_kept(shape: torch.Size, share: float) -> tuple[Tensor, float]:
+    """Which elements stay when ``share`` of them is dropped, bool ``shape`` on the CPU, and the share that does."""
+    threshold = round(share * 65536) - 32768
+    numbers = torch.empty((shape.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    kept = numbers.view(torch.int16)[: shape.numel()].view(shape) >= threshold
+    return kept, 1.0 - (threshold + 32768) / 65536
+
+
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, share: float) -> Tensor:
+        kept, ctx.stays = draw_kept(x.shape, share)
+        ctx.save_for_backward(kept)
+        return (x * kept).div_(ctx.stays)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        (kept,) = ctx.saved_tensors
+        return (gradient * kept).div_(ctx.stays), None
