@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scripts.dropout import draw_kept, drop
+from scripts.dropout import draw_kept, drop, keep
 
 
 @pytest.mark.parametrize("dropout", [0.1, 0.25])
@@ -53,3 +53,11 @@ def test_one_byte_is_kept_for_an_element() -> None:
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.nbytes) or t, lambda t: t):
         drop(x * 2, 0.1)
     assert sum(kept) <= x.numel() + 8  # and what the product by 2 keeps: a number
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_keep_is_a_product_with_the_bools_whatever_the_strides(dtype: torch.dtype) -> None:
+    x = torch.randn(6, 10).to(dtype)
+    kept = torch.rand(10, 6) > 0.5
+    assert torch.equal(keep(x.T, kept), x.T * kept)
+    assert torch.equal(keep(x[:, :1].expand(6, 4), kept[:6, :4]), x[:, :1] * kept[:6, :4])

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-from .dropout import draw_kept
+from .dropout import draw_kept, keep
 
 __all__ = ["attend", "autocast_type"]
 
@@ -55,7 +55,7 @@ class _DroppingAttention(torch.autograd.Function):
     ) -> Tensor:
         weights = _weights(query, key, mask, scale)
         kept, share = draw_kept(weights.shape, dropout)
-        output = (weights * kept) @ value / share
+        output = keep(weights, kept) @ value / share
         ctx.save_for_backward(query, key, value, mask, kept, output)
         ctx.scale, ctx.share = scale, share
         return output
@@ -67,11 +67,11 @@ class _DroppingAttention(torch.autograd.Function):
         need_query, need_key, need_value = ctx.needs_input_grad[:3]
         weights = _weights(query, key, mask, ctx.scale)
         scaled = gradient / ctx.share
-        to_value = _reduced((weights * kept).transpose(-1, -2) @ scaled, value) if need_value else None
+        to_value = _reduced(keep(weights, kept).transpose(-1, -2) @ scaled, value) if need_value else None
         to_query = to_key = None
         if need_query or need_key:
             inner = (gradient * output).sum(-1, keepdim=True)
-            to_scores = (scaled @ value.transpose(-1, -2)).mul_(kept).sub_(inner).mul_(weights).mul_(ctx.scale)
+            to_scores = keep(scaled @ value.transpose(-1, -2), kept).sub_(inner).mul_(weights).mul_(ctx.scale)
             to_query = to_scores @ key if need_query else None
             to_key = _reduced(to_scores.transpose(-1, -2) @ query, key) if need_key else None
         return to_query, to_key, to_value, None, None, None

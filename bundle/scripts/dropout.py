@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-__all__ = ["draw_kept", "drop"]
+__all__ = ["draw_kept", "drop", "keep"]
+
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by an element's bytes
 
 
 def drop(x: Tensor, share: float, training: bool = True) -> Tensor:
@@ -32,15 +34,21 @@ def draw_kept(shape: torch.Size, share: float) -> tuple[Tensor, float]:
     return kept, 1.0 - (threshold + 32768) / 65536
 
 
+def keep(x: Tensor, kept: Tensor) -> Tensor:
+    """``x`` where ``kept``, 0 elsewhere, by their bits: a product with bools takes four times as long on a CPU."""
+    bits = _BITS[x.element_size()]
+    return (x.view(bits) & kept.to(bits).neg_()).view(x.dtype)
+
+
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, share: float) -> Tensor:
         kept, ctx.stays = draw_kept(x.shape, share)
         ctx.save_for_backward(kept)
-        return (x * kept).div_(ctx.stays)
+        return keep(x, kept).div_(ctx.stays)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
         (kept,) = ctx.saved_tensors
-        return (gradient * kept).div_(ctx.stays), None
+        return keep(gradient, kept).div_(ctx.stays), None
