@@ -1,4 +1,4 @@
-"""Captioning without importing MONAI: the same caption, and nothing of the short cut left behind."""
+"""Captioning without importing MONAI or transformers: the same caption, nothing of the short cut left behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ sys.path.insert(0, sys.argv[1])
 from scripts.predictor import CaptionPredictor
 predictor = CaptionPredictor.from_bundle(sys.argv[1], num_beams=1, max_new_tokens=6, device="$torch.device('cpu')")
 record = predictor.caption(sys.argv[2]).record
-light = not any(name.partition(".")[0] == "monai" for name in sys.modules)
+light = not any(name.partition(".")[0] in ("monai", "transformers") for name in sys.modules)
 if sys.argv[3] == "then monai":
     import monai.transforms
     import scripts.windowing, scripts.reading

@@ -5,6 +5,7 @@ Shape legend: B captions, P prefix embeddings, T caption tokens, D language-mode
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
@@ -58,7 +59,7 @@ class LanguageModel(nn.Module):
             listed = ", ".join(PRECISIONS)
             raise InputError(f"language_model_dtype is one of {listed}, and int8 needs lora_rank 0; not {dtype!r}")
         if model is None:
-            model, tokenizer = _load(name)
+            model, tokenizer = _load(name, light=lora_rank == 0 and not _transformers_loaded())
         self.adapted = bool(adapters) and _adapt(model, adapters, lora_alpha)
         model = model.to(torch.float32 if dtype == "int8" else getattr(torch, dtype)).requires_grad_(False).eval()
         model = to_int8(model) if dtype == "int8" else model
@@ -176,11 +177,16 @@ def _only_token(tokenizer: object, text: str) -> str:
     return tokens[0]
 
 
-def _load(name: str) -> tuple[nn.Module, object]:
+def _transformers_loaded() -> bool:
+    """Whether this process has paid for that import, half of a start, already."""
+    return "transformers.modeling_utils" in sys.modules
+
+
+def _load(name: str, *, light: bool) -> tuple[nn.Module, object]:
     if name == "starter":
         from .weights.starter import load_language_model
 
-        return load_language_model()
+        return load_language_model(light=light)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from .weights.pretrained import load_pretrained

@@ -7,14 +7,18 @@ changes its parent costs a row of that bias instead of a copy of its keys and va
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
-from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
+from torch import Tensor, nn
+
+from scripts.generation.llama import Llama
+
+__all__ = ["SlotLayer", "Slots", "slot_cache"]
 
 
-class SlotLayer(CacheLayerMixin):
+class SlotLayer:
     """Keys and values of one layer in buffers of a fixed size `[B, H, capacity, D]`, filled from the left."""
 
     is_sliding = False
@@ -24,6 +28,7 @@ class SlotLayer(CacheLayerMixin):
         super().__init__()
         self.capacity = capacity
         self.length = 0
+        self.is_initialized = False
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.dtype, self.device = key_states.dtype, key_states.device
@@ -57,11 +62,10 @@ class SlotLayer(CacheLayerMixin):
         return self.capacity
 
 
-class SlotCache(Cache):
-    """A `SlotLayer` a layer; `capacity` slots a row."""
+class Slots:
+    """What a cache of :class:`SlotLayer` offers beside the methods that a language model calls."""
 
-    def __init__(self, capacity: int) -> None:
-        super().__init__(layer_class_to_replicate=partial(SlotLayer, capacity))
+    layers: Sequence[SlotLayer]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -72,3 +76,35 @@ class SlotCache(Cache):
         """Forget all batch rows but `rows [N]`."""
         for layer in self.layers:
             layer.keep_rows(rows)
+
+
+class LlamaSlots(Slots):
+    """The cache of our own `Llama`."""
+
+    def __init__(self, capacity: int, layers: int) -> None:
+        self.layers = [SlotLayer(capacity) for _ in range(layers)]
+
+    def update(self, keys: Tensor, values: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        return self.layers[index].update(keys, values)
+
+    def get_seq_length(self) -> int:
+        return self.layers[0].get_seq_length()
+
+
+def slot_cache(model: nn.Module, capacity: int) -> Slots:
+    """An empty cache for `model`, with `capacity` slots a row: as `transformers` wants it, unless the model is ours."""
+    if isinstance(model, Llama):
+        return LlamaSlots(capacity, model.config.num_hidden_layers)
+    return _transformers_cache(capacity)
+
+
+def _transformers_cache(capacity: int) -> Slots:
+    from transformers.cache_utils import Cache, CacheLayerMixin  # takes seconds: only with a model of that library
+
+    class Layer(SlotLayer, CacheLayerMixin):
+        pass
+
+    class SlotCache(Slots, Cache):
+        pass
+
+    return SlotCache(layer_class_to_replicate=partial(Layer, capacity))

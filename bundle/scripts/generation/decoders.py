@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.cache_utils import DynamicCache
 
-from scripts.generation.cache import SlotCache
+from scripts.generation.cache import slot_cache
+from scripts.generation.llama import Llama
 
 # Architectures whose attention takes the 4-D bias and the position ids it is given; each is compared with
 # `transformers.generate` in the tests. Others use `ReorderingDecoder`.
@@ -69,7 +69,7 @@ class SharedPrefixDecoder(Decoder):
 
     def prefill(self, prefix: Tensor, mask: Tensor) -> Tensor:
         slots = prefix.shape[1] + self.captions * (self.max_new_tokens - 1)
-        self.cache = SlotCache(slots)
+        self.cache = slot_cache(base_model(self.model), slots)
         logits = self._run_prefix(prefix, mask, self.cache)
         self.positions = mask.sum(dim=1)
         self.bias = self._hidden(mask, slots)
@@ -114,7 +114,9 @@ class ReorderingDecoder(Decoder):
         self.captions = captions
 
     def prefill(self, prefix: Tensor, mask: Tensor) -> Tensor:
-        self.cache = DynamicCache(config=self.model.config)
+        from transformers.cache_utils import DynamicCache  # takes seconds, and few models need it
+
+        self.cache = DynamicCache() if isinstance(self.model, Llama) else DynamicCache(config=self.model.config)
         logits = self._run_prefix(prefix, mask, self.cache)
         self.cache.batch_repeat_interleave(self.captions)
         self.mask = mask.long().repeat_interleave(self.captions, dim=0)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scripts.generation.llama import LlamaLayer, turned
 from scripts.generation.packed_linear import PackedLinear
 
 LLAMA_LAYER = ("transformers.models.llama.modeling_llama", "LlamaDecoderLayer")  # not imported: most models have others
@@ -23,7 +23,7 @@ LLAMA_LAYER = ("transformers.models.llama.modeling_llama", "LlamaDecoderLayer") 
 
 def is_llama_layer(module: nn.Module) -> bool:
     """Whether `PackedLlamaLayer` computes the same: a layer of plain linear parts, with fused attention."""
-    if (type(module).__module__, type(module).__name__) != LLAMA_LAYER:
+    if type(module) is not LlamaLayer and (type(module).__module__, type(module).__name__) != LLAMA_LAYER:
         return False
     attention, mlp = module.self_attn, module.mlp
     linears = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
@@ -65,9 +65,9 @@ class PackedLlamaLayer(nn.Module):
     def _attend(self, normed: Tensor, mask: Tensor | None, angles: tuple[Tensor, Tensor], cache: Any) -> Tensor:
         """`[B, S, width]` -> `[B, S, H * D]`."""
         rows, positions, _ = normed.shape
-        turned, value = self.mix_in(normed).split([self.query_width + self.key_width, self.key_width], dim=-1)
-        turned = _turned(turned.unflatten(-1, (-1, self.head_width)), *angles).transpose(1, 2)
-        query, key = turned.split([self.query_width // self.head_width, self.key_width // self.head_width], dim=1)
+        mixed, value = self.mix_in(normed).split([self.query_width + self.key_width, self.key_width], dim=-1)
+        mixed = turned(mixed.unflatten(-1, (-1, self.head_width)), *angles).transpose(1, 2)
+        query, key = mixed.split([self.query_width // self.head_width, self.key_width // self.head_width], dim=1)
         value = value.unflatten(-1, (-1, self.head_width)).transpose(1, 2)
         if cache is not None:
             key, value = cache.update(key, value, self.index)
@@ -81,9 +81,3 @@ class PackedLlamaLayer(nn.Module):
 def _normed(x: Tensor, norm: nn.Module) -> Tensor:
     """Root-mean-square normalisation (Zhang and Sennrich, NeurIPS 2019, arXiv 1910.07467)."""
     return F.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
-
-
-def _turned(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotary positions (Su et al. 2021, arXiv 2104.09864) of `[B, S, H, D]`, angles `[B, S, D]`."""
-    left, right = x.chunk(2, dim=-1)
-    return torch.addcmul(x * cosine[:, :, None], torch.cat([-right, left], dim=-1), sine[:, :, None])

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 STAMP = "conversion.json"
 
@@ -33,6 +31,8 @@ def conversion_intact(folder: Path) -> bool:
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars of ``transformers`` inside; the user's own setting afterwards."""
+    from transformers.utils import logging as transformers_logging
+
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
@@ -59,6 +59,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 
 def _write(gguf: Path, folder: Path) -> None:
     from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with quiet():
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)

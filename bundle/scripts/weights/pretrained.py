@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from transformers import PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from ..errors import WeightsError
 from .loading import LoadReport
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel  # takes seconds: imported with the first model
 
 __all__ = ["load_pretrained"]
 
@@ -67,6 +68,8 @@ def load_pretrained(
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Without ``transformers``' own table: a vision encoder leaves every text weight unused."""
+    from transformers.utils import logging as transformers_logging
+
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:

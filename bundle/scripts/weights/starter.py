@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ..generation.llama import Llama
+    from ..generation.tokenizer import FileTokenizer
+
 CHUNK = 1 << 20
 CONVERSION = 1  # raise it when the layout of the converted language model changes
 
@@ -172,18 +175,25 @@ def starter_file(
 
 
 def load_language_model(
-    *, cache_dir: str | Path | None = None, offline: bool | None = None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    *, cache_dir: str | Path | None = None, offline: bool | None = None, light: bool = False
+) -> tuple[PreTrainedModel | Llama, PreTrainedTokenizerBase | FileTokenizer]:
     """SmolLM2-135M-Instruct, frozen, in float32 and eval mode, with its tokenizer (pads on the right).
+
+    With ``light`` they are our own, which can do what captioning needs and come without an import of ``transformers``.
 
     The first call converts the GGUF to safetensors (about 20 s); later ones read that. The pad token is
     ``<|endoftext|>``, not the end token ``<|im_end|>``, so that hiding padding never hides the end of a caption.
     """
+    folder = language_model_folder(cache_dir=cache_dir, offline=offline)
+    if light:
+        from ..generation.llama import load_llama
+        from ..generation.tokenizer import FileTokenizer
+
+        return load_llama(folder), FileTokenizer(folder)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from .gguf import quiet
 
-    folder = language_model_folder(cache_dir=cache_dir, offline=offline)
     with quiet():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right", local_files_only=True)
