@@ -62,14 +62,22 @@ def add_adapters(model: nn.Module, adapters: Mapping[str, Tensor], *, alpha: flo
         up = adapters.get(name.removesuffix(_DOWN) + _UP)
         if up is None:
             raise WeightsError(f"{source} lacks the other half of {name!r}: it is damaged")
-        change = (alpha / len(down)) * (up.float() @ down.float())
         layer = _layer(model, layer_name, source)
-        if type(layer).__name__ == "Conv1D":  # GPT-2's linear layers keep [in, out]
-            change = change.T
-        if layer.weight.shape != change.shape:
+        turned = type(layer).__name__ == "Conv1D"  # GPT-2's linear layers keep [in, out]
+        left, right = (down.T, up.T) if turned else (up, down)
+        if layer.weight.shape != (left.shape[0], right.shape[1]):
             raise WeightsError(f"{source}: the adapter of {layer_name!r} is of another language model: check its name")
-        layer.weight.copy_(layer.weight.float() + change.to(layer.weight.device))
+        _add_product(layer.weight, left, right, alpha / len(down))
     return model
+
+
+def _add_product(weight: Tensor, left: Tensor, right: Tensor, scale: float) -> None:
+    """``weight += scale * left @ right``, in float32, in one pass over weights that have it."""
+    left, right = (factor.to(weight.device, torch.float32) for factor in (left, right))
+    if weight.dtype == torch.float32:
+        weight.addmm_(left, right, alpha=scale)
+    else:
+        weight.copy_(torch.addmm(weight.float(), left, right, alpha=scale))
 
 
 def _layer(model: nn.Module, name: str, source: str) -> nn.Module:
