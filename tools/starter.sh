@@ -44,11 +44,13 @@ echo "== 2. concept reader: the mean of what both encoders read"
 
 echo "== 3. stage 1: both branches, from cached tokens"
 run training --config_file "$configs/pretrain.json" --output_dir "$out/pretrain" --epochs "${PRETRAIN_EPOCHS:-3}" \
-    --feature_cache_dir "$out/features" --general_encoder_weights "$out/general_encoder.pt" --amp_dtype "$amp"
+    --feature_cache_dir "$out/features" --cache_compute_dtype "$amp" \
+    --general_encoder_weights "$out/general_encoder.pt" --amp_dtype "$amp"
 
 echo "== 4. stage 2: captions"
 run training --config_file "$configs/train.json" --output_dir "$out/train" --epochs "${CAPTION_EPOCHS:-4}" \
-    --feature_cache_dir "$out/features" --general_encoder_weights "$out/general_encoder.pt" --amp_dtype "$amp" \
+    --feature_cache_dir "$out/features" --cache_compute_dtype "$amp" \
+    --general_encoder_weights "$out/general_encoder.pt" --amp_dtype "$amp" \
     --language_model_dtype "$amp" --pretrained "$out/pretrain/model.pt"
 
 echo "== 5. into the bundle, and scored from there"

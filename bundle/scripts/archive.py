@@ -37,6 +37,7 @@ class FeatureWorker:
 
     def __init__(self, files: Sequence[str], values: Mapping[str, Any]) -> None:
         from .data import feature_caches
+        from .precision import resolved
         from .training import set_float32_precision
 
         parser = _parser(files, values)
@@ -45,7 +46,7 @@ class FeatureWorker:
         options = {
             "encoders": {name: encoder.to(get("device")) for name, encoder in get("cached_encoders").items()},
             "dtype": get("cache_dtype"),
-            "compute_dtype": get("cache_compute_dtype"),
+            "compute_dtype": resolved(get("cache_compute_dtype"), get("device")),
             "root": get("dataset_dir"),
         }
         training = {"transform": get("train#preprocessing"), "augmented_views": get("augmented_views")}
