@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import tiny_blip2 as tiny
 from scripts.branches import Branch
 from scripts.generation import GenerationOptions
+from scripts.generation.decoders import base_model
 from scripts.language_model import LanguageModel
 from scripts.networks import CaptionNetwork
 from scripts.qformer import QFormer
@@ -198,7 +199,7 @@ def test_training_attends_in_plain_products_with_the_same_loss_and_gradients(ran
 
     def loss_and_gradient() -> tuple[str, Tensor, Tensor]:
         loss = model.loss(prefix, mask, CAPTION, REAL)
-        return model._base().config._attn_implementation, loss, *torch.autograd.grad(loss, prefix)
+        return base_model(model.model).config._attn_implementation, loss, *torch.autograd.grad(loss, prefix)
 
     fused, loss, gradient = loss_and_gradient()
     model.train()

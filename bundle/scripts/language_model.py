@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from .distributed import gather
 from .errors import InputError, WeightsError
+from .generation.decoders import base_model
 from .int8 import PRECISIONS, to_int8
 from .lora import adapters_in, add_adapters, with_adapters
 
@@ -67,7 +68,7 @@ class LanguageModel(nn.Module):
         if self.tunable:
             model = with_adapters(model, rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
         self.model = model
-        self._attention = _attention_of(self._base())
+        self._attention = _attention_of(base_model(self.model))
         self.tokenizer = tokenizer
         if tokenizer is not None and tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
@@ -101,14 +102,10 @@ class LanguageModel(nn.Module):
 
         The fused kernel's backward pass takes six times as long there in bfloat16, and longer in float32 too.
         """
-        base = self._base()
+        base = base_model(self.model)
         wanted = "eager" if explicit and self._attention == "sdpa" else self._attention
         if wanted != _attention_of(base):
             base.set_attn_implementation(wanted)
-
-    def _base(self) -> nn.Module:
-        """The model as ``transformers`` made it, without the wrapper of adapters."""
-        return self.model.get_base_model() if self.tunable else self.model
 
     def embed(self, ids: Tensor) -> Tensor:
         """``[B, T] -> [B, T, D]``."""
@@ -120,7 +117,7 @@ class LanguageModel(nn.Module):
         Gathering rows before the output layer saves its largest tensor. A model that post-processes its logits
         (soft capping, scaling) goes through its own forward instead.
         """
-        base = self._base()
+        base = base_model(self.model)
         config = base.config
         post_processed = any(getattr(config, key, None) for key in ("final_logit_softcapping", "logit_scale"))
         if post_processed or getattr(config, "logits_scaling", 1.0) != 1.0:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..generation.decoders import base_model
 from ..language_model import LanguageModel
 from .words import Word
 
@@ -86,7 +87,7 @@ def _forward(language_model: LanguageModel, prefix: Tensor, ids: Tensor, **optio
 @contextmanager
 def explicit_attention(model: nn.Module) -> Iterator[None]:
     """The model computes attention with explicit weights inside, in its own way again after."""
-    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    base = base_model(model)
     usual = base.config._attn_implementation
     base.set_attn_implementation("eager")
     try:

@@ -8,7 +8,7 @@ changes its parent costs a row of that bias instead of a copy of its keys and va
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -95,10 +95,13 @@ def slot_cache(model: nn.Module, capacity: int) -> Slots:
     """An empty cache for `model`, with `capacity` slots a row: as `transformers` wants it, unless the model is ours."""
     if isinstance(model, Llama):
         return LlamaSlots(capacity, model.config.num_hidden_layers)
-    return _transformers_cache(capacity)
+    layer, slots = _transformers_classes()
+    return slots(layer_class_to_replicate=partial(layer, capacity))
 
 
-def _transformers_cache(capacity: int) -> Slots:
+@cache
+def _transformers_classes() -> tuple[type[SlotLayer], type[Slots]]:
+    """Twins of a layer and a cache that models of `transformers` accept; made once."""
     from transformers.cache_utils import Cache, CacheLayerMixin  # takes seconds: only with a model of that library
 
     class Layer(SlotLayer, CacheLayerMixin):
@@ -107,4 +110,4 @@ def _transformers_cache(capacity: int) -> Slots:
     class SlotCache(Slots, Cache):
         pass
 
-    return SlotCache(layer_class_to_replicate=partial(Layer, capacity))
+    return Layer, SlotCache

@@ -165,13 +165,12 @@ class LlamaBody(nn.Module):
         explicit = output_attentions or self.config._attn_implementation == "eager"
         paid: list[Tensor] | None = [] if explicit else None
         for layer in self.layers:
-            options = {} if paid is None else {"paid": paid}
             hidden = layer(
                 hidden,
                 attention_mask=mask,
                 position_embeddings=angles,
                 past_key_values=past_key_values,
-                **options,
+                paid=paid,
             )
         attentions = tuple(paid or ()) if output_attentions else None
         return SimpleNamespace(last_hidden_state=self.norm(hidden), attentions=attentions)
