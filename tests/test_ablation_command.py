@@ -78,17 +78,17 @@ class Forked:
 
 
 class StoppedAt(Forked):
-    """The user presses Ctrl-C as soon as ``file`` is there."""
+    """The user presses Ctrl-C as soon as ``file``, which only this command's run writes, is there."""
 
     file: Path
 
     def wait(self, timeout: float | None = None) -> int:
-        if timeout is None:
-            return super().wait()
         while not self.file.exists():
             time.sleep(0.002)
-            assert not os.waitpid(self.pid, os.WNOHANG)[0], "it ended before it could be stopped"
-        raise KeyboardInterrupt
+            if (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
+                return os.waitstatus_to_exitcode(ended[1])
+        os.kill(os.getpid(), signal.SIGINT)
+        return super().wait(timeout)
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +103,12 @@ def settings(data: Path, out: Path, **changes: Any) -> Settings:
     return Settings(data=data, out=out, features=data / "features", bundle=ROOT / "bundle", **(common | changes))
 
 
-def train(given: Settings, arms: Sequence[str], seeds: Sequence[int], start: Callable[..., Any] = Forked) -> list[str]:
+def train(
+    given: Settings, arms: Sequence[str], seeds: Sequence[int], start: Callable[..., Any] = Forked, jobs: int = 1
+) -> list[str]:
     """Run; returns what was said."""
     said: list[str] = []
-    run = Ablation(given, arms, seeds, say=said.append, start=start)
+    run = Ablation(given, arms, seeds, jobs=jobs, say=said.append, start=start)
     run.run()
     assert not run.failures, run.failures
     return said
@@ -139,6 +141,7 @@ def test_arms_are_trained_and_compared(finished: tuple[Settings, list[str]]) -> 
     assert json.loads((given.out / "ablation.json").read_text()) == json.loads(json.dumps(result))
     assert not list(given.out.rglob("checkpoint_*.pt")) and not list(given.out.rglob("model*.pt"))
     assert sum("stage 1: " in line for line in said) == 3 and sum("captions: " in line for line in said) == 4
+    assert sum("encoder tokens" in line for line in said) == 1
 
 
 def test_arms_differ_in_their_subject_only(finished: tuple[Settings, list[str]]) -> None:
@@ -182,16 +185,60 @@ def test_a_stopped_run_goes_on_to_the_same_captions(data: Path, finished: tuple[
 
 
 def test_a_failure_names_the_log_and_the_others_go_on(data: Path, tmp_path: Path) -> None:
-    def fail(command: Sequence[str], _: Any, log: Any, __: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(["sh", "-c", "echo 'error: the disk is full.'; exit 3"], stdout=log)
+    run, said = fail(settings(data, tmp_path / "out"), ["both", "no_stage1"], but_for="caching")
+    log = tmp_path / "out" / "stage1" / "plain-seed0" / "console.txt"
+    assert run.failures == said[1:] and len(said) == 3
+    assert said[1] == f"[1/2] both, seed 0, stage 1: failed (exit code 3): error: the disk is full. Log: {log}"
+    assert "no_stage1, seed 0, stage 2: failed" in said[2]
+
+
+def test_without_encoder_tokens_nothing_is_trained(data: Path, tmp_path: Path) -> None:
+    run, said = fail(settings(data, tmp_path / "out"), ["both", "channel", "no_stage1"])
+    assert run.failures == said and [line.split(":")[0] for line in said] == [
+        "encoder tokens, spatial",
+        "encoder tokens, channel",
+    ]
+
+
+def fail(given: Settings, arms: Sequence[str], *, but_for: str = "") -> tuple[Ablation, list[str]]:
+    """Run commands that fail; returns the runs and what was said."""
+
+    def start(command: Sequence[str], _: Any, log: Any, __: int) -> subprocess.Popen[bytes]:
+        ending = "exit 0" if but_for in command else "echo 'error: the disk is full.'; exit 3"
+        return subprocess.Popen(["sh", "-c", ending], stdout=log)
 
     said: list[str] = []
-    run = Ablation(settings(data, tmp_path / "out"), ["both", "no_stage1"], [0], say=said.append, start=fail)
+    run = Ablation(given, arms, [0], say=said.append, start=start)
     run.run()
-    log = tmp_path / "out" / "stage1" / "plain-seed0" / "console.txt"
-    assert run.failures == said and len(said) == 2
-    assert said[0] == f"[1/2] both, seed 0, stage 1: failed (exit code 3): error: the disk is full. Log: {log}"
-    assert "no_stage1, seed 0, stage 2: failed" in said[1]
+    return run, said
+
+
+def test_arms_side_by_side_caption_as_one_after_another(data: Path, finished: tuple[Settings, list[str]]) -> None:
+    """Two at a time, each with its share of the cores; Ctrl-C reaches both, and both go on to the same captions."""
+    given = settings(data, data.parent / "beside")
+    threads, alive = set(), []
+
+    class Beside(Forked):
+        def __init__(self, command: Sequence[str], environment: dict[str, str], *rest: Any) -> None:
+            threads.add(environment["OMP_NUM_THREADS"])
+            super().__init__(command, environment, *rest)
+            if "caching" not in command:
+                alive.append(self)
+
+        def wait(self, timeout: float | None = None) -> int:
+            if len(alive) == 2 and self is alive[1]:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().wait(timeout)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(given, ["both", "no_stage1"], [0], start=Beside, jobs=2)
+    assert len(alive) == 2 and not (given.out / "both" / "seed0" / "evaluate").exists()
+    assert threads == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
+    train(given, ["both", "no_stage1"], [0], jobs=2)
+    for arm in ("both", "no_stage1"):
+        files = [out / arm / "seed0" / "evaluate" / "captions.jsonl" for out in (finished[0].out, given.out)]
+        first, second = ([json.loads(line)["caption"] for line in file.read_text().splitlines()] for file in files)
+        assert first == second and len(first) == 4
 
 
 def test_a_clean_end_before_the_last_epoch_is_no_result(data: Path, tmp_path: Path) -> None:

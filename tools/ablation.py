@@ -13,6 +13,7 @@ import json
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,9 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--amp",
         default="auto",
-        help="precision of training (default: auto, bfloat16 where there are units for it)",
+        help="precision of encoders and training (default: auto, bfloat16 where there are units for it)",
     )
+    add("--jobs", type=int, default=1, help="runs at a time, each with its share of the cores (default: 1)")
     add("--cache_dtype", default="float16", choices=["float16", "int8", "float32"], help="how tokens are stored")
     add("--general_encoder", default="", help="its weights (default: the bundle's models/general_encoder.pt)")
     add("--overlay", nargs="+", default=[], help="config files laid over every stage of every arm")
@@ -68,6 +70,8 @@ def settings_of(given: argparse.Namespace) -> Settings:
     for name in ("pretrain_epochs", "caption_epochs"):
         if getattr(given, name) < 1:
             raise InputError(f"--{name} must be 1 or more, not {getattr(given, name)}")
+    if given.jobs < 1:
+        raise InputError(f"--jobs must be 1 or more, not {given.jobs}")
     if given.limit < 0 or min(given.seeds) < 0:
         raise InputError("--limit and --seeds take numbers from 0 on")
     return Settings(
@@ -149,10 +153,10 @@ def write_page(page: Path, text: str) -> None:
 
 
 def _baselines(settings: Settings) -> list[dict[str, Any]]:
-    """From the first evaluation: all were scored on the same images beside the same baselines."""
-    for arm in ARMS:
-        for file in sorted((settings.out / arm).glob("seed*/evaluate/evaluation.json")):
-            return baseline_rows(json.loads(file.read_text(encoding="utf-8")))
+    """From the evaluation that scored them: all are of the same images."""
+    for file in sorted(settings.out.glob("*/seed*/evaluate/evaluation.json")):
+        if rows := baseline_rows(json.loads(file.read_text(encoding="utf-8"))):
+            return rows
     return []
 
 
@@ -166,7 +170,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings = settings_of(given)
         failures: list[str] = []
         if not given.report_only:
-            ablation = Ablation(settings, given.arms, given.seeds, say=lambda text: print(text, flush=True))
+            say = partial(print, flush=True)
+            ablation = Ablation(settings, given.arms, given.seeds, jobs=given.jobs, say=say)
             ablation.run()
             failures = ablation.failures
         result = report(settings, resamples=given.resamples)

@@ -20,12 +20,13 @@ _WARMUP_SHARE = 5  # at most a fifth of a run is warm-up
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """One arm: the overlays that make it, and whether it has a stage 1."""
+    """One arm: the overlays that make it, whether it has a stage 1, and which of ``TOKENS`` it reads."""
 
     name: str
     title: str
     overlays: tuple[str, ...] = ()
     stage1: bool = True
+    tokens: str = "spatial"
 
     @property
     def stage1_name(self) -> str:
@@ -33,13 +34,16 @@ class ArmPlan:
         return "+".join(Path(overlay).stem for overlay in self.overlays) or "plain"
 
 
+# Overlays that encode what arms read. The general encoder's tokens are the same in both, so it runs for the first only.
+TOKENS = {"spatial": (), "channel": ("sam_channel.json", "branch_detail.json")}
+
 ARMS = {
     arm.name: arm
     for arm in (
         ArmPlan("both", "both branches, spatial tokens, stage 1"),
         ArmPlan("general", "general branch only", ("branch_general.json",)),
         ArmPlan("detail", "detail branch only", ("branch_detail.json",)),
-        ArmPlan("channel", "both, channel tokens", ("sam_channel.json",)),
+        ArmPlan("channel", "both, channel tokens", ("sam_channel.json",), tokens="channel"),
         ArmPlan("no_stage1", "both, without stage 1", ("no_pretraining.json",), stage1=False),
     )
 }
@@ -55,7 +59,7 @@ class Settings:
         features: feature cache.
         pretrain_epochs, caption_epochs: passes of the stages.
         limit: training cases used, evenly spaced over the list; 0 uses all.
-        amp: precision of training, as in ``tools/starter.sh``.
+        amp: precision of encoders and training, as in ``tools/starter.sh``.
         cache_dtype: how tokens are stored.
         general_encoder: weights of the general encoder.
         overlays: config files laid over every stage of every arm.
@@ -100,6 +104,11 @@ def stage1_folder(settings: Settings, arm: ArmPlan, seed: int) -> Path:
     return settings.out / "stage1" / f"{arm.stage1_name}-seed{seed}"
 
 
+def caching_command(settings: Settings, tokens: str) -> list[str]:
+    """Encode all images, so that both stages of the arms that read ``tokens`` find them."""
+    return _bundle_command(settings, ["pretrain.json", *TOKENS[tokens]], "caching")
+
+
 def training_command(settings: Settings, arm: ArmPlan, seed: int, stage: str, folder: Path) -> list[str]:
     """Stage 1 or 2 of an arm, as ``tools/starter.sh`` calls it."""
     epochs = settings.pretrain_epochs if stage == "pretrain.json" else settings.caption_epochs
@@ -114,12 +123,12 @@ def training_command(settings: Settings, arm: ArmPlan, seed: int, stage: str, fo
     return command
 
 
-def evaluation_command(settings: Settings, arm: ArmPlan, seed: int) -> list[str]:
-    """Captions of the validation images and their scores."""
+def evaluation_command(settings: Settings, arm: ArmPlan, seed: int, *, baselines: bool) -> list[str]:
+    """Captions of the validation images and their scores, beside those of the config's baselines if wanted."""
     folder = seed_folder(settings, arm, seed)
     command = _bundle_command(settings, ["train.json", "evaluate.json", *arm.overlays], "run")
     # The concept reader looks through the general encoder: it would lend the detail arm what that arm is to do without.
-    command += ["--concept_reader", ""]
+    command += ["--concept_reader", "", *([] if baselines else ["--baselines", "False"])]
     return [*command, "--weights", str(folder / "train" / "model.pt"), "--output_dir", str(folder / "evaluate")]
 
 
@@ -131,6 +140,7 @@ def _bundle_command(settings: Settings, configs: Sequence[str], workflow: str) -
     command += ["--bundle_root", str(settings.bundle), "--logging_file", str(settings.kept_config("logging.conf"))]
     command += ["--dataset_dir", str(settings.data), "--datalist", str(settings.datalist)]
     command += ["--feature_cache_dir", str(settings.features), "--cache_dtype", settings.cache_dtype]
+    command += ["--cache_compute_dtype", settings.amp]
     return [*command, "--general_encoder_weights", settings.encoder_file]
 
 

@@ -3,6 +3,7 @@
 Each run is three commands of the bundle: stage 1, stage 2, captions with scores. A finished command leaves
 ``status.json`` in its folder and is not repeated; a stopped training goes on from its last checkpoint.
 
+    OUT/tokens/<kind>/                 what the building of the feature cache printed
     OUT/stage1/<overlay>-seed<s>/      stage 1, shared by all arms whose stage 1 is the same
     OUT/<arm>/seed<s>/train/           stage 2
     OUT/<arm>/seed<s>/evaluate/        captions.jsonl, evaluation.json
@@ -15,8 +16,11 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -26,6 +30,7 @@ from ablation_plan import (
     SECTION,
     ArmPlan,
     Settings,
+    caching_command,
     evaluation_command,
     prepare,
     seed_folder,
@@ -79,6 +84,7 @@ class Ablation:
         settings: what is the same for all.
         arms: names from ``ARMS``.
         seeds: each arm is trained with each.
+        jobs: runs at a time, each with its share of the cores.
         say: prints progress.
         start: starts a command.
     """
@@ -86,14 +92,18 @@ class Ablation:
     settings: Settings
     arms: Sequence[str]
     seeds: Sequence[int]
+    jobs: int = 1
     say: Callable[[str], None] = print
     start: Callable[..., Process] = start_process
     failures: list[str] = field(default_factory=list)
+    _running: set[Process] = field(default_factory=set)
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _stage1_locks: dict[Path, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
 
     def run(self) -> None:
         """Everything that is not there yet; one seed of all arms first, so that a table can be looked at early.
 
-        What fails is kept in ``failures``, and the other arms go on.
+        What fails is kept in ``failures``, and the other arms go on; without encoder tokens none does.
 
         Raises:
             InputError: the folder holds runs of other settings, or another process writes there.
@@ -106,31 +116,74 @@ class Ablation:
             except OSError:
                 raise InputError(f"another ablation is writing to {self.settings.out}; wait, or give --out") from None
             prepare(self.settings)
+            self._side_by_side(self._caching_tasks(lock.fileno()))
+            if self.failures:
+                return
             todo = [(ARMS[arm], seed) for seed in self.seeds for arm in self.arms]
-            for number, (arm, seed) in enumerate(todo, start=1):
-                self._run_seed(arm, seed, f"[{number}/{len(todo)}] {arm.name}, seed {seed}", lock.fileno())
+            titles = [f"[{number}/{len(todo)}] {arm.name}, seed {seed}" for number, (arm, seed) in enumerate(todo, 1)]
+            self._side_by_side(
+                (self._run_seed, arm, seed, title, lock.fileno())
+                for (arm, seed), title in zip(todo, titles, strict=True)
+            )
+
+    def _side_by_side(self, tasks: Iterable[tuple[Any, ...]]) -> None:
+        """Call ``(function, arguments...)``, ``jobs`` at a time; Ctrl-C stops what runs and starts nothing more."""
+        with ThreadPoolExecutor(self.jobs) as pool:
+            futures = [pool.submit(*task) for task in tasks]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+            except BaseException:
+                self._stop(futures)
+                raise
+
+    def _stop(self, futures: Sequence[Any]) -> None:
+        self._stopping.set()
+        for future in futures:
+            future.cancel()
+        for process in list(self._running):
+            process.send_signal(signal.SIGTERM)
+
+    def _caching_tasks(self, lock: int) -> list[tuple[Any, ...]]:
+        """Encode first: two runs that find the cache empty would each encode all of it."""
+        tasks = []
+        for name in dict.fromkeys(ARMS[arm].tokens for arm in self.arms):
+            folder = self.settings.out / "tokens" / name
+            if not is_done(folder):
+                command = caching_command(self.settings, name)
+                tasks.append((self._perform, f"encoder tokens, {name}", folder, command, lock, lambda _: True))
+        return tasks
 
     def _run_seed(self, arm: ArmPlan, seed: int, title: str, lock: int) -> None:
         folder = seed_folder(self.settings, arm, seed)
         if is_done(folder / "evaluate"):
             self.say(f"{title}: there already")
             return
-        stage1 = stage1_folder(self.settings, arm, seed)
-        good = True
-        if arm.stage1 and not (is_done(stage1) and (stage1 / "model.pt").is_file()):
-            command = training_command(self.settings, arm, seed, "pretrain.json", stage1)
-            good = self._perform(f"{title}, stage 1", stage1, command, lock, _trained(self.settings.pretrain_epochs))
-            self._forget(stage1, "checkpoint_*.pt", good)
+        good = self._pretrain(arm, seed, title, lock) if arm.stage1 else True
         if good and not (is_done(folder / "train") and (folder / "train" / "model.pt").is_file()):
             command = training_command(self.settings, arm, seed, "train.json", folder / "train")
             done = _trained(self.settings.caption_epochs)
             good = self._perform(f"{title}, stage 2", folder / "train", command, lock, done)
             self._forget(folder / "train", "checkpoint_*.pt", good)
         if good:
-            command = evaluation_command(self.settings, arm, seed)
+            # Baselines learn nothing: the first run's are everybody's.
+            first = (arm.name, seed) == (self.arms[0], self.seeds[0])
+            command = evaluation_command(self.settings, arm, seed, baselines=first)
             good = self._perform(f"{title}, captions", folder / "evaluate", command, lock, _captioned)
             self._forget(folder / "train", "model*.pt", good)
+            stage1 = stage1_folder(self.settings, arm, seed)
             self._forget(stage1, "model*.pt", good and arm.stage1 and not self._awaited(arm, seed))
+
+    def _pretrain(self, arm: ArmPlan, seed: int, title: str, lock: int) -> bool:
+        """Stage 1, once for all arms that share it; whether it is there."""
+        stage1 = stage1_folder(self.settings, arm, seed)
+        with self._stage1_locks[stage1]:
+            if is_done(stage1) and (stage1 / "model.pt").is_file():
+                return True
+            command = training_command(self.settings, arm, seed, "pretrain.json", stage1)
+            good = self._perform(f"{title}, stage 1", stage1, command, lock, _trained(self.settings.pretrain_epochs))
+            self._forget(stage1, "checkpoint_*.pt", good)
+            return good
 
     def _perform(
         self, title: str, folder: Path, command: Sequence[str], lock: int, complete: Callable[[Path], bool]
@@ -139,17 +192,17 @@ class Ablation:
         folder.mkdir(parents=True, exist_ok=True)
         before, begun = _status(folder).get("seconds", 0.0), time.monotonic()
         log = folder / "console.txt"
-        environment = {**ENVIRONMENT, "PYTHONPATH": _python_path(self.settings.bundle)}
         with log.open("ab") as output:
-            process = self.start(command, environment, output, lock)
-            try:
-                code = self._wait(process, folder, before, begun)
-            except KeyboardInterrupt:
-                self.say(f"{title}: stopping, its state is saved ...")
+            process = self.start(command, self._environment(), output, lock)
+            self._running.add(process)
+            if self._stopping.is_set():  # Ctrl-C came while it started
                 process.send_signal(signal.SIGTERM)
-                process.wait()
-                _write_status(folder, before + time.monotonic() - begun)
-                raise
+            code = self._wait(process, folder, before, begun)
+            self._running.discard(process)
+        if self._stopping.is_set():
+            self.say(f"{title}: stopped, its state is saved")
+            _write_status(folder, before + time.monotonic() - begun)
+            return False
         done = code == 0 and complete(folder)
         seconds = time.monotonic() - begun
         _write_status(folder, before + seconds, done=done)
@@ -160,6 +213,12 @@ class Ablation:
             self.failures.append(f"{title}: {reason}: {_last_words(log)} Log: {log}")
             self.say(self.failures[-1])
         return done
+
+    def _environment(self) -> dict[str, str]:
+        shared = {**ENVIRONMENT, "PYTHONPATH": _python_path(self.settings.bundle)}
+        if self.jobs > 1:
+            shared["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // self.jobs))
+        return shared
 
     def _wait(self, process: Process, folder: Path, before: float, begun: float) -> int:
         while True:
