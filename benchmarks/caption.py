@@ -18,7 +18,7 @@ measured here.
 
 The last line is one JSON object: `tuned_over_naive` (naive seconds over tuned), `ours_over_blip2` (tuned seconds over
 BLIP-2's), `starter_seconds` (median wall seconds of a warm starter caption of a 512 x 512 image, as configured), and
-`ten_images_seconds` (wall seconds of a process that starts, captions ten images and ends; 0 with `--quick`).
+`ten_images_seconds` (wall seconds of a process that starts, captions ten images together and ends; 0 with `--quick`).
 """
 
 from __future__ import annotations
@@ -285,8 +285,7 @@ def ten_images(arguments: argparse.Namespace) -> None:
     from scripts.predictor import CaptionPredictor
 
     predictor = CaptionPredictor.from_bundle(ROOT / "bundle")
-    for path in starter_images(arguments.datalist, 10):
-        predictor.caption(path)
+    list(predictor.caption_all(starter_images(arguments.datalist, 10), batch_size=10))
 
 
 def child(arguments: argparse.Namespace, name: str) -> tuple[dict[str, Any], float]:

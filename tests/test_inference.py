@@ -110,6 +110,28 @@ def test_predictor_takes_arrays_and_several_views(predictor: CaptionPredictor, t
         predictor.caption(tmp_path / "nowhere.png")
 
 
+def test_many_images_are_captioned_together_as_one_by_one(predictor: CaptionPredictor, tmp_path: Path) -> None:
+    """In order, whatever stands beside them: a broken file, a case of two views, the end of a batch."""
+    paths = [str(path) for path in write_samples(tmp_path)]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    images = [paths[0], broken, paths[1], paths[:2], paths[0]]
+    found = list(predictor.caption_all(iter(images), batch_size=4))
+    assert len(found) == 5 and isinstance(found[1], InputError) and "broken.png" in str(found[1])
+    alone = {number: predictor.caption(images[number]) for number in (0, 2, 3, 4)}
+    for number, caption in alone.items():
+        assert found[number].text == caption.text and found[number].record["image"] == caption.record["image"]
+        # sums over a batch may differ in their last bits
+        assert found[number].token_logprobs == pytest.approx(caption.token_logprobs, abs=1e-4)
+    batches = [found[number].record["trace"]["batch"] for number in (0, 2, 3, 4)]
+    assert batches == [{"row": 0, "of": 2}, {"row": 1, "of": 2}, {"row": 0, "of": 1}, {"row": 0, "of": 1}]
+    assert found[0].seconds["decode"] > 0 and found[3].seconds["decode"] > 0
+    with pytest.raises(InputError, match="batch_size must be 1 or more"):
+        predictor.caption_all(images, batch_size=0)
+    with pytest.raises(InputError, match="no option 'beams'"):
+        predictor.caption_all(images, beams=2)
+
+
 def test_a_prompt_begins_the_caption_and_options_are_checked(predictor: CaptionPredictor, tmp_path: Path) -> None:
     path = write_samples(tmp_path)[0]
     free = predictor.caption(path, num_beams=1)

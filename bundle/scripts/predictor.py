@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Caption:
         token_logprobs: natural log of each token's probability, the end token included.
         tokens: the text of each token, the end token as ``""``; joined and stripped they are the caption.
         case: image, record and explanation, as output writers (``scripts.outputs.build_writers``) take them.
-        seconds: how long each step took.
+        seconds: how long each step took, for all images that were captioned together.
     """
 
     text: str
@@ -181,14 +182,84 @@ class CaptionPredictor:
         Raises:
             InputError: the image or an option cannot be used.
         """
+        asked = {"window": window, "slice": slice, "plane": plane}
         timer = StepTimer(self.device)
         options = self.options_of(generation)
         with timer.step("read"):
-            pixels, meta = self.load(image, window=window, slice=slice, plane=plane)
+            loaded = self.load(image, **asked)
+        return self._together([image], [loaded], timer, asked=asked, prompt=prompt, explain=explain, options=options)[0]
+
+    def caption_all(
+        self,
+        images: Iterable[Source],
+        *,
+        batch_size: int = 8,
+        prompt: str | None = None,
+        window: str | None = None,
+        slice: str | int | float | None = None,
+        plane: str | None = None,
+        explain: bool | str = False,
+        **generation: Any,
+    ) -> Iterator[Caption | InputError]:
+        """Caption many images, in order and some at a time, which a CPU does up to three times as fast in decoding.
+
+        Args:
+            images: each as :meth:`caption` takes it; read as they are needed.
+            batch_size: how many are captioned together; those of one batch need equally many views, or it is split.
+            prompt, window, slice, plane, explain, generation: see :meth:`caption`; the same for all.
+
+        Yields:
+            The caption of each image; for one that cannot be read, the error that says why.
+
+        Raises:
+            InputError: an option or ``batch_size`` cannot be used.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch_size must be 1 or more, not {batch_size}")
+        asked = {"window": window, "slice": slice, "plane": plane}
+        same = {"asked": asked, "prompt": prompt, "explain": explain, "options": self.options_of(generation)}
+        remaining = iter(images)
+        return self._in_batches(iter(lambda: list(islice(remaining, batch_size)), []), same)
+
+    def _in_batches(self, batches: Iterable[list[Source]], same: Mapping[str, Any]) -> Iterator[Caption | InputError]:
+        for batch in batches:
+            reading_time = StepTimer(self.device)
+            with reading_time.step("read"):
+                loaded = [self._loaded(image, same["asked"]) for image in batch]
+            alike: dict[Any, list[int]] = {}
+            for number, found in enumerate(loaded):
+                if not isinstance(found, InputError):
+                    alike.setdefault(found[0].shape, []).append(number)
+            results: dict[int, Caption | InputError] = dict(enumerate(loaded))
+            for numbers in alike.values():
+                timer = StepTimer(self.device)
+                timer.seconds.update(reading_time.seconds)
+                several = ([batch[number] for number in numbers], [loaded[number] for number in numbers])
+                results |= zip(numbers, self._together(*several, timer, **same), strict=True)
+            yield from results.values()
+
+    def _loaded(self, image: Source, asked: Mapping[str, Any]) -> tuple[Tensor, dict[str, Any]] | InputError:
+        try:
+            return self.load(image, **asked)
+        except InputError as error:
+            return error
+
+    def _together(
+        self,
+        images: Sequence[Source],
+        loaded: Sequence[tuple[Tensor, dict[str, Any]]],
+        timer: StepTimer,
+        *,
+        asked: Mapping[str, Any],
+        prompt: str | None,
+        explain: bool | str,
+        options: GenerationOptions,
+    ) -> list[Caption]:
+        """Captions of images whose pixels have one shape."""
         with self._lock:
             made = caption_batch(
                 self.network,
-                pixels[None].to(self.device),
+                torch.stack([pixels for pixels, _ in loaded]).to(self.device),
                 dtype=self.dtype,
                 prompts=prompt,
                 options=options,
@@ -197,17 +268,16 @@ class CaptionPredictor:
                 samples=self.samples,
                 seed=self.seed,
             )
-        source = "array" if isinstance(image, np.ndarray | Tensor) else _as_given(image)
-        asked = {"window": window, "slice": slice, "plane": plane}
-        case = self.case(source, pixels, meta, made, asked=asked, prompt=prompt, options=options)
-        return Caption(
-            made["captions"][0],
-            case.record["confidence"],
-            tuple(made["token_logprobs"][0, : int(made["lengths"][0])].float().tolist()),
-            case.words,
-            case,
-            made["seconds"],
-        )
+        captions = []
+        for row, (image, (pixels, meta)) in enumerate(zip(images, loaded, strict=True)):
+            source = "array" if isinstance(image, np.ndarray | Tensor) else _as_given(image)
+            place = {"row": row, "of": len(images)}
+            case = self.case(source, pixels, meta, made, **place, asked=asked, prompt=prompt, options=options)
+            logprobs = made["token_logprobs"][row, : int(made["lengths"][row])].float().tolist()
+            confidence = case.record["confidence"]
+            text = made["captions"][row]
+            captions.append(Caption(text, confidence, tuple(logprobs), case.words, case, made["seconds"]))
+        return captions
 
     def options_of(self, generation: Mapping[str, Any]) -> GenerationOptions:
         """The network's generation options with some replaced.
