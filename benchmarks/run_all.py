@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-# this file, one that needs 22 GiB, and code that others compare with
+# this file, one that needs 12 GiB, and code that others compare with
 LEFT_OUT = {"run_all.py", "paper_size.py", "published_code.py", "official_way.py"}
 
 

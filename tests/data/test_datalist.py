@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scripts.data import image_paths, inference_items, load_datalist
@@ -101,6 +102,30 @@ def test_inference_items_of_file_folder_and_datalist(dataset: Path) -> None:
     path = _write(dataset, {"training": [{"image": "images/a.png"}], "validation": [{"image": "images/b.png"}]})
     assert inference_items(path)[0]["image"].endswith("b.png")
     assert inference_items(path, section="training")[0]["image"].endswith("a.png")
+
+
+def test_a_folder_is_searched_for_every_kind_that_is_read(tmp_path: Path) -> None:
+    """Each found file is then really read; headers of images in two files count once."""
+    import itk
+    import nibabel
+    from PIL import Image
+
+    from scripts.windowing import LoadCased
+
+    volume = np.random.default_rng(0).integers(0, 900, (20, 24, 28)).astype(np.float32)
+    for ending in ("nrrd", "nhdr", "mha", "mhd"):
+        itk.imwrite(itk.image_from_array(volume), str(tmp_path / f"volume.{ending}"))
+    for kind, name in ((nibabel.MGHImage, "a.mgz"), (nibabel.MGHImage, "a.mgh"), (nibabel.AnalyzeImage, "b.hdr")):
+        nibabel.save(kind(volume, np.eye(4)), tmp_path / name)
+    pictures = ("webp", "gif", "jp2", "ppm", "bmp", "tiff")
+    for ending in pictures:
+        Image.fromarray(volume[:, :, 0].astype(np.uint8)).resize((64, 64)).convert("RGB").save(tmp_path / f"p.{ending}")
+    (tmp_path / "notes.txt").write_text("no image")
+    found = [item["image"] for item in inference_items(tmp_path)]
+    names = {"volume.nrrd", "volume.nhdr", "volume.mha", "volume.mhd", "a.mgz", "a.mgh", "b.hdr"}
+    assert {Path(path).name for path in found} == names | {f"p.{ending}" for ending in pictures}
+    for path in found:
+        assert LoadCased("image")({"image": path})["image"].shape[-2] > 15
 
 
 def test_inference_items_refuses_what_holds_no_image(tmp_path: Path) -> None:

@@ -65,6 +65,16 @@ def test_key_score_stands_under_the_name_in_an_engine() -> None:
     assert state.metrics["organ"] == 0.0 and "CIDEr-D" in state.metrics
 
 
+def test_captions_of_an_evaluator_are_scored_against_its_batch() -> None:
+    metric = CaptionMetrics(key="organ")
+    engine = Engine(lambda _, batch: {"pred": batch.get("made", {})})
+    metric.attach(engine, "val")
+    batch = {"caption": ["Axial CT of the chest."], "image_path": ["a.png"]}
+    assert engine.run([batch | {"made": {"captions": ["Axial CT of the chest."]}}]).metrics["val"] == 1.0
+    with pytest.raises(InputError, match="this validation makes none: see configs/best_caption.json"):
+        engine.run([batch])
+
+
 def test_two_processes_give_the_scores_of_one(tmp_path: Path) -> None:
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "bundle")]
     script = tmp_path / "worker.py"

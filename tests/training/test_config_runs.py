@@ -224,6 +224,19 @@ def test_the_paper_preset_keeps_trained_parameters_only_and_starts_stage_2_by_on
     assert 0 < moved.abs().max() < 1e-3  # it went on from there: four steps of at most 1e-4
 
 
+def test_the_checkpoint_with_the_best_captions_is_kept(tmp_path: Path, data: Path) -> None:
+    """A worse score comes after a better one: the better one stays, and losses are recorded beside it."""
+    parser = run_config(["train.json", "best_caption.json"], data, tmp_path, epochs=3, caption_score="ROUGE-L")
+    epochs = json.loads((tmp_path / "history.json").read_text())["epochs"]
+    scores = [epoch["validation_val_caption_score"] for epoch in epochs]
+    assert scores == [epoch["validation_ROUGE-L"] for epoch in epochs] and len(set(scores)) > 1
+    assert all(epoch["validation_val_loss"] > 0 for epoch in epochs)
+    best = [path.name for path in tmp_path.glob("model_epoch*.pt")]
+    first = scores.index(max(scores)) + 1
+    assert best == [f"model_epoch={first:03d}_val_caption_score={max(scores):.4f}.pt"]
+    assert parser.get_parsed_content("validate#evaluator").state.best_metric == pytest.approx(max(scores))
+
+
 def test_mlflow_by_one_value(tmp_path: Path, data: Path) -> None:
     pytest.importorskip("mlflow", reason="MLflow is an optional package")
     import sqlite3

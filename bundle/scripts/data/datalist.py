@@ -14,7 +14,9 @@ from typing import Any
 
 from ..errors import InputError
 
-IMAGE_SUFFIXES = (".dcm", ".dicom", ".nii", ".nii.gz", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_VOLUMES = (".dcm", ".dicom", ".nii", ".nii.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgh", ".mgz")
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".pgm", ".ppm", ".pnm")
+IMAGE_SUFFIXES = _VOLUMES + _PICTURES
 """File name endings that count as images when a folder is searched (DICOM also by its preamble)."""
 
 

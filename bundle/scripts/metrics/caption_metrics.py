@@ -47,18 +47,29 @@ def caption_scores(
     return scores
 
 
+def _of_batch(output: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Captions of an evaluator's ``output`` and references of its ``batch``."""
+    captions = output.get("pred", {}).get("captions")
+    if captions is None or "caption" not in batch:
+        raise InputError(
+            "CaptionMetrics scores captions, and this validation makes none: see configs/best_caption.json"
+        )
+    return {"predictions": captions, "references": batch["caption"], "images": batch.get("image_path")}
+
+
 class CaptionMetrics(Metric):
     """Caption scores over an epoch, on any number of processes.
 
     `output_transform` must give `(predictions, references)`, or `(predictions, references, images)`, or a dictionary
-    with these and `fields`. Predictions are strings; a reference is a string or a list of strings.
+    with these and `fields`. Predictions are strings; a reference is a string or a list of strings. Without one, what
+    `scripts.inferers.CaptionInferer` gives in a MONAI evaluator is taken, with the batch's captions as references.
 
     Args:
         key: the score that stands under the metric's own name, as a key metric needs a number. None puts the
             dictionary of all scores there.
         protocol: `coco` or `imageclef`.
         with_meteor: also run METEOR (Java); off by default, it takes seconds an epoch.
-        output_transform: as in Ignite.
+        output_transform: as in Ignite; what it gives is taken as above.
         device: accepted for Ignite; strings stay on the CPU.
 
     Raises:
@@ -107,7 +118,9 @@ class CaptionMetrics(Metric):
 
     def iteration_completed(self, engine: Engine) -> None:
         """Take the batch's output as it is; Ignite's own way knows pairs of tensors only."""
-        self.update(self._output_transform(engine.state.output))
+        output = self._output_transform(engine.state.output)
+        plain = isinstance(output, Mapping) and "predictions" not in output
+        self.update(_of_batch(output, engine.state.batch) if plain else output)
 
     def _gathered(self) -> list[_Row]:
         """Rows of all processes, repeated images once; in one order whatever the number of processes."""
