@@ -120,7 +120,7 @@ def page_text(result: dict[str, Any]) -> str:
         f"{sizes['training']:,} training and {result['images']} {SECTION} images, protocol {result['protocol']};",
         f"stage 1 {known['pretrain_epochs']} and stage 2 {known['caption_epochs']} epochs "
         f"(warm-up {warmups[0]} and {warmups[1]} steps), {known['amp']}, general encoder "
-        f"`{known['general_encoder'][:16]}`. It took {result['hours']:.2f} hours in all ({hours}).",
+        f"`{known['general_encoder'][:16]}`. The runs took {result['hours']:.2f} hours, added up ({hours}).",
     ]
     return "\n".join(how) + "\n\n" + as_markdown(result)
 

@@ -74,9 +74,12 @@ class Attention(nn.Module):
         else:
             causal = mask is None and query.shape[2] > 1
             scale = self.scaling
-            mixed, weights = F.scaled_dot_product_attention(
-                query, key, value, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=True
-            ), None
+            mixed, weights = (
+                F.scaled_dot_product_attention(
+                    query, key, value, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=True
+                ),
+                None,
+            )
         return self.o_proj(mixed.transpose(1, 2).flatten(2)), weights
 
     def _explicit(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

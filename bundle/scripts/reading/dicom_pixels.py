@@ -242,5 +242,3 @@ def functional(dataset: pydicom.Dataset, index: int, keyword: str) -> pydicom.Da
         return own
     shared = item(dataset, "SharedFunctionalGroupsSequence")
     return item(shared, keyword) if shared is not None else None
-
-

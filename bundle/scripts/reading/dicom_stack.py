@@ -61,8 +61,14 @@ def frames_of(file: DicomFile, header: pydicom.Dataset) -> list[FrameRef]:
             normal = np.cross(orientation[:3], orientation[3:])
             position = tuple(np.asarray(position) + normal * (offsets[index] - offsets[0]))
         found.append(
-            FrameRef(index=index, order=(acquisition, instance, index), position=position,  # type: ignore[arg-type]
-                     orientation=orientation, spacing=spacing, **shared)  # fmt: skip
+            FrameRef(
+                index=index,
+                order=(acquisition, instance, index),
+                position=position,  # type: ignore[arg-type]
+                orientation=orientation,
+                spacing=spacing,
+                **shared,
+            )  # fmt: skip
         )
     return found
 

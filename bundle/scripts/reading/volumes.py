@@ -202,4 +202,3 @@ def open_itk(path: str) -> tuple[str, int, Callable[[int, dict[str, Any]], Volum
         return Volume(shape, file.affine, fetch)  # type: ignore[arg-type]
 
     return file.reader, file.array.shape[0], get_volume
-

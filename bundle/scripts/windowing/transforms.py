@@ -156,5 +156,3 @@ def _ungroup(like: Views, groups: list[torch.Tensor]) -> Views:
     if isinstance(like, torch.Tensor):
         return groups[0][0] if like.ndim == 3 else groups[0]
     return [view for group in groups for view in group]
-
-

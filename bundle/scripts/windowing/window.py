@@ -174,13 +174,10 @@ def _percentile_pair(word: str, path: str) -> tuple[float, float]:
     return low, high
 
 
-def _percentiles(
-    pixels: np.ndarray, meta: dict[str, Any], pair: tuple[float, float]
-) -> tuple[np.ndarray, Description]:
+def _percentiles(pixels: np.ndarray, meta: dict[str, Any], pair: tuple[float, float]) -> tuple[np.ndarray, Description]:
     padding = meta.get("padding")
     keep = (pixels < padding[0]) | (pixels > padding[1]) if padding else None
     low, high = robust_range(pixels, *pair, keep=keep)
     text = f"percentiles {pair[0]:g} to {pair[1]:g} ({low:g} to {high:g})"
     described = {"name": "percentiles", "asked": "auto", "text": text, "low": low, "high": high}
     return apply_window(pixels, low, high), described
-
