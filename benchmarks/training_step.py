@@ -1,6 +1,7 @@
 """One training step, the published way and ours, side by side: seconds per pair, and what a pair keeps for backward.
 
     .venv/bin/python benchmarks/training_step.py [--quick] [--threads N] [--repeats N] [--batch N] [--amp PRECISION]
+                                                [--same_memory]
 
 Random weights at true sizes: CLIP ViT-L/14 at 224, SAM ViT-B at 1,024 (4,096 tokens of 256), two BERT-base Q-Formers
 with 32 queries, OPT-125m, texts of 32 tokens, dropout 0.1 in the Q-Formers.
@@ -8,14 +9,17 @@ with 32 queries, OPT-125m, texts of 32 tokens, dropout 0.1 in the Q-Formers.
 * published: both encoders in every step (`segment_anything` 1.0 and `transformers`), four passes in stage 1, attention
   with its scores written out, float32 with PyTorch's defaults, default AdamW (`official_way.py`);
 * cache only: the same code, encoder tokens given;
-* ours: tokens read from feature-cache shards (float16, checksums verified), packed passes, the absorbed form on the
-  SAM branch, autocast to bfloat16 where the processor has units for it (`--amp auto`, as `amp_dtype: auto` in training;
-  elsewhere all stays in float32), the frozen language model in bfloat16 there, as in `paper.json`, fused AdamW.
+* ours: tokens read from feature-cache shards (float16, checksums verified), freed buffers kept for the next step
+  (`scripts.allocator`, as in every run; the published code gives its pages back and has them filled anew), packed
+  passes, the absorbed form on the SAM branch, autocast to bfloat16 where the processor has units for it (`--amp auto`,
+  as `amp_dtype: auto` in training; elsewhere all stays in float32), the frozen language model in bfloat16 there, as in
+  `paper.json`, fused AdamW.
 
 A step is forward, backward and AdamW over 8 pairs, as on each GPU in the official stage 1 and on all of them together
-in stage 2; malloc is told to keep its memory, for both sides. Stage 1's branches are independent networks, so they are
-timed one after the other and added up: that keeps the memory under 16 GiB, of which the published detail branch keeps
-10 for backward. `--batch 4` halves it, but AdamW, whose time is that of a step whatever the batch, then weighs more.
+in stage 2. The published way is timed first, whole, for what malloc was told stays told. Stage 1's branches are
+independent networks, so they are timed one after the other and added up: that keeps the memory under 16 GiB, of which
+the published detail branch keeps 10 for backward. `--batch 4` halves it, but AdamW, whose time is that of a step
+whatever the batch, then weighs more. `--same_memory` keeps buffers on both sides: what the rest brings by itself.
 Best of the repeats; processor seconds with one thread (the default), wall seconds with more. `--quick` takes 2 of 12
 Q-Former and language-model layers and 3 of 12 and 24 encoder blocks: it shows that everything runs, not the figures.
 
@@ -30,13 +34,13 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +50,7 @@ import official_way  # noqa: E402
 import published_code  # noqa: E402
 from transformers import OPTConfig, OPTForCausalLM  # noqa: E402
 
+from scripts.allocator import keep_memory  # noqa: E402
 from scripts.branches import Branch  # noqa: E402
 from scripts.data.cache_shards import ShardStore, pack  # noqa: E402
 from scripts.encoders.clip import ClipEncoder  # noqa: E402
@@ -58,8 +63,7 @@ from scripts.training import AutocastInferer, adamw, set_float32_precision  # no
 
 BERT_WORDS, DECODER = 30523, 30522
 LENGTH = 32
-# Large buffers are kept between steps instead of going back to the system each time, as tools/starter.sh trains.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
+PARTS = {"stage1": ("stage 1 general", "stage 1 detail"), "stage2": ("stage 2",)}  # timed apart
 TOKENS = {"general": (257, 1024), "detail": (4096, 256)}  # N, C
 CLIP_L14 = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "image_size": 224}
 Loss = Callable[[], Tensor]
@@ -175,8 +179,15 @@ class KeptBytes(torch.autograd.graph.saved_tensors_hooks):
         return tensor
 
 
-def stage1(name: str, options: argparse.Namespace, folder: str) -> tuple[dict[str, float], dict[str, int]]:
-    """Seconds of a step over one branch, and bytes kept for backward, of both sides."""
+class Timed(NamedTuple):
+    """Of one side's step: seconds, and bytes kept for backward."""
+
+    seconds: float
+    kept: int
+
+
+def stage1(name: str, side: str, options: argparse.Namespace, folder: str) -> Timed:
+    """One side's step over one branch."""
     torch.manual_seed(0)
     branch = branch_of(name, options, text=True)
     module = PretrainingBranch(branch=branch, decoder_token_id=DECODER)
@@ -192,18 +203,12 @@ def stage1(name: str, options: argparse.Namespace, folder: str) -> tuple[dict[st
         tokens = {f"{name}_tokens": cached.read()[name]}
         return autocast(None, network, input_ids=ids, attention_mask=mask, **tokens)["loss"]
 
-    return both_sides(published, ours, network, options)
+    return one_side(published if side == "published" else ours, side, network, options.repeats)
 
 
-def stage2(options: argparse.Namespace, folder: str) -> tuple[dict[str, float], dict[str, int], float]:
-    """As :func:`stage1`, over both branches and the language model; and :func:`half_loss_error`."""
-    torch.manual_seed(0)
-    config = OPTConfig(num_hidden_layers=options.layers)  # its defaults are OPT-125m's dimensions
-    model = LanguageModel(model=OPTForCausalLM(config), tokenizer=NoTokenizer())
-    branches = {name: branch_of(name, options, text=False) for name in TOKENS}
-    network = CaptionNetwork(branches=branches, language_model=model).train()
-    cached = CachedTokens(folder, options.batch, tuple(TOKENS))
-    ids, mask = batch(options.batch, config.vocab_size)
+def stage2(side: str, options: argparse.Namespace, folder: str) -> Timed:
+    """One side's step over both branches and the language model."""
+    network, cached, ids, mask = stage2_parts(options, folder)
     autocast = AutocastInferer(options.amp)
 
     def published() -> Tensor:
@@ -213,58 +218,49 @@ def stage2(options: argparse.Namespace, folder: str) -> tuple[dict[str, float], 
         tokens = {f"{name}_tokens": value for name, value in cached.read().items()}
         return autocast(None, network, input_ids=ids, attention_mask=mask, **tokens)["loss"]
 
-    error = half_loss_error(network, cached, ids, mask)
-    print(f"stage-2 loss changes by {error:.1e} of itself with cached float16 tokens", flush=True)
-    seconds, kept = both_sides(
-        published, ours, network, options, before_ours=lambda: model.to(getattr(torch, options.amp))
-    )
-    return seconds, kept, error
+    if side == "published":
+        return one_side(published, side, network, options.repeats)
+    network.language_model.to(getattr(torch, options.amp))
+    return one_side(ours, side, network, options.repeats)
+
+
+def stage2_parts(options: argparse.Namespace, folder: str) -> tuple[CaptionNetwork, CachedTokens, Tensor, Tensor]:
+    """The network, its tokens in a cache, and texts."""
+    torch.manual_seed(0)
+    config = OPTConfig(num_hidden_layers=options.layers)  # its defaults are OPT-125m's dimensions
+    model = LanguageModel(model=OPTForCausalLM(config), tokenizer=NoTokenizer())
+    branches = {name: branch_of(name, options, text=False) for name in TOKENS}
+    network = CaptionNetwork(branches=branches, language_model=model).train()
+    return network, CachedTokens(folder, options.batch, tuple(TOKENS)), *batch(options.batch, config.vocab_size)
 
 
 @torch.no_grad()
-def half_loss_error(network: nn.Module, cached: CachedTokens, ids: Tensor, mask: Tensor) -> float:
-    """How much the loss changes, relatively, when tokens come from the cache; no dropout, float32."""
-    network.eval()
-    losses = [
-        float(
-            network(input_ids=ids, attention_mask=mask, **{f"{name}_tokens": value for name, value in tokens.items()})[
-                "loss"
-            ]
-        )
-        for tokens in (cached.given, cached.read())
-    ]
-    network.train()
+def half_loss_error(options: argparse.Namespace, folder: str) -> float:
+    """How much the stage-2 loss changes, relatively, when tokens come from the cache; no dropout.
+
+    In float64: on random weights the change is about as large as what float32 rounds away.
+    """
+    network, cached, ids, mask = stage2_parts(options, folder)
+    network.eval().double()
+    losses = []
+    for tokens in (cached.given, cached.read()):
+        wide = {f"{name}_tokens": value.double() for name, value in tokens.items()}
+        losses.append(float(network(input_ids=ids, attention_mask=mask, **wide)["loss"]))
     return abs(losses[1] / losses[0] - 1)
 
 
-def both_sides(
-    published: Loss,
-    ours: Loss,
-    network: nn.Module,
-    options: argparse.Namespace,
-    before_ours: Callable[[], Any] = lambda: None,
-) -> tuple[dict[str, float], dict[str, int]]:
-    """Both sides on one network, one after the other, each with an optimizer of its kind."""
-    sides = {"published": (published, default_adamw, "exact"), "ours": (ours, adamw, "fast")}
-    seconds, kept = {}, {}
-    for name, (loss, make, products) in sides.items():
-        if name == "ours":
-            before_ours()
-        before = set_float32_precision(products)
-        seconds[name], kept[name] = one_side(loss, make(network), network, options.repeats)
-        set_float32_precision(before)
-        gc.collect()
-    return seconds, kept
-
-
-def one_side(loss: Loss, optimizer: torch.optim.Optimizer, network: nn.Module, repeats: int) -> tuple[float, int]:
-    """Seconds of a step, and bytes kept for backward; the first step warms up and counts."""
+def one_side(loss: Loss, side: str, network: nn.Module, repeats: int) -> Timed:
+    """Time a side's step with an optimizer of its kind; the first step warms up and counts bytes."""
+    before = set_float32_precision("exact" if side == "published" else "fast")
+    optimizer = (default_adamw if side == "published" else adamw)(network)
     counter = KeptBytes(network)
     with counter:
         value = loss()
     finish(value, optimizer)
     del value
-    return best_seconds(lambda: finish(loss(), optimizer), repeats), sum(counter.kept.values())
+    seconds = best_seconds(lambda: finish(loss(), optimizer), repeats)
+    set_float32_precision(before)
+    return Timed(seconds, sum(counter.kept.values()))
 
 
 def finish(value: Tensor, optimizer: torch.optim.Optimizer) -> None:
@@ -279,6 +275,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--same_memory", action="store_true", help="keep freed buffers on both sides")
     parser.add_argument("--amp", default="auto", choices=("auto", "bfloat16", "float32"), help="of our side")
     options = parser.parse_args()
     options.amp = resolved(options.amp, "cpu")
@@ -288,51 +285,62 @@ def parse() -> argparse.Namespace:
     return options
 
 
+def in_folder(job: Callable[[str], Any]) -> Any:
+    """Run a job in a folder of its own, and let go of what it held."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = job(folder)
+    gc.collect()
+    return done
+
+
+def whole_side(side: str, options: argparse.Namespace) -> dict[str, Timed]:
+    """All stages of one side, said as they come."""
+    general, detail = (partial(stage1, branch) for branch in TOKENS)
+    steps = {"stage 1 general": general, "stage 1 detail": detail, "stage 2": stage2}
+    timed = {}
+    for name, step in steps.items():
+        timed[name] = in_folder(partial(step, side, options))
+        seconds, kept = timed[name]
+        print(f"{side}, {name}, tokens given: {seconds / options.batch:.3f} s per pair, "
+              f"{kept / options.batch / 2**20:.0f} MiB per pair kept for backward", flush=True)  # fmt: skip
+    return timed
+
+
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
     print(f"batch {options.batch}, {options.threads} thread(s), {options.layers} Q-Former and language-model layers, "
           f"ours in {options.amp}")  # fmt: skip
+    if options.same_memory:
+        keep_memory()
     encoders = encoder_seconds(options.quick, options.repeats)
     gc.collect()
     print("published encoders, s per image: " + ", ".join(f"{k} {v:.2f}" for k, v in encoders.items()), flush=True)
-    runs = {}
-    for name, job in {
-        "stage 1 general": lambda folder: stage1("general", options, folder),
-        "stage 1 detail": lambda folder: stage1("detail", options, folder),
-        "stage 2": lambda folder: stage2(options, folder),
-    }.items():
-        with tempfile.TemporaryDirectory() as folder:
-            runs[name] = job(folder)
-        gc.collect()
-        seconds, kept, *_ = runs[name]
-        per_pair = {side: value / options.batch for side, value in seconds.items()}
-        print(f"{name}, tokens given, s per pair: published {per_pair['published']:.3f}, ours {per_pair['ours']:.3f}; "
-              f"kept for backward, MiB per pair: {kept['published'] / options.batch / 2**20:.0f}, "
-              f"{kept['ours'] / options.batch / 2**20:.0f}", flush=True)  # fmt: skip
-    print(json.dumps({**report(encoders, runs, options.batch), "amp": options.amp}))
+    published = whole_side("published", options)
+    keep_memory()
+    ours = whole_side("ours", options)
+    error = in_folder(lambda folder: half_loss_error(options, folder))
+    print(f"the stage-2 loss changes by {error:.1e} of itself with cached float16 tokens", flush=True)
+    result = report(encoders, published, ours, options.batch)
+    print(json.dumps({**result, "half_loss_error": error, "amp": options.amp}))
 
 
-def report(encoders: dict[str, float], runs: dict[str, Any], size: int) -> dict[str, float]:
-    """Print the table; return the last line."""
+def report(
+    encoders: Mapping[str, float], published: Mapping[str, Timed], ours: Mapping[str, Timed], size: int
+) -> dict[str, float]:
+    """Print the table; return what the last line says of it."""
     images = sum(encoders.values())
-    stages = {"stage1": ("stage 1 general", "stage 1 detail"), "stage2": ("stage 2",)}
     result = {}
     print(f"\n{'s per pair':10}{'published':>12}{'cache only':>12}{'ours':>12}{'cache gain':>12}{'gain':>8}")
-    for stage, parts in stages.items():
-        given = sum(runs[part][0]["published"] for part in parts) / size
-        ours = sum(runs[part][0]["ours"] for part in parts) / size
+    for stage, parts in PARTS.items():
+        given, own = (sum(side[name].seconds for name in parts) / size for side in (published, ours))
         whole = images + given
-        print(f"{stage:10}{whole:12.2f}{given:12.2f}{ours:12.3f}{whole / given:12.1f}{whole / ours:8.1f}")
-        result[f"{stage}_speedup"] = round(whole / ours, 2)
+        print(f"{stage:10}{whole:12.2f}{given:12.2f}{own:12.3f}{whole / given:12.1f}{whole / own:8.1f}")
+        result[f"{stage}_speedup"] = round(whole / own, 2)
         result[f"{stage}_cache_only"] = round(whole / given, 2)
-    kept = runs["stage 1 detail"][1]
-    result["half_loss_error"] = runs["stage 2"][2]
-    result["activation_ratio"] = round(kept["ours"] / kept["published"], 3)
+    result["activation_ratio"] = round(ours["stage 1 detail"].kept / published["stage 1 detail"].kept, 3)
     return result
 
 
 if __name__ == "__main__":
-    if not KEEP_MEMORY.items() <= os.environ.items():  # malloc reads them when a process starts
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP_MEMORY})
     main()

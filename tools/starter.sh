@@ -8,8 +8,6 @@ out=${2:-runs/starter}
 bundle=${BUNDLE:-bundle}
 python=${PYTHON:-.venv/bin/python}
 amp=${AMP:-auto} # bfloat16 where the device has units for it; emulated it is many times slower than float32
-# Large buffers are kept between steps instead of going back to the system each time: a third of the time on CPU.
-export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592
 configs=$bundle/configs
 run() {
     "$python" -m monai.bundle run "$@" --bundle_root "$bundle" --logging_file "$configs/logging.conf" \

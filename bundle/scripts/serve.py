@@ -25,6 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from .allocator import keep_memory
 from .errors import InputError, WeightsError, show_sentences
 from .generation import GenerationOptions
 from .given_values import typed_settings
@@ -241,6 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a config value")
     options = parser.parse_args(arguments)
     show_sentences()
+    keep_memory()
     if not options.root.is_dir():
         raise InputError(f"{options.root} is no folder: --root is the folder whose images are served")
     values = typed_settings(options.set)

@@ -25,6 +25,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from .allocator import keep_memory
 from .errors import InputError, WeightsError
 from .predictor import Caption, CaptionPredictor
 
@@ -191,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bundle", default=str(Path(__file__).resolve().parents[1]), help="the bundle folder")
     parser.add_argument("--weights", help="another checkpoint than the bundle's")
     given = parser.parse_args(arguments)
+    keep_memory()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     # What libraries print must not come between replies: they get standard error, replies the true standard output.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What must be set before anything of a run is built: seeds, precision, quiet readers."""
+"""What must be set before anything of a run is built: seeds, precision, memory, quiet readers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from monai.utils import set_determinism
 
+from ..allocator import keep_memory
 from ..distributed import rank
 from ..errors import show_sentences
 from .precision import set_float32_precision
@@ -17,7 +18,7 @@ from .record import log_to
 def prepare_run(
     *, seed: int | None = 0, float32_precision: str = "exact", output_dir: str | os.PathLike[str] = ""
 ) -> None:
-    """Seed Python, NumPy and PyTorch, choose the float32 arithmetic, let errors end in a sentence.
+    """Seed Python, NumPy and PyTorch, choose the float32 arithmetic, keep memory, let errors end in a sentence.
 
     Configs call it first in ``run``, before anything is built.
 
@@ -33,4 +34,5 @@ def prepare_run(
     if seed is not None:
         set_determinism(seed=seed, use_deterministic_algorithms=False)
     set_float32_precision(float32_precision)
+    keep_memory()
     logging.getLogger("monai.data.image_reader").setLevel(logging.ERROR)  # its note on a codec that we do not use
