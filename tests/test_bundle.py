@@ -83,6 +83,14 @@ def test_metadata_names_installed_versions(bundle_root: Path) -> None:
         assert importlib.metadata.version(package).split("+")[0] == version, package
 
 
+def test_metadata_requires_what_requirements_do(bundle_root: Path) -> None:
+    metadata = json.loads((bundle_root / "configs" / "metadata.json").read_text())
+    required = {"monai": metadata["monai_version"], "torch": metadata["pytorch_version"]}
+    required |= {"numpy": metadata["numpy_version"], **metadata["required_packages_version"]}
+    lines = (bundle_root.parent / "requirements.txt").read_text().splitlines()
+    assert required == dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+
+
 @pytest.mark.parametrize(
     ("files", "workflow"),
     [
