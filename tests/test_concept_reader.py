@@ -225,7 +225,7 @@ class Insisting(ConceptReader):
 
     wanted = ""
 
-    def guide(self, tokens, token_mask=None, *, decode, starts, weight, prior_weight):  # noqa: ANN001, ANN201
+    def guide(self, tokens, token_mask=None, *, decode, starts, weight, prior_weight, known):  # noqa: ANN001, ANN201
         self.shown: list[str] = []
 
         def judge(images: torch.Tensor, captions: torch.Tensor, ended: torch.Tensor) -> torch.Tensor:

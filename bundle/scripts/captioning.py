@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
+from .header_answers import header_answers
 from .precision import autocast
 from .timing import StepTimer
 
 if TYPE_CHECKING:
     from .generation import GenerationOptions
+    from .header_answers import HeaderAnswers
     from .networks import CaptionNetwork
 
 __all__ = ["caption_batch", "token_texts"]
@@ -35,6 +37,7 @@ def caption_batch(
     timer: StepTimer | None = None,
     samples: int = 0,
     seed: int = 0,
+    file_metas: Sequence[Mapping[str, Any]] = (),
     **cached: Tensor,
 ) -> dict[str, Any]:
     """Caption a batch; tokens are encoded once, whatever is made of them.
@@ -49,6 +52,7 @@ def caption_batch(
         explain: False, True (``"attention"``) or ``"gradient"``: also give ``explanations``.
         timer: is told how long each step took.
         samples: also draw this many captions of each case, from the model's own distribution, with ``seed``.
+        file_metas: what readers found in the files of each case; guided beams then do not contradict headers.
 
     Returns:
         ``pred`` ids ``[B, T]``, ``token_logprobs`` ``[B, T]``, ``lengths`` ``[B]``, ``captions``, ``words`` (text of
@@ -62,7 +66,8 @@ def caption_batch(
             encoded = network.encode(image, image_mask, **cached)
         with timer.step("generate"):
             prefix = _prefix(network, encoded, dtype, prompts)
-            made = network.write(prefix, encoded, prompts=prompts, options=options)
+            known = _known(network, file_metas)
+            made = network.write(prefix, encoded, prompts=prompts, options=options, known=known)
     timer.split_generation()
     rows = [ids[:length] for ids, length in zip(made.token_ids, made.lengths.tolist(), strict=True)]
     result = {
@@ -72,7 +77,7 @@ def caption_batch(
         "captions": network.decode(made.token_ids),
         "words": [token_texts(network.tokenizer, ids.tolist()) for ids in rows],
         "encoded": encoded,
-        "support": network.support(encoded, made.token_ids, prompts),
+        "support": network.support(encoded, made.token_ids, prompts, known),
     }
     if samples:
         with timer.step("sample"):
@@ -82,6 +87,12 @@ def caption_batch(
             result["explanations"] = _explanations(network, result, image, explain, prompts)
     result["seconds"] = timer.rounded()
     return result
+
+
+def _known(network: CaptionNetwork, file_metas: Sequence[Mapping[str, Any]]) -> list[HeaderAnswers]:
+    """What the files say in the words of the concept reader, which is what weighs it."""
+    reader = network.concept_reader
+    return [] if reader is None else [header_answers(meta, reader.vocabulary) for meta in file_metas]
 
 
 def _prefix(

@@ -37,6 +37,7 @@ from .concept_vocabulary import FIELDS, ConceptVocabulary
 from .encoders.efficientnet import EfficientNetEncoder
 from .encoders.pooled import PooledEncoders
 from .errors import InputError, WeightsError
+from .header_answers import HeaderAnswers, only_agreeing
 from .weights.loading import load_parameters, read_state
 
 if TYPE_CHECKING:
@@ -99,24 +100,35 @@ class ConceptReader(nn.Module):
         starts: Sequence[str],
         weight: float,
         prior_weight: float = 0.0,
+        known: Sequence[HeaderAnswers] = (),
     ) -> ConceptGuide:
-        """The guide of beams for these images; see :class:`ConceptGuide` for the last four.
+        """The guide of beams for these images; see :class:`ConceptGuide` for ``decode`` to ``prior_weight``.
 
         Args:
             tokens: ``[B, N, C]``; token_mask: ``[B, N]`` or None.
+            known: what each image's file says, which counts for more than pixels; nothing by default.
         """
         concepts, fields = self(tokens, token_mask)
+        if known:
+            fields = only_agreeing(fields, self.vocabulary, known)
         says = {"weight": weight, "prior": self.prior, "prior_weight": prior_weight}
         return ConceptGuide(self.vocabulary, concepts, fields, decode=decode, starts=starts, **says)
 
-    def support(self, tokens: Tensor, captions: Sequence[str], token_mask: Tensor | None = None) -> list[float]:
+    def support(
+        self,
+        tokens: Tensor,
+        captions: Sequence[str],
+        token_mask: Tensor | None = None,
+        known: Sequence[HeaderAnswers] = (),
+    ) -> list[float]:
         """How far each image bears its caption out: log-probability of the plane, modality and organ that it names.
 
         Args:
             tokens: ``[B, N, C]``; token_mask: ``[B, N]`` or None.
             captions: one of each image.
+            known: see :meth:`guide`.
         """
-        guide = self.guide(tokens, token_mask, decode=list, starts=[""] * len(captions), weight=1.0)
+        guide = self.guide(tokens, token_mask, decode=list, starts=[""] * len(captions), weight=1.0, known=known)
         return [guide.support(row, caption) for row, caption in enumerate(captions)]
 
 

@@ -20,6 +20,7 @@ from .language_model import LanguageModel
 if TYPE_CHECKING:
     from .concept_guide import ConceptGuide
     from .concept_reader import ConceptReader
+    from .header_answers import HeaderAnswers
 
 __all__ = ["CaptionNetwork"]
 
@@ -150,21 +151,27 @@ class CaptionNetwork(nn.Module):
         *,
         prompts: str | list[str] | None = None,
         options: GenerationOptions | None = None,
+        known: Sequence[HeaderAnswers] = (),
     ) -> Generated:
         """Captions after the ``prefix`` of ``encoded`` images, as :meth:`prefix` gave it.
 
-        With a concept reader, beams are guided by what it reads in the images.
+        With a concept reader, beams are guided by what it reads in the images, and by what is ``known`` of each.
         """
         options = options or self.options
         embeddings, mask = prefix
         guide = None
         if self.concept_reader is not None and self.concept_weight > 0 and options.num_beams > 1:
-            guide = None if options.do_sample else self._guide(encoded, self._starts(prompts, len(embeddings)))
+            guide = None if options.do_sample else self._guide(encoded, self._starts(prompts, len(embeddings)), known)
         return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options, guide)
 
-    def _guide(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]], starts: Sequence[str]) -> ConceptGuide:
+    def _guide(
+        self,
+        encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+        starts: Sequence[str],
+        known: Sequence[HeaderAnswers],
+    ) -> ConceptGuide:
         decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
-        weights = {"weight": self.concept_weight, "prior_weight": self.prior_weight}
+        weights = {"weight": self.concept_weight, "prior_weight": self.prior_weight, "known": known}
         return self.concept_reader.guide(*encoded["reader"], decode=decode, starts=starts, **weights)
 
     def _starts(self, prompts: str | list[str] | None, images: int) -> list[str]:
@@ -177,6 +184,7 @@ class CaptionNetwork(nn.Module):
         encoded: Mapping[str, tuple[Tensor, Tensor | None]],
         token_ids: Tensor,
         prompts: str | list[str] | None = None,
+        known: Sequence[HeaderAnswers] = (),
     ) -> list[float] | None:
         """How far the images bear their captions ``[B, T]`` out: log-probability of plane, modality and organ.
 
@@ -187,7 +195,7 @@ class CaptionNetwork(nn.Module):
         tokens, mask = encoded["reader"]
         texts = self.tokenizer.batch_decode(token_ids, skip_special_tokens=True)
         starts = self._starts(prompts, len(texts))
-        return self.concept_reader.support(tokens, [a + b for a, b in zip(starts, texts, strict=True)], mask)
+        return self.concept_reader.support(tokens, [a + b for a, b in zip(starts, texts, strict=True)], mask, known)
 
     def decode(self, token_ids: Tensor) -> list[str]:
         """Texts of generated ids ``[B, T]``."""

@@ -69,6 +69,7 @@ class CaptionPredictor:
         rule: judges how sure each caption is.
         samples: captions to draw for each image besides, with ``seed``, to see whether they agree.
         reading: values of ``window``, ``slice`` and ``plane`` where a call does not give them.
+        use_header: guided beams do not contradict the modality and plane that a file itself states.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class CaptionPredictor:
         samples: int = 0,
         seed: int = 0,
         reading: Mapping[str, Any] | None = None,
+        use_header: bool = True,
     ) -> None:
         self.network = network.to(device).eval()
         self.device = torch.device(device)
@@ -92,6 +94,7 @@ class CaptionPredictor:
         self.rule = rule or ConfidenceRule()
         self.samples, self.seed = samples, seed
         self.reading = {"window": "auto", "slice": "middle", "plane": "auto", **(reading or {})}
+        self.use_header = use_header
         self._lock = threading.Lock()
 
     @classmethod
@@ -124,6 +127,7 @@ class CaptionPredictor:
                 samples=get("agreement_samples"),
                 seed=get("seed"),
                 reading={key: get(key) for key in ("window", "slice", "plane")},
+                use_header=get("use_header"),
             )
         except RuntimeError as error:  # MONAI wraps what an expression raises
             if isinstance(error.__cause__, WeightsError | InputError):
@@ -267,6 +271,7 @@ class CaptionPredictor:
                 timer=timer,
                 samples=self.samples,
                 seed=self.seed,
+                file_metas=[meta for _, meta in loaded] if self.use_header else [],
             )
         captions = []
         for row, (image, (pixels, meta)) in enumerate(zip(images, loaded, strict=True)):

@@ -59,6 +59,7 @@ def predictor_of(record: Mapping[str, Any], bundle_root: Path, overrides: Mappin
     if "settings" not in trace or "network" not in trace:
         raise InputError("the trace does not say how its network was built: it was written by an older version")
     settings = {key: value for key, value in trace["settings"].items() if key not in ("device", "batch_size")}
+    settings.setdefault("use_header", False)  # traces from before there was the choice
     for key, source in trace["sources"].items():
         inside = bundle_root / source
         settings[key] = str(inside) if inside.exists() else source
@@ -104,6 +105,7 @@ def repeat(predictor: CaptionPredictor, records: Sequence[Mapping[str, Any]]) ->
         options=predictor.options_of(records[0]["trace"]["generation"]),
         samples=predictor.samples,
         seed=predictor.seed,
+        file_metas=[meta for _, meta in loaded] if predictor.use_header else [],
     )
     return [
         predictor.case(record["image"], image, meta, made, row=row, of=len(records)).record

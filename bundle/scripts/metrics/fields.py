@@ -102,7 +102,12 @@ class CaptionFields:
     @property
     def family(self) -> str | None:
         """Modality family (``CT``, ``MR``, ``XR``, ...), which noisy labels such as "MRI" / "T2-weighted MRI" share."""
-        return _MODALITIES.get(self.modality) if self.modality else None
+        return family_of(self.modality)
+
+
+def family_of(modality: str | None) -> str | None:
+    """Family of a canonical modality: "t2-weighted mri" is of "MR"; None for one that has none."""
+    return _MODALITIES.get(modality) if modality else None
 
 
 def _whole(pattern: str) -> re.Pattern[str]:

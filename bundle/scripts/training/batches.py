@@ -29,10 +29,12 @@ class PrepareCase(PrepareBatch):
     Args:
         keys: batch entries that the network takes by name; those absent from a batch are left out. For validation
             by generation, leave out ``input_ids`` and ``attention_mask``.
+        use_header: also hand on what readers found in the files, as ``file_metas``, for an inferer that captions.
     """
 
-    def __init__(self, keys: Sequence[str] = NETWORK_KEYS) -> None:
+    def __init__(self, keys: Sequence[str] = NETWORK_KEYS, *, use_header: bool = False) -> None:
         self.keys = tuple(keys)
+        self.use_header = use_header
 
     def __call__(
         self,
@@ -40,14 +42,17 @@ class PrepareCase(PrepareBatch):
         device: str | torch.device | None = None,
         non_blocking: bool = False,
         **kwargs: Any,
-    ) -> tuple[torch.Tensor | None, None, tuple[Any, ...], dict[str, torch.Tensor]]:
+    ) -> tuple[torch.Tensor | None, None, tuple[Any, ...], dict[str, Any]]:
         """Return ``(image or None, None, (), named)`` on ``device``; the engine calls ``network(image, **named)``."""
 
         def move(key: str) -> torch.Tensor:
             return batchdata[key].to(device=device, non_blocking=non_blocking, **kwargs)
 
         image = move("image") if "image" in batchdata else None
-        return image, None, (), {key: move(key) for key in self.keys if key in batchdata}
+        named: dict[str, Any] = {key: move(key) for key in self.keys if key in batchdata}
+        if self.use_header and image is not None:
+            named["file_metas"] = [record["meta"] for record in batchdata["records"] if record["error"] is None]
+        return image, None, (), named
 
 
 def take_loss(prediction: Mapping[str, torch.Tensor], target: None = None) -> torch.Tensor:

@@ -1,0 +1,75 @@
+"""What a file itself says of modality and plane, for captions not to contradict.
+
+A DICOM header says whether an image is CT or MR; the axes of a volume say in which plane a slice lies. A network that
+sees pixels alone takes some MR for CT. So where a file says it, the concept reader weighs only the answers that agree
+(:meth:`scripts.concept_reader.ConceptReader.guide`). A picture file says neither, and what a user or a datalist says is
+not taken here: figures measured on a datalist stay those of pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .concept_vocabulary import ConceptVocabulary
+from .metrics.fields import family_of
+
+__all__ = ["EXCLUDED", "HeaderAnswers", "header_answers", "only_agreeing"]
+
+HeaderAnswers = Mapping[str, Collection[str]]
+"""Field ("modality", "plane") to the answers that agree with the file; a field that is absent is open."""
+
+EXCLUDED = -12.0  # log-probability of an answer that contradicts the file: no beam's words make up for it
+
+# DICOM modality, as readers give it -> families of answers; a plain-film device also makes contrast studies of the gut
+_FAMILIES = {
+    "CT": ("CT",),
+    "MR": ("MR",),
+    "XR": ("XR", "RF"),
+    "RF": ("RF", "XR", "AN"),
+    "XA": ("AN", "RF"),
+    "US": ("US",),
+    "MG": ("MG",),
+    "NM": ("NM",),
+    "PT": ("PT",),
+}
+_PLANES = {"axial": ("axial", "transverse"), "sagittal": ("sagittal",), "coronal": ("coronal",)}
+
+
+def header_answers(meta: Mapping[str, Any], vocabulary: ConceptVocabulary) -> HeaderAnswers:
+    """The answers of a vocabulary that agree with what a reader found in the file, or in all files of a case.
+
+    Args:
+        meta: ``image_meta`` of the case, from :class:`scripts.windowing.LoadCased`.
+    """
+    views = meta.get("views") or [meta]
+    modalities = {view.get("modality") if view.get("modality_source") == "header" else None for view in views}
+    planes = {(view.get("orientation") or {}).get("plane") for view in views}
+    found = {}
+    if len(modalities) == 1 and (families := _FAMILIES.get(modalities.pop())):
+        found["modality"] = [name for name in vocabulary.fields["modality"] if family_of(name) in families]
+    if len(planes) == 1 and (agreeing := _PLANES.get(planes.pop())):
+        found["plane"] = [name for name in vocabulary.fields["plane"] if name in agreeing]
+    return {field: answers for field, answers in found.items() if answers}
+
+
+def only_agreeing(
+    fields: Mapping[str, Tensor], vocabulary: ConceptVocabulary, known: Sequence[HeaderAnswers]
+) -> dict[str, Tensor]:
+    """Log-probabilities of answers given what files say: ``p(a) / sum p(agreeing)``, and ``EXCLUDED`` for the others.
+
+    Args:
+        fields: ``[B, answers]`` by field.
+        known: of each of the B images.
+    """
+    result = dict(fields)
+    for field, read in fields.items():
+        names = vocabulary.fields[field]
+        agrees = torch.tensor([[name in says.get(field, names) for name in names] for says in known], dtype=torch.bool)
+        agrees = agrees.view(read.shape).to(read.device)
+        given = read.masked_fill(~agrees, -torch.inf)
+        result[field] = (given - given.logsumexp(dim=1, keepdim=True)).masked_fill(~agrees, EXCLUDED)
+    return result

@@ -1,0 +1,94 @@
+"""Captions do not contradict what a file itself states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from scripts.concept_guide import ConceptGuide
+from scripts.concept_vocabulary import ConceptVocabulary
+from scripts.header_answers import EXCLUDED, header_answers, only_agreeing
+from scripts.metrics.fields import read_fields
+from scripts.predictor import CaptionPredictor
+from scripts.samples import write_samples
+
+VOCABULARY = ConceptVocabulary.from_captions(
+    [
+        "Axial CT of the head showing a bleed.",
+        "Sagittal T2-weighted MRI of the spine showing a cyst.",
+        "Transverse MRI of the abdomen showing a cyst.",
+        "PA plain-film X-ray of the chest showing a cyst.",
+    ],
+    max_share=0.9,
+)
+MR = {"modality": "MR", "modality_source": "header", "orientation": {"plane": "axial"}}
+
+
+def test_a_header_leaves_its_family_and_its_plane() -> None:
+    assert header_answers(MR, VOCABULARY) == {
+        "modality": ["mri", "t2-weighted mri"],
+        "plane": ["axial", "transverse"],
+    }
+    film = {"modality": "XR", "modality_source": "header", "orientation": None}
+    assert header_answers(film, VOCABULARY) == {"modality": ["plain-film x-ray"]}
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"reader": "array"},
+        {"modality": "", "modality_source": "", "orientation": None},  # a picture
+        {**MR, "modality_source": "given", "orientation": None},  # a user's or a datalist's word
+        {**MR, "modality": "US", "orientation": {"plane": "oblique"}},  # nothing in the vocabulary agrees
+        {**MR, "views": [MR, {**MR, "modality": "CT", "orientation": {"plane": "sagittal"}}]},
+    ],
+)
+def test_what_no_header_says_stays_open(meta: dict) -> None:
+    assert header_answers(meta, VOCABULARY) == {}
+
+
+def test_views_that_agree_are_one_header() -> None:
+    other = {**MR, "orientation": {"plane": "sagittal"}}
+    assert list(header_answers({**MR, "views": [MR, other]}, VOCABULARY)) == ["modality"]
+
+
+def test_agreeing_answers_share_the_probability() -> None:
+    names = VOCABULARY.fields["modality"]  # ct, mri, plain-film x-ray, t2-weighted mri
+    read = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]], dtype=torch.float64).log()
+    fields = only_agreeing({"modality": read}, VOCABULARY, [{"modality": ["mri", "t2-weighted mri"]}, {}])
+    found = dict(zip(names, fields["modality"][0].tolist(), strict=True))
+    half = torch.tensor(0.5).log().item()
+    assert found == pytest.approx(
+        {"ct": EXCLUDED, "mri": half, "plain-film x-ray": EXCLUDED, "t2-weighted mri": half}, rel=1e-6
+    )
+    torch.testing.assert_close(fields["modality"][1], read[1])  # nothing known: as read
+
+
+def test_beams_that_contradict_a_header_lose() -> None:
+    """A reader that is all but sure of CT, and a file that says MR."""
+    concepts = torch.zeros(1, len(VOCABULARY))
+    sizes = {field: len(names) for field, names in VOCABULARY.fields.items()}
+    fields = {field: torch.zeros(1, size).log_softmax(1) for field, size in sizes.items()}
+    fields["modality"] = torch.tensor([[9.0, 0.0, 0.0, 0.0]]).log_softmax(1)
+
+    def best(known: list) -> str:
+        read = only_agreeing(fields, VOCABULARY, known) if known else fields
+        guide = ConceptGuide(VOCABULARY, concepts, read, decode=list, starts=[""])
+        captions = ["Axial CT of the head showing", "Axial MRI of the head showing"]
+        return max(captions, key=lambda text: guide.score(0, text, False))
+
+    assert "CT" in best([])
+    assert "MRI" in best([header_answers(MR, VOCABULARY)])
+
+
+def test_the_shipped_captioner_believes_headers(bundle_root: Path, tmp_path: Path) -> None:
+    """One and several at a time; the record says that it was asked to."""
+    predictor = CaptionPredictor.from_bundle(bundle_root, device="$torch.device('cpu')", max_new_tokens=12)
+    ct, mr, *_ = write_samples(tmp_path)
+    captions = [predictor.caption(mr), *predictor.caption_all([ct, mr])]
+    assert [read_fields(caption.text).family for caption in captions] == ["MR", "CT", "MR"]
+    assert [read_fields(caption.text).plane in ("axial", "transverse") for caption in captions] == [True] * 3
+    assert captions[0].record["trace"]["settings"]["use_header"] is True
+    assert captions[0].text == captions[2].text
