@@ -136,11 +136,9 @@ def test_a_run_folder_tells_everything(tmp_path: Path, data: Path, stage: str) -
     assert wanted <= scalars
 
 
-def test_augmented_views_are_cached_by_one_value(tmp_path: Path, data: Path) -> None:
-    flip = {"_target_": "RandFlipd", "keys": "image", "prob": 0.5, "spatial_axis": -1}
-    changes = {"train#preprocessing": {"_target_": "Compose", "transforms": ["@image_transforms", flip]}}
-    changes |= {"augmented_views": 3, "feature_cache_dir": str(tmp_path / "features"), "sample_captions": 0}
-    parser = run_config(["train.json"], data, tmp_path / "run", **changes)
+def test_augmented_views_are_cached_by_one_overlay(tmp_path: Path, data: Path) -> None:
+    changes = {"augmented_views": 3, "feature_cache_dir": str(tmp_path / "features"), "sample_captions": 0}
+    parser = run_config(["train.json", "augmented.json"], data, tmp_path / "run", **changes)
     training, validation = (parser.get_parsed_content(f"{part}#dataset") for part in ("train", "validate"))
     assert [len(cache.store) for cache in (*training.caches, *validation.caches)] == [24, 24, 4, 4]
     seen = []
