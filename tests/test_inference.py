@@ -98,7 +98,10 @@ def test_predictor_says_the_same_as_the_batch_run(
         assert caption.record["modality"] == by_name[path.name]["modality"]
 
 
-def test_predictor_takes_arrays_and_several_views(predictor: CaptionPredictor, tmp_path: Path) -> None:
+def test_predictor_takes_arrays_and_several_views(
+    predictor: CaptionPredictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "use_header", False)  # an array has none
     paths = write_samples(tmp_path)
     pixels, _ = predictor.load(paths[0])
     assert pixels.shape == (3, 512, 512)
