@@ -73,22 +73,24 @@ def test_metadata_passes_the_schema(bundle_root: Path, tmp_path: Path) -> None:
     assert not Draft7Validator(SCHEMA).is_valid(metadata)  # the check can fail
 
 
+def required_versions(bundle_root: Path) -> dict[str, str]:
+    """Package to version, all that metadata.json asks for."""
+    metadata = json.loads((bundle_root / "configs" / "metadata.json").read_text())
+    wanted = {"monai": metadata["monai_version"], "torch": metadata["pytorch_version"]}
+    return wanted | {"numpy": metadata["numpy_version"], **metadata["required_packages_version"]}
+
+
 def test_metadata_names_installed_versions(bundle_root: Path) -> None:
     import importlib.metadata
 
-    metadata = json.loads((bundle_root / "configs" / "metadata.json").read_text())
-    wanted = {"monai": metadata["monai_version"], "torch": metadata["pytorch_version"]}
-    wanted |= {"numpy": metadata["numpy_version"], **metadata["required_packages_version"]}
-    for package, version in wanted.items():
+    for package, version in required_versions(bundle_root).items():
         assert importlib.metadata.version(package).split("+")[0] == version, package
 
 
 def test_metadata_requires_what_requirements_do(bundle_root: Path) -> None:
-    metadata = json.loads((bundle_root / "configs" / "metadata.json").read_text())
-    required = {"monai": metadata["monai_version"], "torch": metadata["pytorch_version"]}
-    required |= {"numpy": metadata["numpy_version"], **metadata["required_packages_version"]}
     lines = (bundle_root.parent / "requirements.txt").read_text().splitlines()
-    assert required == dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    pinned = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    assert required_versions(bundle_root) == pinned
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
-from .header_answers import header_answers
+from .header_answers import HeaderAnswers, header_answers
 from .precision import autocast
 from .timing import StepTimer
 
 if TYPE_CHECKING:
-    from .generation import GenerationOptions
-    from .header_answers import HeaderAnswers
+    from .generation import Generated, GenerationOptions
     from .networks import CaptionNetwork
 
 __all__ = ["caption_batch", "token_texts"]
@@ -69,13 +68,12 @@ def caption_batch(
             known = _known(network, file_metas)
             made = network.write(prefix, encoded, prompts=prompts, options=options, known=known)
     timer.split_generation()
-    rows = [ids[:length] for ids, length in zip(made.token_ids, made.lengths.tolist(), strict=True)]
     result = {
         "pred": made.token_ids,
         "token_logprobs": made.token_logprobs,
         "lengths": made.lengths,
         "captions": network.decode(made.token_ids),
-        "words": [token_texts(network.tokenizer, ids.tolist()) for ids in rows],
+        "words": _words(network, made),
         "encoded": encoded,
         "support": network.support(encoded, made.token_ids, prompts, known),
     }
@@ -93,6 +91,12 @@ def _known(network: CaptionNetwork, file_metas: Sequence[Mapping[str, Any]]) -> 
     """What the files say in the words of the concept reader, which is what weighs it."""
     reader = network.concept_reader
     return [] if reader is None else [header_answers(meta, reader.vocabulary) for meta in file_metas]
+
+
+def _words(network: CaptionNetwork, made: Generated) -> list[list[str]]:
+    """Text of each token of each caption, without the padding after it."""
+    rows = zip(made.token_ids, made.lengths.tolist(), strict=True)
+    return [token_texts(network.tokenizer, ids[:length].tolist()) for ids, length in rows]
 
 
 def _prefix(
