@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 __all__ = [
+    "collective_device",
     "finish",
     "gather",
     "gather_with_gradient",
@@ -84,6 +85,13 @@ def local_device() -> torch.device:
     return (
         torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
     )
+
+
+def collective_device() -> torch.device:
+    """Where a tensor must lie to be sent to other processes: this process's GPU with NCCL, else main memory."""
+    if dist.get_backend() == "nccl":
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
 
 
 def start() -> None:

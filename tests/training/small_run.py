@@ -103,6 +103,7 @@ def make_run(
     amp_dtype: str = "",
     batch_size: int = 4,
     plain: bool = False,
+    validate_every: int = 1,
     **options: Any,
 ) -> SupervisedTrainer:
     """Build a trainer as a config would; ``trainer.checkpoints`` and ``trainer.history`` give access to its parts."""
@@ -164,7 +165,7 @@ def make_run(
             RunRecord(output_dir=folder, seed=7),
             GradientGuard(max_norm=max_norm),
             StepSchedule(schedule),
-            ValidationHandler(interval=1, validator=evaluator),
+            ValidationHandler(interval=validate_every, validator=evaluator),
             ProgressBar(),
             *extras.values(),
         ],

@@ -96,7 +96,7 @@ def test_only_trained_parameters_are_stored(tmp_path: Path) -> None:
 def test_newest_and_best_are_kept_and_the_best_is_model_pt(tmp_path: Path) -> None:
     trainer = make_run(tmp_path, epochs=4, keep_best=2, keep_last=2)
     trainer.run()
-    assert [path.name for path in checkpoint_files(tmp_path)] == ["checkpoint_00000020.pt", "checkpoint_00000018.pt"]
+    assert [path.name for path in checkpoint_files(tmp_path)] == ["checkpoint_00000020.pt", "checkpoint_00000019.pt"]
     losses = {epoch["epoch"]: epoch["validation_loss"] for epoch in trainer.history.epochs}
     best = sorted(losses, key=losses.get)[:2]
     assert [entry[1] for entry in trainer.checkpoints.best.entries] == best
@@ -181,6 +181,62 @@ def test_another_batch_count_restarts_the_epoch(tmp_path: Path, caplog: pytest.L
         trainer.run()
     assert "number of batches has changed" in caplog.text
     assert trainer.state.iteration == 16
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 2}, {"batch_size": 8}, {"accumulation": 2}])
+def test_a_resumed_run_with_other_steps_goes_on_at_the_same_part_of_the_schedule(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    make_run(tmp_path, epochs=2).run()
+    resumed = make_run(tmp_path, epochs=4, **change)
+    resumed.run()
+    fresh = make_run(tmp_path / "fresh", epochs=4, **change)
+    fresh.run()
+    rates = [[step["learning_rate"] for step in run.history.steps if step["epoch"] > 2] for run in (resumed, fresh)]
+    assert rates[0] == rates[1]
+
+
+def test_weight_decay_of_the_configuration_counts_after_a_resume(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_run(tmp_path, epochs=1).run()
+    resumed = make_run(tmp_path, epochs=2)
+    resumed.optimizer.param_groups[0]["weight_decay"] = 0.5
+    with caplog.at_level(logging.INFO):
+        resumed.run()
+    assert [group["weight_decay"] for group in resumed.optimizer.param_groups] == [0.5, 0.0]
+    assert "{'weight_decay': 0.5}" in caplog.text
+
+
+def test_a_run_that_went_back_keeps_its_own_checkpoints(tmp_path: Path) -> None:
+    """With batches twice as large the iterations are half as many: those of before lie ahead and are newer by name."""
+    make_run(tmp_path, epochs=3).run()
+    assert checkpoint_files(tmp_path)[0].name == "checkpoint_00000015.pt"
+    resumed = make_run(tmp_path, epochs=4, batch_size=8)  # 2 batches an epoch
+    resumed.run()
+    assert [path.name for path in checkpoint_files(tmp_path)] == ["checkpoint_00000008.pt"]
+    (aside,) = tmp_path.glob("before_*")
+    assert (aside / "checkpoint_00000015.pt").is_file()
+    again = make_run(tmp_path, epochs=5, batch_size=8)
+    again.run()
+    assert again.state.iteration == 10
+    assert [path.name for path in checkpoint_files(tmp_path)] == ["checkpoint_00000010.pt", "checkpoint_00000008.pt"]
+
+
+@pytest.mark.parametrize(("every", "expected"), [(2, [3, 5, 8, 10]), (3, [3, 5, 8, 10]), (4, [5, 10])])
+def test_a_due_save_waits_for_the_next_optimizer_step(tmp_path: Path, every: int, expected: list[int]) -> None:
+    trainer = make_run(tmp_path, epochs=2, save_every=every, accumulation=3, keep_last=9)
+    trainer.run()
+    assert sorted(int(path.stem[-8:]) for path in checkpoint_files(tmp_path)) == expected
+
+
+def test_a_run_that_never_validates_leaves_its_last_model(tmp_path: Path) -> None:
+    trainer = make_run(tmp_path, epochs=2, validate_every=3)
+    trainer.run()
+    assert not trainer.checkpoints.best.entries
+    saved = torch.load(tmp_path / "model.pt", weights_only=True)
+    trained = trainer.network.state_dict()
+    assert saved and all(torch.equal(value, trained[name]) for name, value in saved.items())
 
 
 def test_a_full_disk_is_reported_and_keeps_what_was_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -23,6 +23,7 @@ from scripts.training import (
     set_float32_precision,
     take_loss,
 )
+from scripts.training import history as history_module
 from scripts.training.record import command_line_configs
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -242,3 +243,44 @@ def test_mlflow_holds_the_scalars_and_a_resumed_run_goes_on_in_the_same_run(tmp_
             ("train/loss", 1.0, 6),
         ]
         assert database.execute("select status from runs").fetchall() == [("FINISHED",)]
+
+
+class BrokenSink:
+    """A sink whose disk is full at every write while ``broken``; notes what it was told."""
+
+    broken, opened, written = True, 0, 0
+
+    def __init__(self, output_dir: Path, iteration: int) -> None:
+        type(self).opened += 1
+
+    def write(self, values: dict[str, float], iteration: int) -> None:
+        if type(self).broken:
+            raise OSError(28, "No space left on device")
+        type(self).written += 1
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_sink_that_cannot_be_written_does_not_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from ignite.engine import Events
+
+    monkeypatch.setattr(history_module, "SINKS", {"tensorboard": BrokenSink})
+    trainer = make_run(tmp_path / "run", epochs=3)
+    History(output_dir=tmp_path / "seen", every=1).attach(trainer)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED(once=2), lambda: setattr(BrokenSink, "broken", False))
+    trainer.run()
+    assert caplog.text.count("tensorboard could not be written ([Errno 28]") == 2  # once in each epoch that failed
+    assert BrokenSink.opened == 3
+    assert BrokenSink.written == 5  # the last epoch's iterations
+
+
+def test_sums_of_a_checkpoint_go_to_the_device_of_what_is_added() -> None:
+    """They are read into main memory, and NCCL sends nothing from there; ``meta`` stands for a GPU."""
+    means, resumed = history_module._Means(), history_module._Means()
+    means.add({"loss": torch.tensor(2.0)})
+    resumed.load_state_dict(means.state_dict())
+    resumed.add({"loss": torch.zeros((), device="meta")})
+    assert resumed._sums["loss"].device.type == "meta"

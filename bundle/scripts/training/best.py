@@ -13,6 +13,7 @@ from torch import nn
 
 from ..atomic import write_atomically
 from ..distributed import rank
+from ..errors import InputError
 from ..weights.saving import trained_state
 
 logger = logging.getLogger(__name__)
@@ -56,8 +57,18 @@ class BestModels:
             self.entries = self.entries[: self.keep]
 
     def save_last(self) -> None:
-        """Write ``model.pt`` from the network as it is now; for runs without validation."""
-        write_atomically(self.folder / "model.pt", lambda file: torch.save(trained_state(self.network), file))
+        """Write ``model.pt`` from the network as it is now; for runs without validation.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        path = self.folder / "model.pt"
+        try:
+            write_atomically(path, lambda file: torch.save(trained_state(self.network), file))
+        except OSError as error:
+            raise InputError(
+                f"{path} could not be written ({error}); free disk space and run again with resume 'auto'."
+            ) from error
 
     def state_dict(self) -> list[list[Any]]:
         return [list(entry) for entry in self.entries]

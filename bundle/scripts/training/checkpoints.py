@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from ..distributed import rank, world_size
 from ..errors import InputError
 from ..weights.loading import load_parameters, trained_names
 from .best import BestModels
-from .gradients import is_optimizer_step
+from .gradients import is_optimizer_step, optimizer_steps
+from .optimization import WarmupCosine, load_optimizer
 from .random_state import capture_random_state, restore_random_state
 from .sampling import EpochSampler
 from .stopping import StopSignal
@@ -37,7 +38,8 @@ class Checkpoints:
 
     Files in ``folder``: ``checkpoint_<iteration>.pt`` (the newest ``keep_last``, full state), ``model.pt`` (trained
     parameters of the best validated epoch; of the last one without validation) and ``model_epoch=...pt`` (the
-    ``keep_best`` best).
+    ``keep_best`` best). A run that went back (resumed from an earlier file, or with fewer batches an epoch) moves
+    the checkpoints ahead of it aside once it has saved its own.
 
     Args:
         folder: where files go.
@@ -48,7 +50,7 @@ class Checkpoints:
         extras: name to handler with ``state_dict`` and ``load_state_dict`` (history, early stopping).
         resume: ``auto`` goes on from the newest usable checkpoint in ``folder``, or starts; a path goes on from
             that file; empty starts afresh and moves older files of ``folder`` aside.
-        save_every: also save after so many iterations; 0 saves at epoch ends only.
+        save_every: also save at the first optimizer step so many iterations after a save; 0 saves at epoch ends only.
         epoch_interval: save after so many epochs.
         keep_last: full checkpoints to keep; the second is there in case the disk damages the newest.
         keep_best: best models to keep.
@@ -89,7 +91,7 @@ class Checkpoints:
         self.signal = StopSignal(stop_signals)
         self._random_state: dict[str, Any] | None = None
         self._failed_save: str | None = None
-        self._saved_iteration = -1
+        self._saved_iteration = 0
 
     def attach(self, engine: Any) -> None:
         """Resume when ``engine`` starts; save when all other handlers of an iteration or epoch are done."""
@@ -117,9 +119,18 @@ class Checkpoints:
             logger.error("%s. The newest one is still %s.", self._failed_save, newest)
             return None
         self._failed_save = None
-        for old in checkpoint_files(self.folder)[self.keep_last :]:
-            old.unlink(missing_ok=True)
+        self._keep_newest(path)
         return path
+
+    def _keep_newest(self, written: Path) -> None:
+        """Drop the oldest checkpoints; those ahead of ``written`` are of a course that this run has left."""
+        files = checkpoint_files(self.folder)
+        ahead, own = files[: files.index(written)], files[files.index(written) :]
+        if ahead:
+            aside = _move_aside(self.folder, ahead)
+            logger.info("this run went back: moved %d later checkpoints to %s.", len(ahead), aside)
+        for old in own[self.keep_last :]:
+            old.unlink(missing_ok=True)
 
     def _state(self, engine: Any, processes: list[Any]) -> dict[str, Any]:
         state = engine.state
@@ -159,7 +170,7 @@ class Checkpoints:
     def _restore(self, engine: Any, path: str | os.PathLike[str], state: dict[str, Any]) -> None:
         load_parameters(self.network, state["network"], source=str(path), required=self.names)
         try:
-            self.optimizer.load_state_dict(state["optimizer"])
+            load_optimizer(self.optimizer, state["optimizer"], scheduled=self.scheduler is not None)
         except ValueError as error:
             raise InputError(
                 f"checkpoint {path} was written while other parameters were trained ({error}); train the same ones, "
@@ -193,6 +204,8 @@ class Checkpoints:
             sampler.resume_at(inside * batch_size)
         engine.state.epoch = epochs
         engine.state.iteration = epochs * length + inside
+        if isinstance(self.scheduler, WarmupCosine):  # the count saved is of an epoch that may have had other steps
+            self.scheduler.step(optimizer_steps(engine))
         # Creating the data iterator draws a number. In the middle of an epoch that has happened before the save.
         moment = Events.GET_BATCH_STARTED if inside else Events.EPOCH_STARTED
         engine.add_event_handler(moment, self._restore_random_state)
@@ -240,22 +253,28 @@ class Checkpoints:
         elif self.resume:
             self.load(engine, self.resume)
         elif rank() == 0:
-            _move_aside(self.folder)
+            self._start_afresh()
         return None
 
+    def _start_afresh(self) -> None:
+        files = [*checkpoint_files(self.folder), *self.folder.glob("model*.pt")]
+        if files:
+            aside = _move_aside(self.folder, files)
+            logger.info("resume is empty: moved %d files of an earlier run to %s.", len(files), aside)
+
     def _after_iteration(self, engine: Any) -> None:
-        name = self.signal.received(engine.state.device)
+        name = self.signal.received()
         ends_epoch = engine.state.iteration % engine.state.epoch_length == 0
         if ends_epoch or not is_optimizer_step(engine):
             return  # the end of the epoch saves; half-summed gradients are not saved
         if name:
             self._stop(engine, name)
-        elif self.save_every and engine.state.iteration % self.save_every == 0:
+        elif self.save_every and engine.state.iteration - self._saved_iteration >= self.save_every:
             self.save(engine)
 
     def _after_epoch(self, engine: Any) -> None:
         self.best.update(engine)
-        name = self.signal.received(engine.state.device)
+        name = self.signal.received()
         if name:
             self._stop(engine, name)
         elif engine.state.epoch % self.epoch_interval == 0:
@@ -269,10 +288,10 @@ class Checkpoints:
 
     def _after_run(self, engine: Any) -> None:
         self.signal.restore()
-        if rank() == 0 and self.evaluator is None:
-            self.best.save_last()
         if self._saved_iteration != engine.state.iteration or any(_gather(bool(self._failed_save))):
             self.save(engine)
+        if rank() == 0 and not self.best.entries:
+            self.best.save_last()
         if self._failed_save:
             raise InputError(f"{self._failed_save} and run again with resume 'auto'.")
 
@@ -337,15 +356,13 @@ def _sampler_of(engine: Any) -> tuple[EpochSampler | None, int]:
     return (sampler, batch_size) if isinstance(sampler, EpochSampler) and batch_size else (None, 0)
 
 
-def _move_aside(folder: Path) -> None:
-    """Keep an older run's files, but where they cannot be taken for this run's."""
-    files = [*checkpoint_files(folder), *folder.glob("model*.pt")]
-    if files:
-        aside = folder / time.strftime("before_%Y%m%d_%H%M%S")
-        aside.mkdir(exist_ok=True)
-        for file in files:
-            file.rename(aside / file.name)
-        logger.info("resume is empty: moved %d files of an earlier run to %s.", len(files), aside)
+def _move_aside(folder: Path, files: Sequence[Path]) -> Path:
+    """Keep files where they cannot be taken for this run's; returns the folder."""
+    aside = folder / time.strftime("before_%Y%m%d_%H%M%S")
+    aside.mkdir(exist_ok=True)
+    for file in files:
+        file.rename(aside / file.name)
+    return aside
 
 
 def _gather(value: Any) -> list[Any]:

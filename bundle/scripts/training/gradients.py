@@ -75,5 +75,12 @@ def is_optimizer_step(engine: Any) -> bool:
     return (inside + 1) % count == 0 or (length is not None and inside + 1 == length)
 
 
+def optimizer_steps(engine: Any) -> int:
+    """Return how many optimizer steps lie before the present position; a cut epoch counts whole steps only."""
+    count, length = engine.accumulation_steps, engine.state.epoch_length
+    epochs, inside = divmod(engine.state.iteration, length)
+    return epochs * -(-length // count) + inside // count
+
+
 def _finite(value: float) -> bool:
     return value == value and abs(value) != float("inf")

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from ignite.engine import Events
 from monai.utils import CommonKeys
 
 from ..atomic import write_atomically, write_text_atomically
-from ..distributed import rank, world_size
+from ..distributed import collective_device, rank, world_size
+from ..errors import InputError
 from .batches import loss_parts
 from .curves import draw_curves
 from .sinks import SINKS
@@ -30,7 +32,8 @@ class History:
     ``history.json`` holds ``{"steps": [...], "epochs": [...]}``: in ``steps`` the means over ``every`` iterations with
     ``iteration``, ``epoch``, ``loss`` and its parts, ``learning_rate``, ``gradient_norm``, ``seconds``; in ``epochs``
     the means over the epoch and the evaluator's metrics. A resumed run continues the same file: give this handler to
-    ``Checkpoints`` as one of its ``extras``.
+    ``Checkpoints`` as one of its ``extras``. TensorBoard or MLflow that cannot be written (a full disk) is reported and
+    left out until the next epoch; the run goes on.
 
     Args:
         output_dir: run folder.
@@ -60,7 +63,7 @@ class History:
         self.epochs: list[dict[str, float]] = []
         self._window, self._epoch = _Means(), _Means()
         self._since = time.monotonic()
-        self._writers: list[Any] | None = None
+        self._writers: dict[str, Any] | None = None
 
     def attach(self, engine: Any) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)  # not STARTED: the run may first be resumed there
@@ -85,16 +88,34 @@ class History:
 
     def show(self, name: str, image: torch.Tensor, text: str, iteration: int) -> None:
         """Put a picture ``[3, H, W]`` in [0, 1] and its text into TensorBoard and MLflow."""
-        for writer in self._writers or []:
-            writer.show(name, image, text, iteration)
+        self._tell(lambda writer: writer.show(name, image, text, iteration))
 
     def _open(self, engine: Any) -> None:
-        if self._writers is not None:
+        if self._writers is None:
+            self._since, self._writers = time.monotonic(), {}
+        if rank() > 0:
             return
-        self._since, self._writers = time.monotonic(), []
-        if rank() == 0:
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-            self._writers = [SINKS[name](self.output_dir, engine.state.iteration) for name in self.sinks]
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        for name in self.sinks:
+            if name not in self._writers:
+                self._open_sink(name, engine.state.iteration)
+
+    def _open_sink(self, name: str, iteration: int) -> None:
+        try:
+            self._writers[name] = SINKS[name](self.output_dir, iteration)
+        except InputError:  # not installed: a mistake in the configuration
+            raise
+        except Exception as error:  # noqa: BLE001  each fails in its own way
+            logger.error("%s cannot be opened (%s); the next epoch tries again.", name, error)
+
+    def _tell(self, action: Callable[[Any], None]) -> None:
+        """Do something with every writer; one that fails is left out until the next epoch."""
+        for name, writer in list((self._writers or {}).items()):
+            try:
+                action(writer)
+            except Exception as error:  # noqa: BLE001  each fails in its own way
+                del self._writers[name]
+                logger.error("%s could not be written (%s); the run goes on, the next epoch tries again.", name, error)
 
     def _record_step(self, engine: Any) -> None:
         output = engine.state.output
@@ -137,8 +158,8 @@ class History:
         return self.epochs[-1]
 
     def _write_scalars(self, group: str, values: dict[str, float], iteration: int) -> None:
-        for writer in self._writers or []:
-            writer.write({f"{group}/{name}": value for name, value in values.items()}, iteration)
+        named = {f"{group}/{name}": value for name, value in values.items()}
+        self._tell(lambda writer: writer.write(named, iteration))
 
     def _save(self) -> None:
         """Write the files; a full disk here must not end a training run."""
@@ -155,8 +176,7 @@ class History:
 
     def _close(self, _: Any) -> None:
         self._save()
-        for writer in self._writers or []:
-            writer.close()
+        self._tell(lambda writer: writer.close())
         self._writers = None
 
 
@@ -171,16 +191,17 @@ class _Means:
         for name, value in values.items():
             value = value.detach().double().reshape(())
             before = self._sums.get(name)
-            self._sums[name] = value if before is None else before + value.to(before.device)
+            self._sums[name] = value if before is None else before.to(value.device) + value
         self._count += 1
 
     def take(self) -> dict[str, float]:
         """Return the means over all processes, and begin anew; all processes must call it together."""
         if not self._sums:
             return {}
-        totals = torch.stack([*self._sums.values()]) / max(1, self._count)
+        device = next(reversed(self._sums.values())).device
+        totals = torch.stack([total.to(device) for total in self._sums.values()]) / max(1, self._count)
         if world_size() > 1:
-            totals = totals if dist.get_backend() == "nccl" else totals.cpu()
+            totals = totals.to(collective_device())  # sums of a checkpoint are in main memory
             dist.all_reduce(totals)
             totals /= world_size()
         means = dict(zip(self._sums, totals.tolist(), strict=True))

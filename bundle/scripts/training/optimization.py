@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import InputError
 from .gradients import is_optimizer_step
+
+logger = logging.getLogger(__name__)
 
 
 def adamw(
@@ -46,6 +49,27 @@ def adamw(
     return torch.optim.AdamW(
         [group for group in groups if group["params"]], lr=learning_rate, betas=tuple(betas), eps=eps, fused=fused
     )
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], *, scheduled: bool) -> None:
+    """Take up moments and step counts; weight decay, betas and the like stay as this run's configuration has them.
+
+    Args:
+        optimizer: built as for a fresh run.
+        state: another one's ``state_dict()``.
+        scheduled: a schedule sets the learning rate, so the saved one is taken; else the configured one stays.
+
+    Raises:
+        ValueError: other parameters.
+    """
+    saved = {"params", "initial_lr"} | ({"lr"} if scheduled else set())
+    own = [{key: value for key, value in group.items() if key not in saved} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, configured in zip(optimizer.param_groups, own, strict=True):
+        changed = {key: value for key, value in configured.items() if group.get(key) != value}
+        if changed:
+            logger.info("the checkpoint's optimizer had other values; the configured ones count: %s.", changed)
+        group.update(configured)
 
 
 class WarmupCosine(LRScheduler):

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from ignite.engine import Events
 
-from ..distributed import world_size
+from ..distributed import collective_device, world_size
 from ..errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -43,14 +43,14 @@ class StopSignal:
             signal.signal(number, handler)
         self._before = {}
 
-    def received(self, device: torch.device | str = "cpu") -> str:
+    def received(self) -> str:
         """Return the signal's name, or an empty string; with several processes, if any of them got one.
 
         All processes must call this at the same point.
         """
         if world_size() == 1:
             return self._received
-        flag = torch.tensor(int(bool(self._received)), device=device if dist.get_backend() == "nccl" else "cpu")
+        flag = torch.tensor(int(bool(self._received)), device=collective_device())
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
         return (self._received or "a signal to another process") if int(flag) else ""
 
