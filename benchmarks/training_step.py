@@ -17,7 +17,8 @@ A step is forward, backward and AdamW over 8 pairs, as on each GPU in the offici
 in stage 2. Freed buffers are kept for the next step on both sides, as in every run of ours (`scripts.allocator`);
 `--default_memory` leaves the published side as PyTorch does by itself, and gains a quarter more. Stage 1's branches are
 independent networks, so they are timed one after the other and added up: that keeps the memory under 16 GiB, of which
-the published detail branch keeps 10 for backward. `--batch 4` halves it, but AdamW, whose time is that of a step
+the published detail branch keeps 10 for backward. Each part runs in a process of its own: what one leaves in memory
+neither helps nor hinders the next. `--batch 4` halves it, but AdamW, whose time is that of a step
 whatever the batch, then weighs more.
 
 Best of the repeats; processor seconds with one thread (the default), wall seconds with more. `--quick` takes 2 of 12
@@ -34,12 +35,13 @@ are: they are most of an encoder.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
+import multiprocessing
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -148,11 +150,12 @@ def batch(size: int, words: int) -> tuple[Tensor, Tensor]:
 class CachedTokens:
     """Random encoder tokens of a batch, in a feature-cache shard; read back and verified as in training."""
 
-    def __init__(self, folder: str, size: int, names: tuple[str, ...]) -> None:
+    def __init__(self, size: int, names: tuple[str, ...]) -> None:
         generator = torch.Generator().manual_seed(1)
         self.size = size
+        self._folder = tempfile.TemporaryDirectory()  # goes with this object
         self.given = {name: torch.randn(size, *TOKENS[name], generator=generator) for name in names}
-        self.store = ShardStore(folder)
+        self.store = ShardStore(self._folder.name)
         rows = [{name: pack(self.given[name][row], "float16") for name in names} for row in range(size)]
         self.store.write([(str(row), named) for row, named in enumerate(rows)])
 
@@ -188,13 +191,13 @@ class Timed(NamedTuple):
     kept: int
 
 
-def stage1(name: str, side: str, options: argparse.Namespace, folder: str) -> Timed:
+def stage1(name: str, side: str, options: argparse.Namespace) -> Timed:
     """One side's step over one branch."""
     torch.manual_seed(0)
     branch = branch_of(name, options, text=True)
     module = PretrainingBranch(branch=branch, decoder_token_id=DECODER)
     network = PretrainingNetwork(branches={name: module}).train()
-    cached = CachedTokens(folder, options.batch, (name,))
+    cached = CachedTokens(options.batch, (name,))
     ids, mask = batch(options.batch, BERT_WORDS - 1)
     autocast = AutocastInferer(options.amp)
 
@@ -208,9 +211,9 @@ def stage1(name: str, side: str, options: argparse.Namespace, folder: str) -> Ti
     return one_side(published if side == "published" else ours, side, network, options.repeats)
 
 
-def stage2(side: str, options: argparse.Namespace, folder: str) -> Timed:
+def stage2(side: str, options: argparse.Namespace) -> Timed:
     """One side's step over both branches and the language model."""
-    network, cached, ids, mask = stage2_parts(options, folder)
+    network, cached, ids, mask = stage2_parts(options)
     autocast = AutocastInferer(options.amp)
 
     def published() -> Tensor:
@@ -226,20 +229,20 @@ def stage2(side: str, options: argparse.Namespace, folder: str) -> Timed:
     return one_side(ours, side, network, options.repeats)
 
 
-def stage2_parts(options: argparse.Namespace, folder: str) -> tuple[CaptionNetwork, CachedTokens, Tensor, Tensor]:
+def stage2_parts(options: argparse.Namespace) -> tuple[CaptionNetwork, CachedTokens, Tensor, Tensor]:
     """The network, its tokens in a cache, and texts."""
     torch.manual_seed(0)
     config = OPTConfig(num_hidden_layers=options.layers)  # its defaults are OPT-125m's dimensions
     model = LanguageModel(model=OPTForCausalLM(config), tokenizer=NoTokenizer())
     branches = {name: branch_of(name, options, text=False) for name in TOKENS}
     network = CaptionNetwork(branches=branches, language_model=model).train()
-    return network, CachedTokens(folder, options.batch, tuple(TOKENS)), *batch(options.batch, config.vocab_size)
+    return network, CachedTokens(options.batch, tuple(TOKENS)), *batch(options.batch, config.vocab_size)
 
 
 @torch.no_grad()
-def half_loss_error(options: argparse.Namespace, folder: str) -> float:
+def half_loss_error(options: argparse.Namespace) -> float:
     """How much the stage-2 loss changes, relatively, when tokens come from the cache; no dropout, float32."""
-    network, cached, ids, mask = stage2_parts(options, folder)
+    network, cached, ids, mask = stage2_parts(options)
     network.eval()
     losses = []
     for tokens in (cached.given, cached.read()):
@@ -284,12 +287,17 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def in_folder(job: Callable[[str], Any]) -> Any:
-    """Run a job in a folder of its own, and let go of what it held."""
-    with tempfile.TemporaryDirectory() as folder:
-        done = job(folder)
-    gc.collect()
-    return done
+def apart(job: Callable[..., Any], *arguments: Any, threads: int, kept_memory: bool) -> Any:
+    """Run a job in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=begin, initargs=(threads, kept_memory)) as pool:
+        return pool.submit(job, *arguments).result()
+
+
+def begin(threads: int, kept_memory: bool) -> None:
+    torch.set_num_threads(threads)
+    if kept_memory:
+        keep_memory()
 
 
 def whole_side(side: str, options: argparse.Namespace) -> dict[str, Timed]:
@@ -297,8 +305,9 @@ def whole_side(side: str, options: argparse.Namespace) -> dict[str, Timed]:
     general, detail = (partial(stage1, branch) for branch in TOKENS)
     steps = {"stage 1 general": general, "stage 1 detail": detail, "stage 2": stage2}
     timed = {}
+    kept_memory = side == "ours" or not options.default_memory
     for name, step in steps.items():
-        timed[name] = in_folder(partial(step, side, options))
+        timed[name] = apart(step, side, options, threads=options.threads, kept_memory=kept_memory)
         seconds, kept = timed[name]
         print(f"{side}, {name}, tokens given: {seconds / options.batch:.3f} s per pair, "
               f"{kept / options.batch / 2**20:.0f} MiB per pair kept for backward", flush=True)  # fmt: skip
@@ -307,18 +316,13 @@ def whole_side(side: str, options: argparse.Namespace) -> dict[str, Timed]:
 
 def main() -> None:
     options = parse()
-    torch.set_num_threads(options.threads)
     print(f"batch {options.batch}, {options.threads} thread(s), {options.layers} Q-Former and language-model layers, "
           f"ours in {options.amp}")  # fmt: skip
-    if not options.default_memory:
-        keep_memory()
-    encoders = encoder_seconds(options.quick, options.repeats)
-    gc.collect()
+    how = {"threads": options.threads, "kept_memory": not options.default_memory}
+    encoders = apart(encoder_seconds, options.quick, options.repeats, **how)
     print("published encoders, s per image: " + ", ".join(f"{k} {v:.2f}" for k, v in encoders.items()), flush=True)
-    published = whole_side("published", options)
-    keep_memory()
-    ours = whole_side("ours", options)
-    error = in_folder(lambda folder: half_loss_error(options, folder))
+    published, ours = (whole_side(side, options) for side in ("published", "ours"))
+    error = apart(half_loss_error, options, **how)
     print(f"the stage-2 loss changes by {error:.1e} of itself with cached float16 tokens", flush=True)
     result = report(encoders, published, ours, options.batch)
     print(json.dumps({**result, "half_loss_error": error, "amp": options.amp}))
