@@ -36,6 +36,37 @@ def test_a_header_leaves_its_family_and_its_plane() -> None:
 
 
 @pytest.mark.parametrize(
+    ("modality", "made", "expected"),
+    [
+        ("MR", {"weighting": "T2"}, ["t2-weighted mri"]),
+        ("MR", {"weighting": "FLAIR"}, ["mri"]),
+        ("MR", {"contrast_agent": True}, ["mri", "t2-weighted mri"]),
+        ("CT", {"contrast_agent": True}, ["ct"]),
+        ("CT", {}, ["ct", "non-contrast ct"]),
+    ],
+)
+def test_how_an_image_was_made_is_not_contradicted(modality: str, made: dict, expected: list[str]) -> None:
+    vocabulary = ConceptVocabulary.from_captions(
+        [
+            "Axial CT of the head showing a bleed.",
+            "Axial non-contrast CT of the head showing a cyst.",
+            "Axial T2-weighted MRI of the head showing a cyst.",
+            "Axial MRI of the spine showing a cyst.",
+        ],
+        max_share=0.9,
+    )
+    meta = {"modality": modality, "modality_source": "header", "acquisition": made}
+    assert header_answers(meta, vocabulary)["modality"] == expected
+
+
+def test_a_film_s_projection_is_its_plane() -> None:
+    film = {"modality": "XR", "modality_source": "header", "acquisition": {"projection": "PA"}}
+    assert header_answers(film, VOCABULARY)["plane"] == ["pa"]
+    views = [film, {**film, "acquisition": {"projection": "LATERAL"}}]  # two views of one chest
+    assert "plane" not in header_answers({**film, "views": views}, VOCABULARY)
+
+
+@pytest.mark.parametrize(
     "meta",
     [
         {"reader": "array"},

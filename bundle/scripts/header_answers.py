@@ -1,9 +1,10 @@
 """What a file itself says of modality and plane, for captions not to contradict.
 
-A DICOM header says whether an image is CT or MR; the axes of a volume say in which plane a slice lies. A network that
-sees pixels alone takes some MR for CT. So where a file says it, the concept reader weighs only the answers that agree
-(:meth:`scripts.concept_reader.ConceptReader.guide`). A picture file says neither, and what a user or a datalist says is
-not taken here: figures measured on a datalist stay those of pixels.
+A DICOM header says whether an image is CT or MR, the projection of a film, whether a contrast agent was given, and
+enough to know an MR's weighting (:mod:`scripts.reading.acquisition`); the axes of a volume say in which plane a slice
+lies. A network that sees pixels alone takes some MR for CT. So where a file says it, the concept reader weighs only the
+answers that agree (:meth:`scripts.concept_reader.ConceptReader.guide`). A picture file says none of it, and what a user
+or a datalist says is not taken here: figures measured on a datalist stay those of pixels.
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ _FAMILIES = {
     "NM": ("NM",),
     "PT": ("PT",),
 }
+_WEIGHTINGS = (  # word in a canonical modality -> weighting, the first that matches
+    ("adc map", "ADC"), ("diffusion", "DWI"), ("flair", "FLAIR"), ("stir", "STIR"), ("t2*", "T2*"), ("t2-", "T2"),
+    ("t1-", "T1"), ("proton-density", "PD"), ("fiesta", "SSFP"), ("mr angiogram", "MRA"),
+)  # fmt: skip
+_PROJECTIONS = {
+    "AP": ("ap", "frontal"), "PA": ("pa", "frontal"), "LATERAL": ("lateral",), "DECUBITUS": ("decubitus",),
+    "OBLIQUE": ("oblique",), "CC": ("mammo - cc", "mammo - mag cc", "mammo - xcc"), "MLO": ("mammo - mlo",),
+}  # fmt: skip
 _PLANES = {"axial": ("axial", "transverse"), "sagittal": ("sagittal",), "coronal": ("coronal",)}
 
 
@@ -48,12 +57,36 @@ def header_answers(meta: Mapping[str, Any], vocabulary: ConceptVocabulary) -> He
     views = meta.get("views") or [meta]
     modalities = {view.get("modality") if view.get("modality_source") == "header" else None for view in views}
     planes = {(view.get("orientation") or {}).get("plane") for view in views}
+    made = _in_common([view.get("acquisition") or {} for view in views])
     found = {}
     if len(modalities) == 1 and (families := _FAMILIES.get(modalities.pop())):
-        found["modality"] = [name for name in vocabulary.fields["modality"] if family_of(name) in families]
+        of_family = [name for name in vocabulary.fields["modality"] if family_of(name) in families]
+        found["modality"] = _agreeing(of_family, made) or of_family
     if len(planes) == 1 and (agreeing := _PLANES.get(planes.pop())):
         found["plane"] = [name for name in vocabulary.fields["plane"] if name in agreeing]
+    if projections := _PROJECTIONS.get(str(made.get("projection"))):
+        found["plane"] = [name for name in vocabulary.fields["plane"] if name in projections]
     return {field: answers for field, answers in found.items() if answers}
+
+
+def _in_common(acquisitions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all views' headers say alike."""
+    first, *others = acquisitions
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+
+
+def _agreeing(names: Sequence[str], made: Mapping[str, Any]) -> list[str]:
+    """The answers to modality that say how the image was made; where none says the weighting, those without one."""
+    if made.get("contrast_agent"):
+        names = [name for name in names if not name.startswith("non-contrast")]
+    if known := made.get("weighting"):
+        said = {name: _weighting_in(name) for name in names}
+        names = [n for n in names if said[n] == known] or [n for n in names if said[n] is None]
+    return list(names)
+
+
+def _weighting_in(name: str) -> str | None:
+    return next((weighting for word, weighting in _WEIGHTINGS if word in name), None)
 
 
 def only_agreeing(

@@ -32,7 +32,8 @@ class CaseImage:
     or "picture"), ``units`` ("HU", "display" for values that are ready to be shown, else "stored"), ``value_range``
     (smallest and largest value that the storage allows, for "display"), ``channels``, ``slice`` and ``frame`` (list of
     what was chosen, or None), ``orientation``, ``spacing_mm`` ([row, column] or None), ``luts`` (what was applied, in
-    order), ``series`` (or None), ``notes`` (sentences). Nothing in it names a person.
+    order), ``series`` (or None), ``acquisition`` (of `acquisition_of`), ``notes`` (sentences). Nothing in it names
+    a person.
     """
 
     pixels: np.ndarray
@@ -45,7 +46,7 @@ def base_meta(path: str | Path, reader: str, kind: str) -> dict[str, Any]:
         "path": str(path), "reader": reader, "kind": kind, "modality": "", "modality_source": "", "body_part": "",
         "units": "stored", "value_range": None, "channels": 1, "slice": None, "frame": None, "orientation": None,
         "spacing_mm": None, "luts": [], "voi": [], "invert_display": False, "padding": None, "series": None,
-        "window_hint": "", "notes": [],
+        "window_hint": "", "acquisition": {}, "notes": [],
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import pydicom
 
 from scripts.errors import InputError
 from scripts.reading import attributes
+from scripts.reading.acquisition import acquisition_of
 from scripts.reading.case import MAX_PIXELS, CaseImage, base_meta, check_bytes, finish_case
 from scripts.reading.dicom_file import DicomFile, describe_document, quiet_pydicom, read_dataset
 from scripts.reading.dicom_pixels import Frame, check_frame, decode_frame
@@ -183,6 +184,7 @@ def _describe(meta: dict[str, Any], decoder: _Decoder, stack: Stack) -> None:
     meta["modality"], meta["dicom_modality"] = attributes.modality_of(dataset)
     meta["modality_source"] = "header" if meta["modality"] else ""
     meta["body_part"] = attributes.body_part_of(dataset)
+    meta["acquisition"] = acquisition_of(dataset)
     meta["window_hint"] = attributes.window_hint_of(dataset)
     burned = attributes.word(dataset, "BurnedInAnnotation")
     meta["burned_in"] = burned if burned in ("YES", "NO") else ""
