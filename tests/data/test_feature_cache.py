@@ -217,6 +217,17 @@ def test_encoders_run_in_the_precision_asked_for(tmp_path: Path, items: list[dic
     assert 1e-5 < (tokens - expected).norm() / expected.norm() < 1e-2
 
 
+def test_encoders_move_to_the_device_for_what_is_missing_and_back(tmp_path: Path, items: list[dict[str, Any]]) -> None:
+    cache = _cache(tmp_path / "cache")
+    moves: list[str] = []
+    for encoder in cache.encoders.values():
+        encoder.to = lambda device: moves.append(str(device))  # type: ignore[method-assign]
+    cache.build(items, device="cpu:0", progress=False)
+    assert moves == ["cpu:0", "cpu:0", "cpu", "cpu"]
+    cache.build(items, device="cpu:0", progress=False)
+    assert "cpu:0" not in moves[4:]  # nothing to encode: they stay at home
+
+
 def test_size_is_reported_first_and_a_small_disk_refused(
     tmp_path: Path, items: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -131,7 +131,7 @@ class FeatureCache:
             items: cases with absolute image paths.
             batch_size: images per encoder call; None chooses 1 on CPU and 16 elsewhere.
             workers: processes that read and transform images.
-            device: where encoders run meanwhile; None leaves them where they are.
+            device: where encoders run meanwhile, if anything is missing; None leaves them where they are.
             part: ``(index, count)`` of this process among several; None asks ``torch.distributed``.
             skip_failed: report cases that cannot be read instead of refusing at the end.
             progress: show a progress bar.
@@ -147,7 +147,7 @@ class FeatureCache:
         report.cached = report.total - len(jobs)
         self._check_space(jobs, report, announce=index == 0)
         show = progress and index == 0
-        with self._encoders_on(device) as target:
+        with self._encoders_on(device if mine else None) as target:
             batch_size = batch_size or (1 if target.type == "cpu" else 16)
             self._encode_all(mine, report, batch_size, workers, target, show)
         if grouped:
