@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -18,6 +19,7 @@ from config_run import BUNDLE, make_data, run_config, settings_of  # noqa: E402
 
 from scripts import archive  # noqa: E402
 from scripts.data import FeatureCache  # noqa: E402
+from scripts.errors import InputError  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,44 @@ def test_an_archive_is_captioned_once_whatever_interrupts(data: Path, tmp_path: 
     assert second == {"total": 7, "captioned_now": 4, "failed": 1}
     again = [json.loads(line) for line in (tmp_path / "out" / "captions.jsonl").read_text().splitlines()]
     assert [line["caption"] for line in again] == [line["caption"] for line in lines]
+    third = archive.caption_archive(source, workers=2, values=values, **places)
+    assert third == {"total": 7, "captioned_now": 1, "failed": 1}  # what failed is tried once more in each run
+    (source / "6.png").write_bytes((data / "6.png").read_bytes())
+    assert archive.caption_archive(source, workers=2, values=values, **places)["failed"] == 0
+    last = json.loads((tmp_path / "out" / "captions.jsonl").read_text().splitlines()[-1])
+    assert last["caption"] and not last["error"]
     assert archive.caption_archive(source, workers=2, values=values, **places)["captioned_now"] == 0
+    # captions that something else would make do not mix with these
+    explicit = {**values, "num_beams": 5, "workers": 1}  # the config's own
+    assert archive.caption_archive(source, workers=2, values=explicit, **places)["captioned_now"] == 0
+    with pytest.raises(InputError, match="num_beams 5, now 1; give another output_dir"):
+        archive.caption_archive(source, workers=2, values={**values, "num_beams": 1}, **places)
+    state = torch.load(values["weights"], weights_only=True)
+    torch.save({**state, "note": "trained again"}, values["weights"])
+    with pytest.raises(InputError, match=r"weights model\.pt; give another output_dir"):
+        archive.caption_archive(source, workers=2, values=values, **places)
+
+
+def test_an_image_that_a_share_does_not_give_is_noted_and_the_others_go_on(tmp_path: Path) -> None:
+    class Predictor:
+        def caption(self, image: str) -> Any:
+            raise OSError(5, "Input/output error", image)
+
+    worker = archive.CaptionWorker.__new__(archive.CaptionWorker)
+    worker.predictor, worker.file = Predictor(), tmp_path / "part.jsonl"  # type: ignore[assignment]
+    assert worker({"item": [json.dumps({"image": "a.png"})]}) == {"captioned": [1], "failed": [1]}
+    (record,) = archive._finished(tmp_path).values()
+    assert "Input/output error" in record["error"]
+
+
+def test_a_caption_counts_before_an_error_and_a_later_error_before_an_earlier_one(tmp_path: Path) -> None:
+    def write(name: str, **errors: str | None) -> None:
+        lines = [json.dumps({"image": image, "error": error}) + "\n" for image, error in errors.items()]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+
+    write("1", a="old", b=None)
+    write("2", a="new", b="gone")
+    assert [record["error"] for record in archive._finished(tmp_path).values()] == ["new", None]
 
 
 def test_values_on_the_command_line_are_json_or_text() -> None:

@@ -3,9 +3,9 @@
     python -m scripts.archive features configs/train.json --dataset_dir DIR --workers 8
     python -m scripts.archive caption PATH --output_dir OUT --workers 8
 
-Both go on where a stopped or killed run was: cached features and finished captions are not made again. A Ray cluster
-is joined where ``RAY_ADDRESS`` names one, else workers start on this machine. Values of a config follow as
-``--set name=value``. Install with ``pip install "ray[data]==2.60.0"``.
+Both go on where a stopped or killed run was: cached features and finished captions are not made again; images that
+failed are tried once more in each run. A Ray cluster is joined where ``RAY_ADDRESS`` names one, else workers start on
+this machine. Values of a config follow as ``--set name=value``. Install with ``pip install "ray[data]==2.60.0"``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import json
 import os
 import secrets
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .archive_origin import check_origin, made_with
 from .atomic import write_atomically
 from .data.datalist import inference_items
-from .errors import InputError
+from .errors import InputError, show_sentences
 
 __all__ = ["build_features", "caption_archive"]
 
@@ -77,7 +79,7 @@ class CaptionWorker:
         from .predictor import CaptionPredictor
 
         self.predictor = CaptionPredictor.from_bundle(bundle_root, **values)
-        self.file = Path(folder) / f"{secrets.token_hex(8)}.jsonl"
+        self.file = Path(folder) / f"{time.time_ns():020d}-{secrets.token_hex(4)}.jsonl"  # later runs sort last
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
         """JSON texts of cases in, one row with counts out."""
@@ -91,7 +93,7 @@ class CaptionWorker:
     def _record(self, item: Row) -> Row:
         try:
             return dict(self.predictor.caption(item["image"]).record)
-        except InputError as error:
+        except (InputError, OSError) as error:  # a damaged file, or a share that does not answer
             return {"image": item["image"], "caption": None, "error": str(error)}
 
 
@@ -134,16 +136,22 @@ def caption_archive(
 
     Args:
         source: what ``inference.json`` takes: a folder, or a datalist.
-        output_dir: ``parts/`` in it holds what each worker finished; a run that follows leaves those cases out.
+        output_dir: ``parts/`` in it holds what each worker finished; a run that follows leaves those cases out, and
+            tries those that failed once more. ``made_with.json`` says what made the captions.
         workers: actors, each with one copy of the network.
         values: config values of ``inference.json``.
+
+    Raises:
+        InputError: ``output_dir`` holds captions that other weights or settings made.
     """
-    items = inference_items(source)
+    items, values = inference_items(source), dict(values or {})
     parts = Path(output_dir) / "parts"
     parts.mkdir(parents=True, exist_ok=True)
     done = _finished(parts)
-    waiting = [item for item in items if _name(item["image"]) not in done]
-    values = dict(values or {})
+    captioned = {name for name, record in done.items() if not record.get("error")}
+    origin = made_with(_inference_parser(Path(bundle_root), values), values)
+    check_origin(Path(output_dir), origin, captioned=bool(captioned))
+    waiting = [item for item in items if _name(item["image"]) not in captioned]
     on_gpu = "cuda" in str(values.get("device", "")) or ("device" not in values and _has_gpu())
     if waiting:
         _map(waiting, CaptionWorker, (str(bundle_root), values, str(parts)), workers=workers, batch=8, on_gpu=on_gpu)
@@ -201,14 +209,27 @@ def _parser(files: Sequence[str], values: Mapping[str, Any]) -> Any:
     return parser
 
 
+def _inference_parser(root: Path, values: Mapping[str, Any]) -> Any:
+    """The config as ``CaptionPredictor.from_bundle`` reads it in the workers."""
+    config = values.get("config", "configs/inference.json")
+    files = [config] if isinstance(config, str) else list(config)
+    given = {name: value for name, value in values.items() if name != "config"}
+    return _parser([str(root / file) for file in files], {"bundle_root": str(root), "batch_size": 1, **given})
+
+
 def _finished(folder: Path) -> dict[str, Row]:
-    """Records of earlier and present runs by case; a line that a killed worker left half written counts as not done."""
-    done = {}
+    """Records of earlier and present runs by case, a caption before an error, a later error before an earlier one.
+
+    A line that a killed worker left half written counts as not done.
+    """
+    done: dict[str, Row] = {}
     for file in sorted(folder.glob("*.jsonl")):
         for line in file.read_text(encoding="utf-8").splitlines():
             try:
                 record = json.loads(line)
-                done[_name(record["image"])] = record
+                name = _name(record["image"])
+                if name not in done or done[name].get("error"):
+                    done[name] = record
             except (ValueError, KeyError, TypeError):
                 continue
     return done
@@ -233,6 +254,7 @@ def _value(text: str) -> tuple[str, Any]:
 
 
 def main() -> None:
+    show_sentences()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     jobs = parser.add_subparsers(dest="job", required=True)
     features, caption = jobs.add_parser("features"), jobs.add_parser("caption")

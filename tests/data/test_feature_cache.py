@@ -12,6 +12,7 @@ import sys
 import time
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,6 +158,60 @@ def test_reading_a_damaged_item_repairs_it(tmp_path: Path, items: list[dict[str,
     assert cache.encoders["general"].calls == 1  # now from disk
 
 
+def _read_as_worker(cache: FeatureCache, items: list[dict[str, Any]]) -> None:
+    """In a process of its own: read as a worker of a run whose encoders are on a GPU, where it cannot encode."""
+    torch.utils.data.get_worker_info = lambda: "a worker"  # type: ignore[assignment]
+    on_gpu = SimpleNamespace(device=torch.device("cuda"))
+    TinyEncoder.parameters = lambda _: iter([on_gpu])  # type: ignore[assignment,method-assign]
+    for item in items:
+        cache.tokens(item)
+
+
+@pytest.mark.parametrize("place", ["tokens", "header"])
+@pytest.mark.parametrize("repair", ["the next run", "the same cache", "verify"])
+def test_damage_that_a_worker_of_a_gpu_run_finds_is_repaired_by_the_next_build(
+    tmp_path: Path, items: list[dict[str, Any]], place: str, repair: str
+) -> None:
+    cache = _cache(tmp_path / "cache")
+    cache.build(items, progress=False)
+    (shard,) = cache.folder.glob("*.safetensors")
+    content = bytearray(shard.read_bytes())
+    for byte in (-5, -200) if place == "tokens" else (3,):  # two items, or all
+        content[byte] ^= 1
+    shard.write_bytes(content)
+    worker = Child(tmp_path, _read_as_worker, cache, items)
+    assert worker.end() == 1 and "damaged; start again" in worker.log.read_text()
+    assert len(list(cache.folder.glob("*.damaged"))) == 1
+    cache = cache if repair == "the same cache" else _cache(tmp_path / "cache")
+    count = 2 if place == "tokens" else len(items)
+    if repair == "verify":
+        assert cache.verify([*items, *items], repair=False) == count
+        assert _cache(tmp_path / "cache").missing(items) == count  # a build would make them
+        assert cache.verify(items) == count
+    else:
+        assert cache.build(items, progress=False).encoded == count
+    assert not list(cache.folder.glob("*.damaged"))
+    again = _cache(tmp_path / "cache")
+    assert Child(tmp_path, _read_as_worker, again, items).end() == 0
+    for item in items:
+        assert (again.tokens(item)["general_tokens"] - _expected(item)).abs().max() < 5e-3
+    assert again.encoders["general"].calls == 0
+
+
+def test_a_mark_of_damage_is_ignored_once_another_process_has_repaired_it(
+    tmp_path: Path, items: list[dict[str, Any]]
+) -> None:
+    first = _cache(tmp_path / "cache")
+    first.build(items, progress=False)
+    key = first._key(items[0], 0)
+    late = _cache(tmp_path / "cache")
+    first.store.forget(key)
+    assert first.build(items, progress=False).encoded == 1
+    late.store.forget(key)  # it saw the damage before the repair and says so after it
+    assert late.build(items, progress=False).encoded == 0
+    assert _cache(tmp_path / "cache").missing(items) == 0
+
+
 def test_tuning_one_encoder_leaves_the_tokens_of_the_others(tmp_path: Path, items: list[dict[str, Any]]) -> None:
     options = {"image_transform": ReadPicture(), "feature_cache_dir": tmp_path / "cache", "progress": False}
     first = caption_dataset(items, encoders=two_encoders(), **options)
@@ -215,6 +270,17 @@ def test_encoders_run_in_the_precision_asked_for(tmp_path: Path, items: list[dic
     tokens, expected = cache.tokens(items[0])["general_tokens"], _expected(items[0])
     assert torch.equal(tokens, tokens.bfloat16().float())
     assert 1e-5 < (tokens - expected).norm() / expected.norm() < 1e-2
+
+
+def test_encoders_move_to_the_device_for_what_is_missing_and_back(tmp_path: Path, items: list[dict[str, Any]]) -> None:
+    cache = _cache(tmp_path / "cache")
+    moves: list[str] = []
+    for encoder in cache.encoders.values():
+        encoder.to = lambda device: moves.append(str(device))  # type: ignore[method-assign]
+    cache.build(items, device="cpu:0", progress=False)
+    assert moves == ["cpu:0", "cpu:0", "cpu", "cpu"]
+    cache.build(items, device="cpu:0", progress=False)
+    assert "cpu:0" not in moves[4:]  # nothing to encode: they stay at home
 
 
 def test_size_is_reported_first_and_a_small_disk_refused(

@@ -56,13 +56,19 @@ def settings_of(names: list[str], data: Path, output: Path, **changes: Any) -> d
     return settings
 
 
-def run_config(names: list[str], data: Path, output: Path, **changes: Any) -> ConfigParser:
-    """Run ``names`` as ``monai.bundle run`` does; returns the parser with everything that was built."""
+def read_config(names: list[str], data: Path, output: Path, **changes: Any) -> ConfigParser:
+    """``names``, later ones over earlier ones, at tiny sizes; nothing is built yet."""
     parser = ConfigParser()
     parser.read_config([str(BUNDLE / "configs" / name) for name in names])
     for key, value in settings_of(names, data, output, **changes).items():
         parser[key] = value
     parser.parse()
+    return parser
+
+
+def run_config(names: list[str], data: Path, output: Path, **changes: Any) -> ConfigParser:
+    """Run ``names`` as ``monai.bundle run`` does; returns the parser with everything that was built."""
+    parser = read_config(names, data, output, **changes)
     torch.manual_seed(0)
     parser.get_parsed_content("run")
     return parser

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-from config_run import BUNDLE, make_data, run_config, run_to_end  # noqa: E402
+from config_run import BUNDLE, make_data, read_config, run_config, run_to_end  # noqa: E402
 
 from child_process import Child  # noqa: E402
 from nested import assert_equal  # noqa: E402
+from scripts.data import FeatureCache  # noqa: E402
 from scripts.training.checkpoints import checkpoint_files, read_checkpoint  # noqa: E402
 
 STAGES = ["pretrain.json", "train.json"]
@@ -55,6 +56,19 @@ def test_kill_9_at_random_moments_ends_in_the_same_weights(tmp_path: Path, data:
     assert_equal(*models, ignored={"seconds"})
     for file in ("samples.json",) if stage == "train.json" else ():
         assert (whole / file).read_text() == (cut / file).read_text()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_cache_is_built_on_the_device_of_the_run_and_read_by_its_workers(
+    tmp_path: Path, data: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoders are still on the CPU then: the network moves to its device after its data set is there."""
+    built: list[dict[str, Any]] = []
+    monkeypatch.setattr(FeatureCache, "build", lambda cache, items, **options: built.append(options))
+    parser = read_config([stage], data, tmp_path, device="$torch.device('meta')", workers=3)
+    for section in ("train", "validate"):
+        parser.get_parsed_content(f"{section}#dataset")
+    assert [(options["device"], options["workers"]) for options in built] == [(torch.device("meta"), 3)] * 4
 
 
 def test_the_general_encoder_is_tuned_validated_and_published(tmp_path: Path, data: Path) -> None:

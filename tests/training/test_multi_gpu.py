@@ -14,9 +14,10 @@ import pytest
 import torch.distributed as dist
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-from config_run import BUNDLE, make_data, run_config, settings_of  # noqa: E402
+from config_run import BUNDLE, make_data, read_config, run_config, settings_of  # noqa: E402
 
 from child_process import Child  # noqa: E402
+from scripts.data import FeatureCache  # noqa: E402
 
 if not dist.is_available() or not dist.is_gloo_available():
     pytest.skip("this PyTorch has no gloo", allow_module_level=True)
@@ -35,10 +36,15 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def as_rank(rank: int, port: int, names: list[str], data: Path, output: Path, changes: dict[str, Any]) -> None:
-    """What ``torchrun`` tells a process; then the config, which starts and leaves the group itself."""
+def tell(rank: int, port: int) -> None:
+    """What ``torchrun`` tells a process."""
     told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({key: str(value) for key, value in told.items()})
+
+
+def as_rank(rank: int, port: int, names: list[str], data: Path, output: Path, changes: dict[str, Any]) -> None:
+    """The config of a run, which starts and leaves the group itself."""
+    tell(rank, port)
     parser = run_config(names, data, output, **changes)
     assert not dist.is_initialized()
     metrics = parser.get_parsed_content("validate#evaluator").state.metrics
@@ -47,11 +53,27 @@ def as_rank(rank: int, port: int, names: list[str], data: Path, output: Path, ch
     (output / f"rank_{rank}.json").write_text(json.dumps({"metrics": scalars, "steps": history.steps}))
 
 
-def together(names: list[str], data: Path, output: Path, **changes: Any) -> list[dict[str, Any]]:
+def caching_as_rank(rank: int, port: int, names: list[str], data: Path, output: Path, changes: dict[str, Any]) -> None:
+    """``run caching``; notes which images each cache of this process encoded."""
+    tell(rank, port)
+    encoded: list[str] = []
+    encode_all = FeatureCache._encode_all
+
+    def noted(cache: FeatureCache, jobs: list[Any], *rest: Any) -> None:
+        encoded.extend(f"{next(iter(cache.encoders))} {Path(item['image']).name}" for item, _, _ in jobs)
+        encode_all(cache, jobs, *rest)
+
+    FeatureCache._encode_all = noted  # type: ignore[method-assign]
+    read_config(names, data, output, **changes).get_parsed_content("caching")
+    assert not dist.is_initialized()
+    (output / f"rank_{rank}.json").write_text(json.dumps(encoded))
+
+
+def together(names: list[str], data: Path, output: Path, run: Any = as_rank, **changes: Any) -> list[Any]:
     """Run ``names`` in two processes; returns what each measured."""
     output.mkdir()
     port = _free_port()
-    children = [Child(output / "logs", as_rank, rank, port, names, data, output, changes) for rank in range(2)]
+    children = [Child(output / "logs", run, rank, port, names, data, output, changes) for rank in range(2)]
     codes = [child.end() for child in children]
     assert codes == [0, 0], "\n".join(child.log.read_text() for child in children)
     return [json.loads((output / f"rank_{rank}.json").read_text()) for rank in range(2)]
@@ -81,6 +103,15 @@ def test_two_processes_follow_one_at_the_same_global_batch(tmp_path: Path, data:
     results = together([stage, "multi_gpu.json"], data, tmp_path / "two", batch_size=2, **SAME)
     assert_one_curve(expected, results)
     assert (tmp_path / "two" / "model.pt").is_file()
+
+
+@pytest.mark.parametrize("stage", ["pretrain.json", "train.json"])
+def test_caching_in_two_processes_encodes_each_image_once(tmp_path: Path, data: Path, stage: str) -> None:
+    changes = {"feature_cache_dir": str(tmp_path / "features")}
+    first, second = together([stage, "multi_gpu.json"], data, tmp_path / "two", run=caching_as_rank, **changes)
+    expected = [f"{branch} {number}.png" for branch in ("general", "detail") for number in range(12)]
+    assert sorted(first + second) == sorted(expected)
+    assert len(first) == len(second) == 12
 
 
 def test_a_sharded_language_model_gives_the_same_curve(tmp_path: Path, data: Path) -> None:

@@ -2,7 +2,8 @@
 
 Each shard ``<name>.safetensors`` has an index ``<name>.json`` beside it that names its items and their checksums. A
 shard exists once its index does, so a killed writer leaves nothing that a reader would see. Writers in several
-processes never share a file.
+processes never share a file. ``<key>.damaged`` names the shard in which an item was found damaged: it then counts as
+missing for every process, until a later shard holds it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from ..atomic import write_text_atomically
 from ..errors import InputError
 from .cache_key import digest
 
 STORED_DTYPES = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
 SHARD_BYTES = 64 * 2**20
 SHARD_SECONDS = 30.0  # a killed build loses at most this much work
+_MARK = ".damaged"
 _OPEN_SHARDS = 16  # shards kept open per process; each is a memory map
 
 
@@ -72,6 +75,7 @@ class ShardStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._items: dict[str, tuple[str, int, str]] = {}
         self._indexed: set[str] = set()
+        self._damaged: dict[str, str] = {}
         self._open: dict[tuple[int, str], Any] = {}
         self.reload()
 
@@ -85,13 +89,24 @@ class ShardStore:
         return {**self.__dict__, "_open": {}}  # memory maps do not travel to other processes
 
     def reload(self) -> None:
-        """Pick up shards that other processes have finished since the last look."""
+        """Pick up what other processes have finished, or found damaged, since the last look."""
         # names start with the time of writing, so a repaired item replaces the damaged one
         for index in sorted(self.folder.glob("*.json")):
             if index.stem not in self._indexed:
                 self._indexed.add(index.stem)
                 for slot, (key, checksum) in enumerate(_read_index(index)):
                     self._items[key] = (index.stem, slot, checksum)
+        self._damaged = dict(found for mark in self.folder.glob(f"*{_MARK}") if (found := self._found_damaged(mark)))
+        for key in self._damaged:
+            self._items.pop(key, None)
+
+    def _found_damaged(self, mark: Path) -> tuple[str, str] | None:
+        """Key and damaged shard that ``mark`` names; None where the item has been written anew since."""
+        try:
+            key, shard = mark.stem, mark.read_text(encoding="utf-8")
+        except OSError:  # another process has just written the item and taken the mark away
+            return None
+        return (key, shard) if key not in self._items or self._items[key][0] == shard else None
 
     def write(self, items: list[tuple[str, dict[str, dict[str, torch.Tensor]]]]) -> None:
         """Write one shard of ``(key, {tensor name: packed tensors})`` and make it visible.
@@ -121,6 +136,8 @@ class ShardStore:
         self._indexed.add(name)
         for slot, (key, checksum) in enumerate(index):
             self._items[key] = (name, slot, checksum)
+            if self._damaged.pop(key, None):
+                self._mark(key).unlink(missing_ok=True)
 
     def read(self, key: str) -> dict[str, torch.Tensor]:
         """Read, verify and unpack one item: tensor name to tokens ``[N, C]`` float32.
@@ -144,8 +161,29 @@ class ShardStore:
         return {name: unpack(stored) for name, stored in named.items()}
 
     def forget(self, key: str) -> None:
-        """Drop a damaged item from this process's view, so that it counts as missing."""
-        self._items.pop(key, None)
+        """Let a damaged item count as missing, here and in every process that looks later, until it is written anew.
+
+        A worker that must not encode can so leave the repair to the next build.
+        """
+        shard = self._damaged[key] = self._items.pop(key)[0]
+        with contextlib.suppress(OSError):  # a folder that cannot be written cannot be repaired either
+            write_text_atomically(self._mark(key), shard)
+
+    def recheck(self) -> None:
+        """Read all that shards with a damaged item hold, and forget what else is damaged there."""
+        suspects = set(self._damaged.values())
+        for key in [key for key, (shard, _, _) in self._items.items() if shard in suspects]:
+            try:
+                self.read(key)
+            except DamagedItemError:
+                self.forget(key)
+
+    def is_damaged(self, key: str) -> bool:
+        """Whether the item was found damaged, by any process, and has not been written anew."""
+        return key in self._damaged
+
+    def _mark(self, key: str) -> Path:
+        return self.folder / f"{key}{_MARK}"
 
     def size_bytes(self) -> int:
         """Return the bytes that finished shards take on disk."""

@@ -122,7 +122,7 @@ class FeatureCache:
         skip_failed: bool = False,
         progress: bool = True,
     ) -> BuildReport:
-        """Compute what is missing; may be killed at any time and run again.
+        """Compute what is missing or was found damaged; may be killed at any time and run again.
 
         Under ``torch.distributed`` each process takes its part and all wait for each other. On CPU the encoders see
         one image at a time (no slower, and tokens then do not depend on which images were missing).
@@ -131,7 +131,7 @@ class FeatureCache:
             items: cases with absolute image paths.
             batch_size: images per encoder call; None chooses 1 on CPU and 16 elsewhere.
             workers: processes that read and transform images.
-            device: where encoders run meanwhile; None leaves them where they are.
+            device: where encoders run meanwhile, if anything is missing; None leaves them where they are.
             part: ``(index, count)`` of this process among several; None asks ``torch.distributed``.
             skip_failed: report cases that cannot be read instead of refusing at the end.
             progress: show a progress bar.
@@ -140,6 +140,8 @@ class FeatureCache:
             InputError: the disk is too small (before any work), or cases failed (after all others were done).
         """
         grouped = dist.is_available() and dist.is_initialized() and part is None
+        self.store.reload()
+        self.store.recheck()  # where a reader found one damaged item, others may be
         index, count = (dist.get_rank(), dist.get_world_size()) if grouped else (part or (0, 1))
         jobs = self._missing(items)
         mine = self._missing(items, part=(index, count))
@@ -147,7 +149,7 @@ class FeatureCache:
         report.cached = report.total - len(jobs)
         self._check_space(jobs, report, announce=index == 0)
         show = progress and index == 0
-        with self._encoders_on(device) as target:
+        with self._encoders_on(device if mine else None) as target:
             batch_size = batch_size or (1 if target.type == "cpu" else 16)
             self._encode_all(mine, report, batch_size, workers, target, show)
         if grouped:
@@ -184,19 +186,23 @@ class FeatureCache:
         return len(self._missing(items))
 
     def verify(self, items: Sequence[dict[str, Any]], *, repair: bool = True) -> int:
-        """Read every item back against its checksum; returns how many were damaged (and, by default, repairs them)."""
-        damaged = []
+        """Read every item back against its checksum; returns how many were damaged (and, by default, repairs them).
+
+        Those that an earlier reader found damaged and nobody has repaired count, too. Without ``repair`` the next
+        build computes them again.
+        """
+        damaged: dict[str, tuple[dict[str, Any], int]] = {}
         for item, view in self._jobs(items):
             key = self._key(item, view)
-            if key not in self.store:
-                continue
-            try:
-                self.store.read(key)
-            except DamagedItemError as error:
-                logger.warning("feature cache: %s (%s)", error, case_name(item))
-                self.store.forget(key)
-                damaged.append((item, view, key))
-        for item, view, key in damaged if repair else []:
+            if key in self.store:
+                try:
+                    self.store.read(key)
+                except DamagedItemError as error:
+                    logger.warning("feature cache: %s (%s)", error, case_name(item))
+                    self.store.forget(key)
+            if self.store.is_damaged(key):
+                damaged[key] = (item, view)
+        for key, (item, view) in damaged.items() if repair else ():
             self._repair(item, view, key)
         return len(damaged)
 
