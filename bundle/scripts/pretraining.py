@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .branches import Branch, encoder_tokens
-from .distributed import gather, pad_to_common_length, rank
+from .distributed import gather, pad_to_common_length, pad_tokens_to_common_length, rank
 from .grad_cache import in_chunks
 from .objectives import (
     ImageGroundedGeneration,
@@ -300,6 +300,7 @@ class PretrainingNetwork(nn.Module):
             module = self.branches[name]
             held = cached.get(f"{name}_tokens"), cached.get(f"{name}_tokens_mask")
             tokens, mask = encoder_tokens(module.branch.encoder, image, image_mask, *held)
+            tokens, mask = pad_tokens_to_common_length(tokens, mask)
             scored[name] = module.score(tokens, mask, input_ids, attention_mask)
         return scored
 
