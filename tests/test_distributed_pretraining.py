@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from child_process import Child
 from scripts.data import collate_cases
@@ -22,6 +22,17 @@ if not dist.is_available() or not dist.is_gloo_available():
 
 SIZE, LENGTH = 8, 7
 Images = Callable[[slice], dict[str, Tensor]]
+
+
+class LearningEncoder(PatchEncoder):
+    """Tokens with a trained scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(self.width))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return super().forward(image) * self.scale
 
 
 def network(options: dict[str, Any]) -> PretrainingNetwork:
@@ -121,3 +132,8 @@ def test_processes_may_hold_cases_of_different_view_counts(
 def test_different_view_counts_in_chunks(tmp_path: Path) -> None:
     images = partial(views, (1, 1, 1, 1, 3, 1, 2, 1), True)
     assert_halves_equal_the_whole(tmp_path, {"contrastive_chunk": 2}, images)
+
+
+@pytest.mark.parametrize("chunk", [0, 2])
+def test_an_encoder_that_learns_does_so_from_other_processes_wrong_pairs(tmp_path: Path, chunk: int) -> None:
+    assert_halves_equal_the_whole(tmp_path, {"encoder": LearningEncoder(), "contrastive_chunk": chunk})
