@@ -24,7 +24,7 @@ class PatchEncoder(nn.Module):
         return F.unfold(F.interpolate(image, (16, 16)), 4, stride=4).transpose(1, 2)
 
 
-def branch(**options: object) -> PretrainingBranch:
+def branch(encoder: nn.Module | None = None, **options: object) -> PretrainingBranch:
     qformer = QFormer(
         encoder_width=48,
         width=32,
@@ -37,7 +37,10 @@ def branch(**options: object) -> PretrainingBranch:
         dropout=0.0,
     )
     return PretrainingBranch(
-        branch=Branch(encoder=PatchEncoder(), qformer=qformer), decoder_token_id=DEC, embedding=16, **options
+        branch=Branch(encoder=encoder or PatchEncoder(), qformer=qformer),
+        decoder_token_id=DEC,
+        embedding=16,
+        **options,
     )
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "gather_with_gradient",
     "local_device",
     "pad_to_common_length",
+    "pad_tokens_to_common_length",
     "parallel",
     "rank",
     "start",
@@ -78,6 +79,24 @@ def pad_to_common_length(ids: Tensor) -> Tensor:
     longest = torch.tensor(ids.shape[1], device=ids.device)
     dist.all_reduce(longest, op=dist.ReduceOp.MAX)
     return F.pad(ids, (0, int(longest) - ids.shape[1]))
+
+
+def pad_tokens_to_common_length(tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Zero-pad ``[B, N, C]`` to the longest N of all processes, so that cases of different view counts can be gathered.
+
+    The mask ``[B, N]`` (True where a token is real) is None in the result on all processes or on none.
+    """
+    if world_size() == 1:
+        return tokens, mask
+    count = tokens.shape[1]
+    agreed = torch.tensor([count, -count, int(mask is not None)], device=tokens.device)
+    dist.all_reduce(agreed, op=dist.ReduceOp.MAX)
+    longest, minus_shortest, masked = agreed.tolist()
+    if mask is None and (masked or longest != -minus_shortest):
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    if count == longest:
+        return tokens, mask
+    return F.pad(tokens, (0, 0, 0, longest - count)), F.pad(mask.bool(), (0, longest - count))
 
 
 def local_device() -> torch.device:

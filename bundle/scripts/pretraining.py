@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .branches import Branch, encoder_tokens
-from .distributed import gather, pad_to_common_length, rank
+from .distributed import gather, gather_with_gradient, pad_to_common_length, pad_tokens_to_common_length, rank
 from .grad_cache import in_chunks
 from .objectives import (
     ImageGroundedGeneration,
@@ -166,7 +166,7 @@ class PretrainingBranch(nn.Module):
             wrong = self._memory_of(wrong_image, memory, tokens, token_mask)
             logits = self._match(memory, wrong, input_ids, attention_mask, wrong_ids, wrong_mask)
         else:
-            wrong_tokens = gather(tokens)[wrong_image]
+            wrong_tokens = gather_with_gradient(tokens)[wrong_image]
             wrong_token_mask = None if token_mask is None else gather(token_mask)[wrong_image]
             others = (wrong_tokens, wrong_token_mask, wrong_ids, wrong_mask)
             (logits,) = in_chunks(self._match_chunk, (*own, *others), chunk)
@@ -207,7 +207,7 @@ class PretrainingBranch(nn.Module):
 
     def _memory_of(self, index: Tensor, memory: Memory, tokens: Tensor, token_mask: Tensor | None) -> Memory:
         """Memory of the images named by their global ``index`` ``[B]``; other processes' tokens are prepared here."""
-        all_tokens = gather(tokens)
+        all_tokens = gather_with_gradient(tokens)  # an encoder that learns does so from wrong pairs, too
         if all_tokens is tokens:
             return memory.select(index)
         all_mask = None if token_mask is None else gather(token_mask)
@@ -300,6 +300,7 @@ class PretrainingNetwork(nn.Module):
             module = self.branches[name]
             held = cached.get(f"{name}_tokens"), cached.get(f"{name}_tokens_mask")
             tokens, mask = encoder_tokens(module.branch.encoder, image, image_mask, *held)
+            tokens, mask = pad_tokens_to_common_length(tokens, mask)
             scored[name] = module.score(tokens, mask, input_ids, attention_mask)
         return scored
 

@@ -24,6 +24,9 @@ __all__ = ["sharded_language_model"]
 def sharded_language_model(network: nn.Module, device: torch.device | str) -> nn.Module:
     """Shard the frozen language model of a caption network over all processes, in place.
 
+    Call it before the network is on ``device``: sharding moves one block at a time there and keeps this process's
+    share, so that the device never holds the model whole.
+
     Every process must then run the model equally often: training and validation by loss do; for generation give all
     the same cases. Does nothing in a run of one process.
 

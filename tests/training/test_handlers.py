@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from ignite.engine import Events
+from monai.bundle import ConfigParser
+from monai.engines import SupervisedTrainer
 from torch import nn
 
 from scripts.errors import InputError
@@ -20,6 +23,7 @@ from scripts.training import (
     PrepareCase,
     RunRecord,
     loss_parts,
+    scales_loss,
     set_float32_precision,
     take_loss,
 )
@@ -27,6 +31,7 @@ from scripts.training import history as history_module
 from scripts.training.record import command_line_configs
 
 sys.path.insert(0, str(Path(__file__).parent))
+from config_run import BUNDLE  # noqa: E402
 from small_run import make_items, make_run  # noqa: E402
 
 
@@ -147,6 +152,63 @@ def test_an_exploding_gradient_stops_before_the_step(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError, match="gradient norm (inf|nan)"):
         trainer.run()
     assert trainer.state.iteration == 1
+
+
+def scaled_run(folder: Path, scale: float, **options: Any) -> SupervisedTrainer:
+    """A run whose loss is multiplied by ``scale`` before the backward pass, as float16 needs it."""
+    trainer = make_run(folder, plain=True, **options)
+    trainer.amp = True  # MONAI makes a scaler for CUDA when a run begins; this one works on a CPU
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    trainer.add_event_handler(Events.STARTED, lambda engine: setattr(engine, "scaler", scaler))
+    return trainer
+
+
+def test_a_scaled_loss_changes_neither_norms_nor_steps(tmp_path: Path) -> None:
+    norms: dict[str, list[float]] = {"plain": [], "scaled": []}
+    runs = {
+        "plain": make_run(tmp_path / "plain", plain=True, epochs=2, accumulation=2, max_norm=0.5),
+        "scaled": scaled_run(tmp_path / "scaled", 1024.0, epochs=2, accumulation=2, max_norm=0.5),
+    }
+    for name, trainer in runs.items():
+        keep = norms[name].append
+        trainer.add_event_handler(
+            Events.ITERATION_COMPLETED, lambda engine, keep=keep: keep(engine.state.gradient_norm)
+        )
+        trainer.run()
+    assert runs["scaled"].scaler.get_scale() == 1024.0
+    assert norms["scaled"] == pytest.approx(norms["plain"], rel=1e-4)
+    for name, weights in runs["plain"].network.state_dict().items():
+        torch.testing.assert_close(runs["scaled"].network.state_dict()[name], weights, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_gradient_that_no_smaller_scale_makes_finite_stops_the_run(tmp_path: Path) -> None:
+    trainer = scaled_run(tmp_path, 4.0, epochs=1)
+    before = trainer.network.head[2].weight.clone()
+    trainer.network.head[2].weight.register_hook(lambda grad: grad * float("inf"))
+    with pytest.raises(NonFiniteError, match="gradient norm (inf|nan)"):
+        trainer.run()
+    assert trainer.state.iteration == 3  # scales 4 and 2 were tried; at 1 the gradient itself is not finite
+    assert torch.equal(trainer.network.head[2].weight, before)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("float16", True), ("bfloat16", False), ("auto", False), ("", False)])
+def test_a_gpu_scales_the_loss_in_float16_alone(name: str, expected: bool) -> None:
+    assert scales_loss(name, "cuda") is expected
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "auto"])
+def test_a_cpu_scales_no_loss_and_trains_in_no_float16(name: str) -> None:
+    assert scales_loss(name, torch.device("cpu")) is False
+    with pytest.raises(InputError, match="float16.*bfloat16"):
+        scales_loss("float16", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("stage", ["pretrain.json", "train.json"])
+def test_both_stages_ask_whether_to_scale(stage: str) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(BUNDLE / "configs" / stage))
+    parser["device"], parser["amp_dtype"] = "cuda", "float16"
+    assert parser.get_parsed_content("train#trainer#amp") is True
 
 
 def test_guard_is_usable_without_file_names() -> None:

@@ -11,17 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import torch.distributed as dist
+from monai.bundle import ConfigParser
+from torch import nn
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from config_run import BUNDLE, make_data, read_config, run_config, settings_of  # noqa: E402
 
 from child_process import Child  # noqa: E402
 from scripts.data import FeatureCache  # noqa: E402
+from scripts.distributed import finish, start  # noqa: E402
+from scripts.training.network import language_model_layers  # noqa: E402
 
 if not dist.is_available() or not dist.is_gloo_available():
     pytest.skip("this PyTorch has no gloo", allow_module_level=True)
 
+SHARDED = ["train.json", "multi_gpu.json", "fsdp.json"]
 SAME = {"qformer_dropout": 0.0, "epochs": 2, "learning_rate": 0.003}
 
 
@@ -118,11 +124,44 @@ def test_a_sharded_language_model_gives_the_same_curve(tmp_path: Path, data: Pat
     """``fsdp.json``: each process holds half of every transformer block of the language model."""
     frozen = {**SAME, "lora_rank": 0}  # as fsdp.json has it
     expected = one_process(["train.json"], data, tmp_path / "one", batch_size=4, **frozen)
-    names = ["train.json", "multi_gpu.json", "fsdp.json"]
-    results = together(names, data, tmp_path / "two", batch_size=2, **SAME)
+    results = together(SHARDED, data, tmp_path / "two", batch_size=2, **SAME)
     assert_one_curve(expected, results)
     samples = [json.loads((tmp_path / name / "samples.json").read_text()) for name in ("one", "two")]
     assert samples[0] == samples[1]  # generation goes through the shards, too
+
+
+def build_sharded(rank: int, port: int, data: Path, output: Path) -> None:
+    """Build the network of ``fsdp.json`` and assert what its blocks went through, and in which order."""
+    from torch.distributed.tensor import DTensor
+
+    tell(rank, port)
+    start()
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE / "configs" / name) for name in SHARDED])
+    for key, value in settings_of(SHARDED, data, output, activation_checkpointing=True).items():
+        parser[key] = value
+    parser.parse()
+    move, moved = nn.Module.to, []
+
+    def watched(module: nn.Module, *arguments: Any, **named: Any) -> nn.Module:
+        if torch._C._nn._parse_to(*arguments, **named)[0] is not None:
+            moved.append([parameter for block in language_model_layers(module) for parameter in block.parameters()])
+        return move(module, *arguments, **named)
+
+    nn.Module.to = watched
+    network = parser.get_parsed_content("bare_network")
+    assert any(moved)
+    assert all(isinstance(parameter, DTensor) for parameters in moved for parameter in parameters)
+    assert all("forward" in vars(block) for block in language_model_layers(network))  # computed again when backward
+    finish()
+
+
+def test_blocks_are_sharded_before_anything_is_moved_to_the_device(tmp_path: Path, data: Path) -> None:
+    """A model that fits no device whole must never be put on one whole."""
+    port = _free_port()
+    children = [Child(tmp_path / "logs", build_sharded, rank, port, data, tmp_path) for rank in range(2)]
+    codes = [child.end() for child in children]
+    assert codes == [0, 0], "\n".join(child.log.read_text() for child in children)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from .gradients import GradientGuard, NonFiniteError
 from .history import History
 from .network import prepare_network
 from .optimization import StepSchedule, WarmupCosine, adamw
-from .precision import AutocastInferer, set_float32_precision
+from .precision import AutocastInferer, scales_loss, set_float32_precision
 from .prepare import prepare_run
 from .progress import ProgressBar
 from .record import RunRecord
@@ -37,6 +37,7 @@ __all__ = [
     "prepare_network",
     "prepare_run",
     "read_checkpoint",
+    "scales_loss",
     "set_float32_precision",
     "take_loss",
 ]

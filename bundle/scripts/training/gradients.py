@@ -19,7 +19,8 @@ class GradientGuard:
     """Handler of a MONAI trainer: gradient norm, clipping, and a stop before a bad step spoils the weights.
 
     The norm of the last step is ``engine.state.gradient_norm``. With several processes gradients are already summed
-    here, so all processes see the same norm and stop together.
+    here, so all processes see the same norm and stop together. Where the loss is scaled, the norm is that of the
+    gradient without the scale, and the scaler skips a step that overflows: the run stops only when no scale is left.
 
     Args:
         max_norm: clip the total norm to this; 0 only measures.
@@ -44,11 +45,13 @@ class GradientGuard:
             engine.scaler.unscale_(engine.optimizer)
         parameters = [p for group in engine.optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        scale = 1.0 if engine.scaler is None else engine.scaler.get_scale()
+        if not is_optimizer_step(engine):
+            norm = norm / scale  # gradients are still to be added to and keep their scale
         loss = engine.state.output[CommonKeys.LOSS].detach()
         loss_value, norm_value = torch.stack([loss.float(), norm.to(loss.device).float()]).tolist()  # one wait
         engine.state.gradient_norm = norm_value
-        scaled = engine.scaler is not None  # the scaler itself skips steps whose gradients overflow
-        if not _finite(loss_value) or not (_finite(norm_value) or scaled):
+        if not _finite(loss_value) or not (_finite(norm_value) or scale > 1):
             raise NonFiniteError(self._sentence(engine, loss_value, norm_value))
         if self.max_norm > 0 and is_optimizer_step(engine):
             torch.nn.utils.clip_grads_with_norm_(parameters, self.max_norm, norm)

@@ -51,12 +51,15 @@ def checkpoint_activations(network: nn.Module) -> int:
 
 
 def language_model_layers(network: nn.Module) -> list[nn.Module]:
-    """The transformer blocks of a caption network's language model, by the names ``transformers`` knows them under."""
+    """The transformer blocks of a caption network's language model, by the names ``transformers`` knows them under.
+
+    A sharded block (:mod:`..sharding`) is of a class derived from the one with that name.
+    """
     model = getattr(getattr(network, "language_model", None), "model", None)
     if model is None:
         return []
     names = set(getattr(model, "_no_split_modules", None) or ())
-    return [module for module in model.modules() if type(module).__name__ in names]
+    return [module for module in model.modules() if any(kind.__name__ in names for kind in type(module).__mro__)]
 
 
 def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,14 +10,14 @@ from monai.inferers import Inferer
 from torch import nn
 
 from ..errors import InputError
-from ..precision import autocast, check_autocast_name
+from ..precision import autocast, check_autocast_name, resolved
 
 
 class AutocastInferer(Inferer):
     """Run the network under autocast on the device it is on.
 
-    MONAI's ``amp`` switch is CUDA only and leaves a CPU run in float32 without a word; give engines ``amp: false`` and
-    this inferer instead. float16 needs its loss scaled: for training in it on CUDA, ``amp: true`` is right.
+    MONAI's ``amp`` switch is CUDA only and leaves a CPU run in float32 without a word; this inferer is for both. A
+    trainer's ``amp`` then says whether the loss is scaled, see :func:`scales_loss`.
 
     Args:
         dtype: ``bfloat16``, ``float16``, ``auto`` (bfloat16 where the device has units for it), or ``float32`` / None /
@@ -36,6 +36,22 @@ class AutocastInferer(Inferer):
         call = getattr(getattr(network, "module", network), self.method) if self.method else network
         with autocast(inputs.device if inputs is not None else _device_of(network), self.dtype):
             return call(inputs, *args, **kwargs)
+
+
+def scales_loss(amp_dtype: str | None, device: torch.device | str) -> bool:
+    """Whether a trainer needs ``amp: true``: in float16 small gradients vanish unless the loss is scaled.
+
+    MONAI then makes a ``GradScaler``, and an autocast to float16 around the same one of :class:`AutocastInferer`.
+
+    Raises:
+        InputError: float16 on another device than CUDA, for which MONAI has no scaler; or an unknown name.
+    """
+    check_autocast_name(amp_dtype)
+    if resolved(amp_dtype, device) != "float16":
+        return False
+    if torch.device(device).type != "cuda":
+        raise InputError(f"amp_dtype float16 trains on CUDA only, not on {device}: set bfloat16, auto or float32.")
+    return True
 
 
 def _device_of(network: Any) -> torch.device:
