@@ -39,8 +39,9 @@ def caption_reply(caption: Caption) -> dict[str, Any]:
     """A caption as plain JSON values, for people and for programs.
 
     Returns:
-        ``caption``, ``confidence``, ``calibrated_confidence`` (None without a calibration), ``abstained`` (less sure
-        than the config asks for: show the caption as doubtful), ``modality``, ``window`` (text), ``slice`` (index,
+        ``caption``, ``prompt`` (the words of it that were given), ``confidence``, ``calibrated_confidence`` (None
+        without a calibration), ``abstained`` (less sure than the config asks for: show the caption as doubtful, and let
+        nobody pass it on unread), ``modality``, ``window`` (text), ``slice`` (index,
         list of them, or None), ``plane``, ``model_version``, ``weights``, ``resize`` (how the picture sits in the
         network's square), and ``explanation``: None, or ``words``, ``logprobs``, ``maps`` (branch -> ``[W][h][w]``
         over that square), ``share`` (branch -> ``[W]``), ``notes``.
@@ -50,6 +51,7 @@ def caption_reply(caption: Caption) -> dict[str, Any]:
     chosen = record["slice"]
     return {
         "caption": caption.text,
+        "prompt": record["prompt"],
         "confidence": caption.confidence,
         "calibrated_confidence": record.get("calibrated_confidence"),
         "abstained": bool(record.get("abstained")),

@@ -57,6 +57,7 @@ class HtmlWriter:
             "pictures": [f"report_files/{path.name}" for path in files],
             "words": words_of(record.get("tokens") or (), record.get("token_logprobs") or ()),
             "input": record.get("trace", {}).get("input", {}),
+            "prompt": record.get("prompt") or "",
             **{key: record.get(key) for key in ("caption", "confidence", "calibrated_confidence", "agreement")},
             **{key: record.get(key) for key in ("abstained", "modality", "window", "slice", "error", "output_errors")},
         }

@@ -58,7 +58,8 @@ class NiftiMaskWriter:
             image = nifti_of(mask.mask, grid)
             written.append(write_atomically(path, lambda file, image=image: file.write(_packed(image)) and None))
             listed.append({"file": path.name, **described(mask), "known_position": grid.known})
-        about = {"image": case.source, "caption": case.record.get("caption"), "method": case.explanation.method,
+        about = {"image": case.source, "caption": case.record.get("caption"),
+                 "prompt": case.record.get("prompt") or "", "method": case.explanation.method,
                  "notice": "Regions that words rest on, drawn by a machine. For research, not for diagnosis.",
                  "masks": listed}  # fmt: skip
         written.append(write_text_atomically(folder / "masks.json", json.dumps(about, indent=2, ensure_ascii=False)))
