@@ -3,6 +3,7 @@
 A mask lies on the very voxels that its pixels were read from: the slice, turned and flipped back, in a volume of the
 source's size and affine. DICOM series whose slices are unevenly spaced give a mask of the one slice. Pictures and DICOM
 images without a position have no place in a patient; their masks are one slice with sform and qform code 0 (unknown).
+So are those codes where a volume file does not say how it lies.
 """
 
 from __future__ import annotations
