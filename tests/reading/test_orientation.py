@@ -58,6 +58,17 @@ def test_nifti_without_codes_says_no_plane(tmp_path: Path) -> None:
     assert silent["orientation"]["known"] is False and "qform_code and sform_code are 0" in silent["notes"][0]
 
 
+def test_nrrd_says_no_plane_without_a_space(tmp_path: Path) -> None:
+    ramp = np.arange(20 * 24 * 18, dtype="<i2").tobytes()
+    start = "NRRD0004\ntype: int16\ndimension: 3\nsizes: 20 24 18\nendian: little\nencoding: raw\n"
+    space = "space: left-posterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\n"
+    (tmp_path / "silent.nrrd").write_bytes(f"{start}spacings: 1 1 1\n\n".encode() + ramp)
+    (tmp_path / "says.nrrd").write_bytes(f"{start}{space}\n".encode() + ramp)
+    silent, says = (read_case(tmp_path / f"{name}.nrrd").meta for name in ("silent", "says"))
+    assert says["orientation"]["known"] is True and not says["notes"]
+    assert silent["orientation"]["known"] is False and "names no space" in silent["notes"][0]
+
+
 def test_analyze_and_dicom(tmp_path: Path) -> None:
     ramp = np.arange(20 * 24 * 18, dtype=np.int16).reshape(20, 24, 18)
     nib.save(nib.Spm99AnalyzeImage(ramp, np.diag([2.0, 2.0, 2.0, 1.0])), tmp_path / "a.img")

@@ -3,7 +3,8 @@
 Rules
     * Slices come out upright and in the same order as those of the DICOM series that the file was made from
       (`scripts.reading.orientation`). Analyze has no orientation of its own: nibabel's convention (stored
-      right-to-left, x flipped) is used and noted. So it is for NIfTI whose qform_code and sform_code are both 0.
+      right-to-left, x flipped) is used and noted. So it is for NIfTI whose qform_code and sform_code are both 0, and
+      for NRRD without a space.
     * 4-D: ``frame`` chooses the volume, the first unless told; with 5 axes, the fifth is the component.
     * Components: three or four of 8 bits are colour (alpha dropped); otherwise the first is taken and noted.
     * Slope and intercept are applied. The modality is "CT" where the values say so (`looks_like_hu`), else unknown.
@@ -211,6 +212,6 @@ def open_itk(path: str) -> tuple[str, int, Callable[[int, dict[str, Any]], Volum
             plane = np.take(block, position, axis=2 - axis)  # the remaining two axes, slowest first
             return plane.transpose(2, 1, 0)
 
-        return Volume(shape, file.affine, fetch)  # type: ignore[arg-type]
+        return Volume(shape, file.affine, fetch, known=file.known)  # type: ignore[arg-type]
 
     return file.reader, file.array.shape[0], get_volume
