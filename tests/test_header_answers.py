@@ -85,6 +85,23 @@ def test_views_that_agree_are_one_header() -> None:
     assert list(header_answers({**MR, "views": [MR, other]}, VOCABULARY)) == ["modality"]
 
 
+@pytest.mark.parametrize("modality", ["MG", "XR", "XA", "US"])
+def test_films_and_probes_have_axes_but_no_plane(modality: str) -> None:
+    """A tomosynthesis has positions like a CT; its slices are no coronal or sagittal images."""
+    assert "plane" not in header_answers({**MR, "modality": modality}, VOCABULARY)
+    assert "plane" not in header_answers({**MR, "modality": "", "kind": "dicom"}, VOCABULARY)
+    assert "plane" in header_answers({**MR, "modality": "", "kind": "volume"}, VOCABULARY)
+
+
+def test_a_plane_is_stated_only_near_an_axis_that_the_file_gives() -> None:
+    def planes(**lies: object) -> list[str]:
+        meta = {**MR, "orientation": {"plane": "sagittal", **lies}}
+        return header_answers(meta, VOCABULARY).get("plane", [])
+
+    assert planes(off_axis_degrees=20.0, known=True) == ["sagittal"]
+    assert planes(off_axis_degrees=51.7, known=True) == planes(off_axis_degrees=2.0, known=False) == []
+
+
 def test_agreeing_answers_share_the_probability() -> None:
     names = VOCABULARY.fields["modality"]  # ct, mri, plain-film x-ray, t2-weighted mri
     read = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]], dtype=torch.float64).log()

@@ -74,6 +74,7 @@ def test_an_unreadable_image_is_left_out_and_said(tmp_path: Path) -> None:
         ('{"do": "caption", "image": "a.png", "options": {"windows": 1}}', "windows"),
         ('{"do": "report", "caption": "x"}', "source"),
         ('{"do": "report", "caption": "x", "source": "nowhere.dcm", "output": "sr.dcm"}', "nowhere.dcm"),
+        ('{"do": "report", "caption": "x", "source": "a.dcm", "output": "b.dcm", "abstained": true}', "edit it"),
     ],
 )
 def test_a_bad_line_gets_a_sentence(bundle_root: Path, line: str, says: str) -> None:

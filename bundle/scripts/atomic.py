@@ -4,9 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
+
+_told: ContextVar[Callable[[Path], None] | None] = ContextVar("told", default=None)
+
+
+@contextlib.contextmanager
+def telling(told: Callable[[Path], None]) -> Iterator[None]:
+    """Tell somebody of every file that is written inside, before it is."""
+    token = _told.set(told)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+def announce(path: Path) -> None:
+    """Say that ``path`` is about to be written; for those who do not write atomically."""
+    told = _told.get()
+    if told is not None:
+        told(path)
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[IO[bytes]], None]) -> Path:
@@ -18,6 +38,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[IO[bytes]], 
         OSError: writing failed; the temporary file is gone.
     """
     path = Path(path)
+    announce(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

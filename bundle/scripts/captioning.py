@@ -46,7 +46,7 @@ def caption_batch(
         image: ``[B, 3, S, S]`` or ``[B, V, 3, S, S]`` in [0, 1], or None with ``cached`` tokens.
         image_mask: ``[B, V]`` bool.
         dtype: autocast precision.
-        prompts: one for all, or one each; the network's own by default.
+        prompts: one for all, or one each; the network's own by default. Captions begin with their words.
         options: the network's own by default.
         explain: False, True (``"attention"``) or ``"gradient"``: also give ``explanations``.
         timer: is told how long each step took.
@@ -54,9 +54,10 @@ def caption_batch(
         file_metas: what readers found in the files of each case; guided beams then do not contradict headers.
 
     Returns:
-        ``pred`` ids ``[B, T]``, ``token_logprobs`` ``[B, T]``, ``lengths`` ``[B]``, ``captions``, ``words`` (text of
-        each token), ``support`` (see :meth:`CaptionNetwork.support`), ``encoded`` (tokens and masks by branch),
-        ``seconds`` by step, and where asked for ``samples`` (texts of each case) and ``explanations``.
+        ``pred`` ids ``[B, T]``, ``token_logprobs`` ``[B, T]``, ``lengths`` ``[B]``, ``captions``, ``prompts`` (the
+        words that each of them begins with), ``words`` (text of each generated token), ``support`` (see
+        :meth:`CaptionNetwork.support`), ``encoded`` (tokens and masks by branch), ``seconds`` by step, and where asked
+        for ``samples`` (texts of each case) and ``explanations``.
     """
     timer = timer or StepTimer()
     device = next(network.parameters()).device
@@ -72,7 +73,8 @@ def caption_batch(
         "pred": made.token_ids,
         "token_logprobs": made.token_logprobs,
         "lengths": made.lengths,
-        "captions": network.decode(made.token_ids),
+        "captions": network.captions(made.token_ids, prompts),
+        "prompts": network.spoken(prompts, len(made.token_ids)),
         "words": _words(network, made),
         "encoded": encoded,
         "support": network.support(encoded, made.token_ids, prompts, known),
@@ -114,7 +116,10 @@ def _prefix(
 def _samples(
     network: CaptionNetwork, prefix: tuple[Tensor, Tensor], options: GenerationOptions, count: int, seed: int
 ) -> list[list[str]]:
-    """``count`` captions of each case, drawn from the model's own distribution; the encoders do not run again."""
+    """``count`` texts after the prompt of each case, drawn from the model's own distribution.
+
+    The encoders do not run again.
+    """
     plain = {"num_beams": 1, "num_beam_groups": 1, "diversity_penalty": 0.0, "length_penalty": 1.0}
     drawn = replace(options, do_sample=True, num_return=count, seed=seed, **plain)
     with torch.no_grad():
@@ -145,7 +150,7 @@ def _explanations(
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     """Text that each token adds to the caption; special tokens, and all but the last of a split character, add ``""``.
 
-    Joined, they are the decoded caption.
+    Joined, they are what was generated: the caption, after the words of a prompt.
     """
     texts, done = [], ""
     for end in range(1, len(ids) + 1):

@@ -2,9 +2,10 @@
 
 A DICOM header says whether an image is CT or MR, the projection of a film, whether a contrast agent was given, and
 enough to know an MR's weighting (:mod:`scripts.reading.acquisition`); the axes of a volume say in which plane a slice
-lies. A network that sees pixels alone takes some MR for CT. So where a file says it, the concept reader weighs only the
-answers that agree (:meth:`scripts.concept_reader.ConceptReader.guide`). A picture file says none of it, and what a user
-or a datalist says is not taken here: figures measured on a datalist stay those of pixels.
+lies, if it is near one: people call the plane of a slice that is tilted further by many names. A network that sees
+pixels alone takes some MR for CT. So where a file says it, the concept reader weighs only the answers that agree
+(:meth:`scripts.concept_reader.ConceptReader.guide`). A picture file says none of it, and what a user or a datalist says
+is not taken here: figures measured on a datalist stay those of pixels.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ _FAMILIES = {
     "NM": ("NM",),
     "PT": ("PT",),
 }
+_SECTIONAL = ("CT", "MR", "PT", "NM", "")  # "": a volume file; a film's axes, or a probe's, are no plane of section
+_STATED_WITHIN = 25.0  # degrees between a slice's normal and an axis; spines and hips are cut at up to 20
 _WEIGHTINGS = (  # word in a canonical modality -> weighting, the first that matches
     ("adc map", "ADC"), ("diffusion", "DWI"), ("flair", "FLAIR"), ("stir", "STIR"), ("t2*", "T2*"), ("t2-", "T2"),
     ("t1-", "T1"), ("proton-density", "PD"), ("fiesta", "SSFP"), ("mr angiogram", "MRA"),
@@ -56,7 +59,7 @@ def header_answers(meta: Mapping[str, Any], vocabulary: ConceptVocabulary) -> He
     """
     views = meta.get("views") or [meta]
     modalities = {view.get("modality") if view.get("modality_source") == "header" else None for view in views}
-    planes = {(view.get("orientation") or {}).get("plane") for view in views}
+    planes = {_stated_plane(view) for view in views}
     made = _in_common([view.get("acquisition") or {} for view in views])
     found = {}
     if len(modalities) == 1 and (families := _FAMILIES.get(modalities.pop())):
@@ -67,6 +70,15 @@ def header_answers(meta: Mapping[str, Any], vocabulary: ConceptVocabulary) -> He
     if projections := _PROJECTIONS.get(str(made.get("projection"))):
         found["plane"] = [name for name in vocabulary.fields["plane"] if name in projections]
     return {field: answers for field, answers in found.items() if answers}
+
+
+def _stated_plane(view: Mapping[str, Any]) -> str | None:
+    """The plane that a file says its slice lies in."""
+    lies = view.get("orientation") or {}
+    sectional = view.get("modality", "") in _SECTIONAL and (view.get("modality") or view.get("kind") != "dicom")
+    if not sectional or not lies.get("known", True) or lies.get("off_axis_degrees", 0.0) > _STATED_WITHIN:
+        return None
+    return lies.get("plane")
 
 
 def _in_common(acquisitions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

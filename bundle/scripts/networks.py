@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from .branches import Branch, encoder_tokens
 from .generation import Generated, GenerationOptions, Generator
+from .given_values import switch
 from .language_model import LanguageModel
+from .prompts import continued, spoken
 
 if TYPE_CHECKING:
     from .concept_guide import ConceptGuide
@@ -35,7 +37,9 @@ class CaptionNetwork(nn.Module):
         branches: ``{"general": Branch, "detail": Branch}`` in prefix order, or one of them (``general`` alone is
             BLIP-2, ``detail`` alone SAM-BLIP2).
         language_model: any :class:`LanguageModel`.
-        prompt: text between the queries and the caption; not part of the caption.
+        prompt: text between the queries and what is written.
+        prompt_is_text: whether ``prompt`` is the beginning of the caption, to be read with what follows; a question
+            to the model is not. Prompts that are given with an image always are.
         options: how captions are generated.
         label_smoothing: of the caption loss.
         concept_reader: guides the beams of an image by what it reads in it (:mod:`.concept_reader`).
@@ -49,6 +53,7 @@ class CaptionNetwork(nn.Module):
         branches: Mapping[str, Branch],
         language_model: LanguageModel,
         prompt: str = "",
+        prompt_is_text: bool = True,
         options: GenerationOptions | None = None,
         label_smoothing: float = 0.0,
         concept_reader: ConceptReader | None = None,
@@ -71,6 +76,7 @@ class CaptionNetwork(nn.Module):
             suppress_tokens=language_model.marks,
         )
         self.prompt = prompt
+        self.prompt_is_text = bool(switch(prompt_is_text))
         self.options = options or GenerationOptions()
         self.label_smoothing = label_smoothing
         self.concept_reader = concept_reader
@@ -161,7 +167,7 @@ class CaptionNetwork(nn.Module):
         embeddings, mask = prefix
         guide = None
         if self.concept_reader is not None and self.concept_weight > 0 and options.num_beams > 1:
-            guide = None if options.do_sample else self._guide(encoded, self._starts(prompts, len(embeddings)), known)
+            guide = None if options.do_sample else self._guide(encoded, self._given(prompts, len(embeddings)), known)
         return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options, guide)
 
     def _guide(
@@ -175,9 +181,27 @@ class CaptionNetwork(nn.Module):
         return self.concept_reader.guide(*encoded["reader"], decode=decode, starts=starts, **weights)
 
     def _starts(self, prompts: str | list[str] | None, images: int) -> list[str]:
-        """The words that the captions of each image continue."""
+        """What stands before the caption of each image."""
         prompts = self.prompt if prompts is None else prompts
         return [prompts] * images if isinstance(prompts, str) else list(prompts)
+
+    def _given(self, prompts: str | list[str] | None, captions: int) -> list[str]:
+        """What is given of so many captions, as many of each image; "" where a prompt is no part of what is read."""
+        starts = self._starts(prompts, captions)
+        asked = None if self.prompt_is_text else self.prompt
+        return ["" if start == asked else start for start in starts for _ in range(captions // len(starts))]
+
+    def spoken(self, prompts: str | list[str] | None, captions: int) -> list[str]:
+        """The given words that each caption begins with; "" where nothing was given but a question."""
+        return [spoken(start, self.tokenizer) for start in self._given(prompts, captions)]
+
+    def captions(self, token_ids: Tensor, prompts: str | list[str] | None = None) -> list[str]:
+        """What is to be read: given words and, after them, those of generated ids ``[B, T]``."""
+        starts = self._given(prompts, len(token_ids))
+        return [
+            continued(start, ids, self.tokenizer) if start else text
+            for start, ids, text in zip(starts, token_ids.tolist(), self.decode(token_ids), strict=True)
+        ]
 
     def support(
         self,
@@ -193,12 +217,10 @@ class CaptionNetwork(nn.Module):
         if self.concept_reader is None or len(encoded["reader"][0]) != len(token_ids):
             return None
         tokens, mask = encoded["reader"]
-        texts = self.tokenizer.batch_decode(token_ids, skip_special_tokens=True)
-        starts = self._starts(prompts, len(texts))
-        return self.concept_reader.support(tokens, [a + b for a, b in zip(starts, texts, strict=True)], mask, known)
+        return self.concept_reader.support(tokens, self.captions(token_ids, prompts), mask, known)
 
     def decode(self, token_ids: Tensor) -> list[str]:
-        """Texts of generated ids ``[B, T]``."""
+        """Texts of generated ids ``[B, T]``, without the words of a prompt: see :meth:`captions`."""
         return [text.strip() for text in self.tokenizer.batch_decode(token_ids, skip_special_tokens=True)]
 
     def forward(

@@ -36,10 +36,11 @@ class Caption:
     """A caption and what it rests on.
 
     Attributes:
-        text: the caption, also where the record withholds it (``record["abstained"]``).
+        text: the caption, the words of a prompt included, also where the record withholds it (``record["abstained"]``).
         confidence: geometric mean of its token probabilities, in (0, 1].
         token_logprobs: natural log of each token's probability, the end token included.
-        tokens: the text of each token, the end token as ``""``; joined and stripped they are the caption.
+        tokens: the text of each generated token, the end token as ``""``; joined and stripped they are the caption
+            after the words of a prompt (``record["prompt"]``).
         case: image, record and explanation, as output writers (``scripts.outputs.build_writers``) take them.
         seconds: how long each step took, for all images that were captioned together.
     """
@@ -179,7 +180,7 @@ class CaptionPredictor:
 
         Args:
             image, window, slice, plane: see :meth:`load`.
-            prompt: words to continue instead of the configured prompt.
+            prompt: words that the caption begins with, instead of the configured prompt.
             explain: False, True (``"attention"``) or ``"gradient"``: explain each word (``Caption.case.explanation``).
             generation: fields of ``GenerationOptions``, such as ``num_beams=1``.
 

@@ -60,6 +60,7 @@ def predictor_of(record: Mapping[str, Any], bundle_root: Path, overrides: Mappin
         raise InputError("the trace does not say how its network was built: it was written by an older version")
     settings = {key: value for key, value in trace["settings"].items() if key not in ("device", "batch_size")}
     settings.setdefault("use_header", False)  # traces from before there was the choice
+    settings.setdefault("prompt_is_text", False)
     for key, source in trace["sources"].items():
         inside = bundle_root / source
         settings[key] = str(inside) if inside.exists() else source

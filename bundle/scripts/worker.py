@@ -7,6 +7,7 @@
     > {"id": 2, "do": "report", "source": "series_folder", "caption": "...", "output": "report.dcm"}
     < {"id": 2, "ok": true, "result": {"file": "report.dcm"}}
 
+A report of a caption that was withheld (``"abstained": true``) needs ``"edited"`` or ``"confirmed": true``.
 What a request does wrong comes back as ``{"ok": false, "error": "one sentence"}`` and the worker lives on; it ends when
 its input ends. Programs whose own Python should not load torch (3D Slicer) start it beside them.
 """
@@ -39,8 +40,9 @@ def caption_reply(caption: Caption) -> dict[str, Any]:
     """A caption as plain JSON values, for people and for programs.
 
     Returns:
-        ``caption``, ``confidence``, ``calibrated_confidence`` (None without a calibration), ``abstained`` (less sure
-        than the config asks for: show the caption as doubtful), ``modality``, ``window`` (text), ``slice`` (index,
+        ``caption``, ``prompt`` (the words of it that were given), ``confidence``, ``calibrated_confidence`` (None
+        without a calibration), ``abstained`` (less sure than the config asks for: show the caption as doubtful, and let
+        nobody pass it on unread), ``modality``, ``window`` (text), ``slice`` (index,
         list of them, or None), ``plane``, ``model_version``, ``weights``, ``resize`` (how the picture sits in the
         network's square), and ``explanation``: None, or ``words``, ``logprobs``, ``maps`` (branch -> ``[W][h][w]``
         over that square), ``share`` (branch -> ``[W]``), ``notes``.
@@ -50,6 +52,7 @@ def caption_reply(caption: Caption) -> dict[str, Any]:
     chosen = record["slice"]
     return {
         "caption": caption.text,
+        "prompt": record["prompt"],
         "confidence": caption.confidence,
         "calibrated_confidence": record.get("calibrated_confidence"),
         "abstained": bool(record.get("abstained")),
@@ -129,12 +132,18 @@ class Worker:
         return caption_reply(self._network().caption(image, **options))
 
     def _report(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Write a caption as a DICOM SR of the source's own patient and study."""
+        """Write a caption as a DICOM SR of the source's own patient and study.
+
+        Raises:
+            InputError: something is missing, or the caption is withheld and a person neither changed nor confirmed it.
+        """
         from .outputs.dicom_sr import write_sr
 
         source, output, plane = request.get("source"), request.get("output"), request.get("plane")
         if not source or not isinstance(output, str):
             raise InputError("a report request names its 'source' (DICOM files) and 'output' (file to write)")
+        if request.get("abstained") and not (request.get("edited") or request.get("confirmed")):
+            raise InputError("the model is not sure enough of this caption: edit it, or confirm that it is right")
         record = {name: request.get(name) for name in ("caption", "confidence", "model_version", "weights")}
         files = [source] if isinstance(source, str) else list(source)
         written = write_sr(

@@ -121,6 +121,17 @@ def test_a_picture_has_no_place_in_a_patient(tmp_path: Path) -> None:
     assert json.loads(files[-1].read_text())["masks"][0]["known_position"] is False
 
 
+def test_a_volume_that_does_not_say_how_it_lies_has_none_either(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(block().transpose(2, 1, 0).astype(np.int16), np.diag([-0.7, -0.9, 2.0, 1.0]))
+    image.set_sform(image.affine, 0)
+    image.set_qform(image.affine, 0)
+    nib.save(image, tmp_path / "case.nii")
+    found, files = written(case_of(str(tmp_path / "case.nii"), slice=3, plane="axial", modality="CT"), tmp_path / "out")
+    assert found.shape == image.shape
+    assert int(found.header["sform_code"]) == int(found.header["qform_code"]) == 0
+    assert json.loads(files[-1].read_text())["masks"][0]["known_position"] is False
+
+
 def test_without_a_mask_decoder_the_peak_of_the_map_is_the_region(tmp_path: Path) -> None:
     path = save(tmp_path / "one.dcm", ct_slice(block()[AXIAL_SLICE], 30.0))
     found, files = written(case_of(str(path), regions=False), tmp_path / "out")

@@ -47,7 +47,7 @@ class ConfidenceRule:
         found = evidence(record, self.calibration.feature) if self.calibration is not None else None
         if found is not None:
             judged["calibrated_confidence"] = round(float(self.calibration.probability(found)), 6)
-        agreement = caption_agreement(record["caption"], samples)
+        agreement = caption_agreement(_written(record), samples)
         judged["agreement"] = None if agreement is None else round(agreement, 6)
         sure = judged["calibrated_confidence"]
         sure = record["confidence"] if sure is None else sure
@@ -55,3 +55,8 @@ class ConfidenceRule:
         if judged["abstained"]:
             judged["caption"] = judged["tokens"] = None
         return judged
+
+
+def _written(record: Mapping[str, Any]) -> str:
+    """What the network wrote: it cannot disagree about words that were given to it."""
+    return str(record["caption"]).removeprefix(record.get("prompt") or "").strip()

@@ -91,7 +91,7 @@ def _volume_grid(path: str, meta: Mapping[str, Any], *, frame: int, slice_index:
     _, _, get_volume = opener(path)
     volume = get_volume(frame, {"notes": [], "luts": []})
     indices = _index_slice(volume, meta["orientation"]["plane"], slice_index)
-    return SourceGrid(volume.shape, _LPS_TO_RAS @ volume.affine, indices, True)
+    return SourceGrid(volume.shape, _LPS_TO_RAS @ volume.affine, indices, volume.known)
 
 
 def _index_slice(volume: Volume, plane: str, slice_index: int) -> np.ndarray:

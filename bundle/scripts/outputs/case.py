@@ -23,7 +23,8 @@ class CaptionedCase:
         source: path or paths as the user gave them.
         record: the line of ``captions.jsonl``, its trace inside.
         image: ``[V, 3, S, S]`` letterboxed, in [0, 1]; None where it could not be read.
-        words: text of each generated token, the end token as ``""``; joined and stripped they are the caption.
+        words: text of each generated token, the end token as ``""``; joined and stripped they are the caption after
+            the words that were given (``record["prompt"]``).
         explanation: ``scripts.explanation.Explanation``, when asked for.
     """
 

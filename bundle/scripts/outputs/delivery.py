@@ -1,4 +1,9 @@
-"""All outputs of a run together: one that fails for a case is noted in its record, and the run goes on."""
+"""All outputs of a run together: one that fails for a case is noted in its record, and the run goes on.
+
+What an output wrote in an earlier run into the same folder is removed before it writes anything
+(`scripts.outputs.manifest`); outputs that are not asked for again keep their files. ``captions.jsonl`` is replaced when
+the run has ended.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..atomic import telling
 from ..errors import InputError
 from . import build_writers
 from .case import CaptionedCase
+from .manifest import Manifest
 from .record import source_name
 
 __all__ = ["Delivery"]
@@ -40,7 +47,23 @@ class Delivery:
         ordered = [name for name in outputs if name not in self.LAST] + [n for n in self.LAST if n in outputs]
         self.output_dir = Path(output_dir)
         self.writers = build_writers(ordered, self.output_dir, options)
+        self.manifests = {name: Manifest(self.output_dir, name) for name in self.writers}
+        self.begun = False
         self.failed = 0
+
+    def begin(self) -> None:
+        """Remove what these outputs wrote in an earlier run; the first case does so, where nobody did.
+
+        Raises:
+            InputError: a file cannot be removed.
+        """
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        for name, manifest in self.manifests.items():
+            manifest.remove_files()
+            folder = self.output_dir / name
+            if folder.is_dir() and any(folder.iterdir()):
+                print(f"note: {folder} holds files that no run into this folder lists; they stay", file=sys.stderr)
+        self.begun = True
 
     def deliver(self, case: CaptionedCase) -> CaptionedCase:
         """Write one case; returns it with ``output_errors`` ``{output: sentence}`` in its record where any failed.
@@ -48,13 +71,15 @@ class Delivery:
         A case without a caption (an error, or withheld) goes to the outputs of ``LAST`` only: there is nothing else to
         write of it.
         """
-        self.output_dir.mkdir(parents=True, exist_ok=True)
+        if not self.begun:
+            self.begin()
         errors: dict[str, str] = {}
         for name, writer in self.writers.items():
             if case.record.get("caption") is None and name not in self.LAST:
                 continue
             try:
-                writer.add(case)
+                with telling(self.manifests[name].note):
+                    writer.add(case)
             except InputError as error:
                 errors[name] = " ".join(str(error).split())
                 print(f"error: {source_name(case.source)}: {name}: {errors[name]}", file=sys.stderr)
@@ -64,5 +89,11 @@ class Delivery:
 
     def finish(self) -> list[Path]:
         """Files written for the run as a whole."""
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        return [path for writer in self.writers.values() for path in writer.finish()]
+        if not self.begun:
+            self.begin()
+        self.begun = False
+        files: list[Path] = []
+        for name, writer in self.writers.items():
+            with telling(self.manifests[name].note):
+                files += writer.finish()
+        return files

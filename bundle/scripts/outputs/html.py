@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..atomic import write_text_atomically
+from ..atomic import announce, write_text_atomically
 from .case import CaptionedCase
 from .record import source_name
 
@@ -57,6 +57,7 @@ class HtmlWriter:
             "pictures": [f"report_files/{path.name}" for path in files],
             "words": words_of(record.get("tokens") or (), record.get("token_logprobs") or ()),
             "input": record.get("trace", {}).get("input", {}),
+            "prompt": record.get("prompt") or "",
             **{key: record.get(key) for key in ("caption", "confidence", "calibrated_confidence", "agreement")},
             **{key: record.get(key) for key in ("abstained", "modality", "window", "slice", "error", "output_errors")},
         }
@@ -68,6 +69,7 @@ class HtmlWriter:
             path = self.folder / "report_files" / f"{number:05d}.js"
             entry["words"], maps = _explained(case.explanation)
             entry["maps"] = f"report_files/{path.name}"
+            announce(path)
             path.write_text(f"addMaps({number},{_script_json(maps)});\n", encoding="utf-8")
             files.append(path)
         self.cases.append(entry)
@@ -84,9 +86,9 @@ class HtmlWriter:
             picture = _picture(pixels)
             if view == 0:
                 paths.append(folder / f"{number:05d}_small.jpg")
-                _scaled(picture, THUMBNAIL).save(paths[-1], quality=80)
+                _save(picture, THUMBNAIL, paths[-1], quality=80)
             paths.append(folder / f"{number:05d}_{view}.jpg")
-            _scaled(picture, PICTURE).save(paths[-1], quality=QUALITY)
+            _save(picture, PICTURE, paths[-1], quality=QUALITY)
         return paths
 
     def finish(self) -> list[Path]:
@@ -154,8 +156,11 @@ def _picture(pixels: Tensor) -> Image.Image:
     return Image.fromarray(values.permute(1, 2, 0).contiguous().numpy())
 
 
-def _scaled(picture: Image.Image, side: int) -> Image.Image:
-    return picture if max(picture.size) <= side else picture.resize((side, side), Image.Resampling.LANCZOS)
+def _save(picture: Image.Image, side: int, path: Path, *, quality: int) -> None:
+    """Write a JPEG of at most ``side`` pixels."""
+    announce(path)
+    small = picture if max(picture.size) <= side else picture.resize((side, side), Image.Resampling.LANCZOS)
+    small.save(path, quality=quality)
 
 
 def _script_json(value: Mapping[str, Any]) -> str:

@@ -92,7 +92,7 @@ class CaptionWriter:
         engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def start(self, engine: Engine) -> None:
-        self.delivery.output_dir.mkdir(parents=True, exist_ok=True)
+        self.delivery.begin()
         self.records, self.failed, self.delivery.failed = [], 0, 0
         self.timings.started = False
 

@@ -3,6 +3,7 @@
 A mask lies on the very voxels that its pixels were read from: the slice, turned and flipped back, in a volume of the
 source's size and affine. DICOM series whose slices are unevenly spaced give a mask of the one slice. Pictures and DICOM
 images without a position have no place in a patient; their masks are one slice with sform and qform code 0 (unknown).
+So are those codes where a volume file does not say how it lies.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class NiftiMaskWriter:
             image = nifti_of(mask.mask, grid)
             written.append(write_atomically(path, lambda file, image=image: file.write(_packed(image)) and None))
             listed.append({"file": path.name, **described(mask), "known_position": grid.known})
-        about = {"image": case.source, "caption": case.record.get("caption"), "method": case.explanation.method,
+        about = {"image": case.source, "caption": case.record.get("caption"),
+                 "prompt": case.record.get("prompt") or "", "method": case.explanation.method,
                  "notice": "Regions that words rest on, drawn by a machine. For research, not for diagnosis.",
                  "masks": listed}  # fmt: skip
         written.append(write_text_atomically(folder / "masks.json", json.dumps(about, indent=2, ensure_ascii=False)))

@@ -27,6 +27,7 @@ def caption_record(
     provenance: Mapping[str, Any],
     tokens: Sequence[str] | None = None,
     support: float | None = None,
+    prompt: str = "",
 ) -> dict[str, Any]:
     """One line of ``captions.jsonl``.
 
@@ -35,19 +36,21 @@ def caption_record(
 
     Args:
         source: the path or paths as the user gave them.
-        caption: the text, or None where the image could not be captioned.
+        caption: the whole text, or None where the image could not be captioned.
         token_logprobs: natural logarithm of the probability of each generated token, the end token included.
         meta: what the reader and the window did.
         error: why there is no caption.
         provenance: ``model_version``, ``weights`` and the run's part of ``trace``.
         tokens: text of each generated token, the end token as ``""``.
         support: its natural logarithm, None without a concept reader.
+        prompt: words that the caption begins with because they were given; all others are the network's.
     """
     meta = dict(meta or {})
     mean = sum(token_logprobs) / len(token_logprobs) if token_logprobs else None
     return {
         "image": source,
         "caption": caption,
+        "prompt": prompt,
         "confidence": None if mean is None else round(math.exp(mean), 6),
         "support": None if support is None else round(math.exp(support), 6),
         "tokens": None if tokens is None else list(tokens),
@@ -94,6 +97,7 @@ def captioned_case(
         error=None,
         provenance=provenance,
         support=made["support"][row] if made.get("support") else None,
+        prompt=made["prompts"][row] if made.get("prompts") else "",
     )
     record["trace"]["pixels"] = None if image is None else pixels_sha256(image)
     record["trace"]["batch"] = batch_trace(row, of)

@@ -21,7 +21,7 @@ from scripts.reading.case import MAX_PIXELS, CaseImage, base_meta, check_bytes, 
 from scripts.reading.dicom_file import DicomFile, describe_document, quiet_pydicom, read_dataset
 from scripts.reading.dicom_pixels import Frame, check_frame, decode_frame
 from scripts.reading.dicom_stack import FrameRef, Stack, frames_of, stacks_of, volume_of
-from scripts.reading.orientation import letters_of, plane_of
+from scripts.reading.orientation import letters_of, off_axis_degrees, plane_of
 from scripts.reading.slices import Rule, choose
 from scripts.reading.volumes import slices_of
 
@@ -172,7 +172,8 @@ def _cine_views(stack: Stack, decoder: _Decoder, meta: dict[str, Any], frame: Ru
     if first.orientation is not None:
         right, down = list(first.orientation[:3]), list(first.orientation[3:])
         meta["orientation"] = {"plane": plane_of(right + down), "rows_towards": letters_of(down),
-                               "columns_towards": letters_of(right), "as_stored": True}  # fmt: skip
+                               "columns_towards": letters_of(right), "as_stored": True,
+                               "off_axis_degrees": off_axis_degrees(right + down), "known": True}  # fmt: skip
     meta["spacing_mm"] = [round(s, 6) for s in first.spacing] if first.spacing else None
     return [decoder.view(refs[index]) for index in chosen]
 

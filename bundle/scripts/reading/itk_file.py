@@ -14,12 +14,16 @@ from scripts.reading.case import check_bytes
 
 @dataclass
 class ItkFile:
-    """``array`` ``[T, Z, Y, X, C]`` as stored; ``affine`` voxel (x, y, z) -> millimetres in L, P, S."""
+    """``array`` ``[T, Z, Y, X, C]`` as stored; ``affine`` voxel (x, y, z) -> millimetres in L, P, S.
+
+    ``known``: the file says how its voxels lie in the patient; an NRRD without a space has axes of no meaning.
+    """
 
     array: np.ndarray
     affine: np.ndarray
     reader: str
     notes: list[str] = field(default_factory=list)
+    known: bool = True
 
 
 def read_itk(path: str) -> ItkFile:
@@ -52,7 +56,11 @@ def read_itk(path: str) -> ItkFile:
         array = np.asarray(itk.array_from_image(itk.imread(path)))
     except (RuntimeError, KeyError, TypeError):
         raise InputError(f"{path}: the voxel data is truncated, damaged or of a kind that ITK does not read") from None
-    return _arrange(path, array, io, dims, components)
+    file = _arrange(path, array, io, dims, components)
+    file.known = _says_orientation(path)
+    if not file.known:
+        file.notes.append("the file names no space, so planes and sides are not known; L, P, S axes were assumed")
+    return file
 
 
 def _arrange(path: str, array: np.ndarray, io: Any, dims: int, components: int) -> ItkFile:
@@ -78,6 +86,14 @@ def _arrange(path: str, array: np.ndarray, io: Any, dims: int, components: int) 
     if not np.isfinite(affine).all():
         raise InputError(f"{path}: its orientation is not made of numbers; export it again")
     return ItkFile(array, affine, f"ITK {type(io).__name__.replace('itk', '').replace('ImageIO', '')}", notes)
+
+
+def _says_orientation(path: str) -> bool:
+    if not path.lower().endswith((".nrrd", ".nhdr")):
+        return True
+    with open(path, "rb") as stream:
+        header = stream.read(65_536).split(b"\n\n")[0].replace(b"\r", b"").lower()
+    return any(line.startswith(b"space:") for line in header.split(b"\n"))
 
 
 def _is_raw_and_short(path: str, claimed: int) -> bool:

@@ -11,11 +11,13 @@ sagittal  S downwards (I)     P                      L (left)
 ========  ==================  =====================  =========================
 
 so the patient's right is on the image's left in axial and coronal, and the face looks left in sagittal. Oblique
-volumes are shown along their own voxel axes, each taken for the patient axis it is nearest to.
+volumes are shown along their own voxel axes, each taken for the patient axis it is nearest to; ``off_axis_degrees``
+says how far the slice's normal is from it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,12 +45,14 @@ class Volume:
             voxel axes in ascending order.
         as_stored: show slices across the third voxel axis as the file has them (rows along the second axis, columns
             along the first), as viewers do with one DICOM file, instead of turning them to the table above.
+        known: whether the file says how its voxels lie in the patient; else the axes of ``affine`` are a convention.
     """
 
     shape: tuple[int, int, int]
     affine: np.ndarray
     fetch: Callable[[int, int], np.ndarray]
     as_stored: bool = False
+    known: bool = True
 
     def __post_init__(self) -> None:
         axes = io_orientation(self.affine)
@@ -111,7 +115,13 @@ class Volume:
             "plane": plane, "rows_towards": letters[1] if kept else down,
             "columns_towards": letters[0] if kept else right,
             "voxel_axes_towards": "".join(letters), "as_stored": kept, "slices": self.count(plane),
+            "off_axis_degrees": self._off_axis(plane), "known": self.known,
         }  # fmt: skip
+
+    def _off_axis(self, plane: str) -> float:
+        axis = self.voxel_axis(PLANES[plane])
+        first, second = (self.affine[:3, i] / self.spacing[i] for i in range(3) if i != axis)
+        return off_axis_degrees([*first.tolist(), *second.tolist()])
 
 
 def resolve_plane(volume: Volume, plane: str, path: str) -> str:
@@ -126,9 +136,24 @@ def resolve_plane(volume: Volume, plane: str, path: str) -> str:
 
 def plane_of(orientation: list[float]) -> str:
     """The plane nearest to a DICOM ImageOrientationPatient (six cosines)."""
-    r, c = orientation[:3], orientation[3:]  # plain arithmetic: this runs for every file read
-    normal = [abs(r[1] * c[2] - r[2] * c[1]), abs(r[2] * c[0] - r[0] * c[2]), abs(r[0] * c[1] - r[1] * c[0])]
+    normal = _normal(orientation)
     return next(name for name, axis in PLANES.items() if axis == normal.index(max(normal)))
+
+
+def off_axis_degrees(orientation: list[float]) -> float:
+    """Angle between the normal of a slice (its six cosines) and the patient axis that it is nearest to; at most 54.7.
+
+    90 where the cosines span no plane.
+    """
+    normal = _normal(orientation)
+    length = math.hypot(*normal)
+    return round(math.degrees(math.acos(min(1.0, max(normal) / length))), 1) if length > 1e-6 else 90.0
+
+
+def _normal(orientation: list[float]) -> list[float]:
+    """Sizes of the normal's parts along L, P and S."""
+    r, c = orientation[:3], orientation[3:]  # plain arithmetic: this runs for every file read
+    return [abs(r[1] * c[2] - r[2] * c[1]), abs(r[2] * c[0] - r[0] * c[2]), abs(r[0] * c[1] - r[1] * c[0])]
 
 
 def letters_of(cosines: list[float]) -> str:

@@ -3,7 +3,8 @@
 Rules
     * Slices come out upright and in the same order as those of the DICOM series that the file was made from
       (`scripts.reading.orientation`). Analyze has no orientation of its own: nibabel's convention (stored
-      right-to-left, x flipped) is used and noted.
+      right-to-left, x flipped) is used and noted. So it is for NIfTI whose qform_code and sform_code are both 0, and
+      for NRRD without a space.
     * 4-D: ``frame`` chooses the volume, the first unless told; with 5 axes, the fifth is the component.
     * Components: three or four of 8 bits are colour (alpha dropped); otherwise the first is taken and noted.
     * Slope and intercept are applied. The modality is "CT" where the values say so (`looks_like_hu`), else unknown.
@@ -109,17 +110,29 @@ def open_nibabel(path: str) -> tuple[str, int, Callable[[int, dict[str, Any]], V
     scale = (float(proxy.slope), float(proxy.inter))
     name = type(image).__name__.replace("Image", "").replace("Pair", "")
     affine = _TO_LPS @ np.asarray(image.affine, dtype=float)
+    known = _says_orientation(image.header)
 
     def get_volume(index: int, meta: dict[str, Any]) -> Volume:
         if "Nifti" not in name and "MGH" not in name:
             meta["notes"].append("Analyze files do not say left from right; stored right-to-left was assumed")
+        elif not known:
+            meta["notes"].append(
+                "the file does not say how it lies in the patient (in NIfTI, qform_code and sform_code are 0): planes "
+                "and sides are not known, stored right-to-left, back-to-front, feet-to-head was assumed"
+            )
         if len(shape) > 4 and shape[4] > 1:
             meta["notes"].append(f"each voxel has {shape[4]} components; the first was taken")
         meta["luts"] = ["slope and intercept"] if scale != (1.0, 0.0) else []
         fetch = _nibabel_fetch(path, raw, shape, index, scale)
-        return Volume(tuple((*shape[:3], 1, 1)[:3]), affine, fetch)  # type: ignore[arg-type]
+        return Volume(tuple((*shape[:3], 1, 1)[:3]), affine, fetch, known=known)  # type: ignore[arg-type]
 
     return f"nibabel {name}", shape[3] if len(shape) > 3 else 1, get_volume
+
+
+def _says_orientation(header: Any) -> bool:
+    """Whether a header says how voxels lie in the patient; where none does, nibabel makes up an affine."""
+    codes = [name for name in ("qform_code", "sform_code", "goodRASFlag") if name in header.keys()]  # noqa: SIM118
+    return any(int(header[name]) > 0 for name in codes)
 
 
 def _nibabel_fetch(
@@ -199,6 +212,6 @@ def open_itk(path: str) -> tuple[str, int, Callable[[int, dict[str, Any]], Volum
             plane = np.take(block, position, axis=2 - axis)  # the remaining two axes, slowest first
             return plane.transpose(2, 1, 0)
 
-        return Volume(shape, file.affine, fetch)  # type: ignore[arg-type]
+        return Volume(shape, file.affine, fetch, known=file.known)  # type: ignore[arg-type]
 
     return file.reader, file.array.shape[0], get_volume

@@ -11,7 +11,7 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from scripts.predictor import InputError
 
 from .caption_store import CaptionStore
-from .labels import TAG
+from .labels import JUDGED, TAG
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class CaptionBatch(BatchInferTask):
         """Draft captions of ``request["images"]`` (``all``, ``labeled`` or ``unlabeled``).
 
         Returns:
-            image id -> ``caption`` and ``confidence``, or ``error``.
+            image id -> ``caption``, ``confidence``, ``calibrated_confidence`` and ``abstained``, or ``error``.
         """
         images = sorted(self.get_images(request, datastore))
         limit = request.get("max_batch_size") or len(images)
@@ -34,7 +34,7 @@ class CaptionBatch(BatchInferTask):
             asked = {**request, "image": image, "save_label": True, "label_tag": request.get("label_tag", TAG)}
             try:
                 reply = infer(asked, datastore)["params"]
-                done[image] = {name: reply[name] for name in ("caption", "confidence")}
+                done[image] = {name: reply[name] for name in ("caption", "confidence", *JUDGED)}
             except InputError as error:
                 done[image] = {"error": " ".join(str(error).split())}
             logger.info("%d of %d: %s => %s", len(done), len(images), image, done[image])

@@ -16,7 +16,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 from scripts.predictor import InputError
 from scripts.reviewed import ReviewedCaption
 
-from .labels import DRAFT, OTHERS, REVIEWED, TAG, after, is_edited, read_label
+from .labels import DRAFT, JUDGED, OTHERS, REVIEWED, TAG, after, is_edited, judged_by_a_person, read_label
 
 STATE = ".msmedcap"
 """Folder beside the images for what this app keeps: model versions, locks."""
@@ -103,9 +103,11 @@ class CaptionStore:
             before = self.caption_of(image_id)
             if before and is_edited(before, label):
                 label["status"] = REVIEWED
+            if label["status"] == REVIEWED:
+                label = judged_by_a_person(label)
             if label["status"] == REVIEWED and before:
                 label = after(before, label)
-            info = {**(label_info or {}), **{k: label.get(k) for k in ("caption", "status", "confidence")}}
+            info = {**(label_info or {}), **{k: label.get(k) for k in ("caption", "status", "confidence", *JUDGED)}}
             os.makedirs(os.path.dirname(os.path.join(self._datastore.label_path(tag), image_id)), exist_ok=True)
             with _written(label, self.state_folder) as path:
                 return self._store_label(image_id, path, tag, info)

@@ -19,6 +19,8 @@ TAG = "caption"
 MAX_CHARACTERS = 10_000
 DRAFT, REVIEWED = "draft", "reviewed"
 OTHERS = "others"
+JUDGED = ("calibrated_confidence", "abstained")
+"""What a draft says of its own certainty: ``abstained`` where it is below ``abstain_below``."""
 
 
 def read_label(path: str | Path) -> dict[str, Any]:
@@ -62,8 +64,13 @@ def _has_text(label: Any) -> bool:
 
 def draft_label(reply: Mapping[str, Any]) -> dict[str, Any]:
     """The label of a caption that the network just made."""
-    kept = ("caption", "confidence", "window", "slice", "plane", "modality", "model_version", "options")
+    kept = ("caption", "confidence", *JUDGED, "window", "slice", "plane", "modality", "model_version", "options")
     return {"status": DRAFT, **{name: reply.get(name) for name in kept}}
+
+
+def judged_by_a_person(label: Mapping[str, Any]) -> dict[str, Any]:
+    """A reviewed label without the network's doubts: whoever saved it read the words."""
+    return {name: value for name, value in label.items() if name not in JUDGED}
 
 
 def is_edited(before: Mapping[str, Any], label: Mapping[str, Any]) -> bool:

@@ -205,3 +205,16 @@ def test_options_are_checked_and_strangers_left_alone() -> None:
     for bad in ({"num_beams": True}, {"num_beams": 17}, {"window": 3}, {"slice": None}, {"explain": "yes"}):
         with pytest.raises(InputError, match=next(iter(bad))):
             caption_options(bad)
+
+
+def test_a_draft_keeps_what_the_network_doubts_until_a_person_saves_it(tmp_path: Path) -> None:
+    store = store_of(pictures(tmp_path, "a.png"))
+    reply = {"caption": "machine", "confidence": 0.4, "calibrated_confidence": 0.2, "abstained": True}
+    draft = labels.draft_label({**reply, "model_version": "1"})
+    store.save_label("a", label_file(tmp_path, **draft), "caption", {})
+    kept = store.caption_of("a")
+    assert kept["abstained"] is True and kept["calibrated_confidence"] == 0.2
+    assert store.get_label_info("a", "caption")["abstained"] is True
+    store.save_label("a", label_file(tmp_path, **{**kept, "status": "reviewed"}), "caption", {})
+    kept = store.caption_of("a")
+    assert kept["status"] == "reviewed" and "abstained" not in kept and "calibrated_confidence" not in kept

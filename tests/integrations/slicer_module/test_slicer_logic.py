@@ -215,3 +215,43 @@ def test_a_pictures_name_tells_slices_apart_and_no_person(made: tuple[Scene, obj
     names = [picture_id(volume, picture) for picture in pictures]
     assert names[0] != names[1] and names[0] == picture_id(volume, pictures[0])
     assert all("doe" not in name.lower() and "." not in name and "/" not in name for name in names)
+
+
+class DoubtfulBackend(FixedBackend):
+    """A model that is less sure than it is asked to be; also takes corrections and writes reports."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[dict] = []
+
+    def caption(self, png: Path, **options: object) -> dict:
+        return {**super().caption(png, **options), "abstained": True, "calibrated_confidence": 0.31}
+
+    def send(self, label: dict, image_id: str, png: Path) -> str:
+        self.kept.append(label)
+        return "sent"
+
+    def report(self, source: list[str], output: Path, **content: object) -> Path:
+        self.kept.append(content)
+        return output
+
+
+def test_a_withheld_caption_leaves_only_edited_or_confirmed(made: tuple[Scene, object], tmp_path: Path) -> None:
+    place, volume = made
+    backend = DoubtfulBackend()
+    logic = CaptionLogic(place.mrml, backend)
+    draft = logic.caption(volume, place.look("Axial", voxel_to_ras(volume, (40, 48, 6))))
+    assert draft.withheld and draft.likely == 0.31
+    with pytest.raises(CaptioningError, match="edit it, or confirm"):
+        logic.send(draft, " a  nodule ")
+    with pytest.raises(CaptioningError, match="edit it, or confirm"):
+        logic.report(draft, draft.text, tmp_path / "sr.dcm", backend)
+    assert backend.kept == []
+    logic.send(draft, "a nodule, corrected")
+    logic.send(draft, draft.text, confirmed=True)
+    logic.report(draft, draft.text, tmp_path / "sr.dcm", backend, confirmed=True)
+    assert [kept["caption"] for kept in backend.kept] == ["a nodule, corrected", "a nodule", "a nodule"]
+    assert backend.kept[-1]["abstained"] and backend.kept[-1]["confirmed"]
+    attributes = [logic.save(draft, text).GetAttribute for text in (draft.text, "a nodule, corrected")]
+    assert attributes[0](scene.PREFIX + "LikelyRight") == "0.310"
+    assert attributes[1](scene.PREFIX + "Withheld") == "no"

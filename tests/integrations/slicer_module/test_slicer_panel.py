@@ -6,6 +6,7 @@ import importlib
 import sys
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -15,7 +16,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed (mak
 
 from scenes import Scene, voxel_to_ras  # noqa: E402
 from study_files import body, write_series  # noqa: E402
-from test_slicer_logic import FixedBackend  # noqa: E402
+from test_slicer_logic import DoubtfulBackend, FixedBackend  # noqa: E402
 
 
 class Base:
@@ -83,3 +84,22 @@ def test_what_goes_wrong_is_shown_in_a_box(panel: tuple) -> None:
     assert "choose one" in slicer.util.errorDisplay.call_args.args[0]
     widget._try(widget.on_next)  # a backend without a list of images
     assert "server mode" in slicer.util.errorDisplay.call_args.args[0]
+
+
+def test_the_panel_asks_before_a_withheld_caption_is_sent(panel: tuple) -> None:
+    widget, _, _ = panel
+    widget._try(widget.on_caption)
+    widget.task._thread.join(30)
+    widget._look()
+    backend = DoubtfulBackend()
+    widget.logic.backend = backend
+    widget.draft = replace(widget.draft, reply={**widget.draft.reply, "abstained": True, "calibrated_confidence": 0.31})
+    widget._show()
+    assert "31% likely right" in widget.confidence.text and widget.status.text.startswith("Withheld")
+    slicer.util.confirmYesNoDisplay.return_value = False
+    widget._try(widget.on_send)
+    widget._try(widget.on_export)
+    assert backend.kept == []
+    slicer.util.confirmYesNoDisplay.return_value = True
+    widget._try(widget.on_send)
+    assert [kept["caption"] for kept in backend.kept] == ["a nodule"]

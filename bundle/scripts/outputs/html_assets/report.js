@@ -115,13 +115,14 @@ function show() {
 }
 
 function wordsOf(one) {
-  return one.words.flatMap(([text, p], number) => {
+  const given = one.prompt ? [make("span", { title: "given, not written by the network", text: one.prompt }), " "] : [];
+  return given.concat(one.words.flatMap(([text, p], number) => {
     const title = `${percent(p)} likely` + (one.maps ? ": click to see where it looked" : "");
     const element = make("button", { class: "word", type: "button", tabindex: one.maps ? 0 : -1, title, "aria-pressed": String(number === word),
       onclick: () => { if (one.maps) choose(word === number ? -1 : number); }, text });
     element.style.background = tint(p);
     return [element, " "];
-  });
+  }));
 }
 
 // A name, what the reader noted of one window, or a window a view.

@@ -12,7 +12,7 @@ import slicer
 from ImageCaptioningLib import scene
 from ImageCaptioningLib.errors import CaptioningError
 from ImageCaptioningLib.local import LocalWorker
-from ImageCaptioningLib.logic import IMAGE_ID, NOTICE, Background, CaptionLogic
+from ImageCaptioningLib.logic import IMAGE_ID, NOTICE, Background, CaptionLogic, Draft
 from ImageCaptioningLib.server import LabelServer
 from ImageCaptioningLib.slices import slice_picture
 from slicer.ScriptedLoadableModule import (
@@ -24,6 +24,7 @@ from slicer.ScriptedLoadableModule import (
 
 SETTINGS = "ImageCaptioning/"
 LOOK_MS = 100
+WITHHELD = "Withheld: the model is not sure enough of this caption. Edit it, or confirm it when you send or export it."
 
 
 class ImageCaptioning(ScriptedLoadableModule):
@@ -148,13 +149,17 @@ class ImageCaptioningWidget(ScriptedLoadableModuleWidget):
             self._tell(task.error)
             return
         self.draft = task.result
+        self._show()
+
+    def _show(self) -> None:
+        """The draft on the panel."""
         self.text.plainText = self.draft.text
-        self.confidence.text = f"{self.draft.confidence:.2f}   (model {self.draft.reply['model_version']})"
+        self.confidence.text = _certainty(self.draft)
         self.word.blockSignals(True)
         self.word.clear()
         self.word.addItems(["(hide)", "(whole caption)", *self.draft.words] if self.draft.words else ["(hide)"])
         self.word.blockSignals(False)
-        self.status.text = "Read it, correct it, save it."
+        self.status.text = WITHHELD if self.draft.withheld else "Read it, correct it, save it."
 
     def on_word(self, row: int) -> None:
         if self.draft is None:
@@ -170,11 +175,16 @@ class ImageCaptioningWidget(ScriptedLoadableModuleWidget):
         self.status.text = f"Saved as '{node.GetName()}'."
 
     def on_send(self) -> None:
-        self.status.text = (
-            f"Sent; the server keeps it with '{self._logic().send(self._drafted(), self.text.plainText)}'."
-        )
+        confirmed = self._confirmed()
+        if confirmed is None:
+            return
+        image = self._logic().send(self._drafted(), self.text.plainText, confirmed=confirmed)
+        self.status.text = f"Sent; the server keeps it with '{image}'."
 
     def on_export(self) -> None:
+        confirmed = self._confirmed()
+        if confirmed is None:
+            return
         path = qt.QFileDialog.getSaveFileName(self.parent, "DICOM SR", "caption.dcm", "DICOM (*.dcm)")
         if not path:
             return
@@ -182,7 +192,7 @@ class ImageCaptioningWidget(ScriptedLoadableModuleWidget):
         worker = logic.backend if logic.backend.reports else self._worker()
         try:
             file_of = slicer.dicomDatabase.fileForInstance
-            logic.report(self._drafted(), self.text.plainText, Path(path), worker, file_of)
+            logic.report(self._drafted(), self.text.plainText, Path(path), worker, file_of, confirmed=confirmed)
         finally:
             if worker is not logic.backend:
                 worker.close()
@@ -234,6 +244,15 @@ class ImageCaptioningWidget(ScriptedLoadableModuleWidget):
             raise CaptioningError("there is no caption yet: caption a slice first")
         return self.draft
 
+    def _confirmed(self) -> bool | None:
+        """Whether the user stands by a withheld caption that nobody changed; None: no. False: no need to ask."""
+        if not self._drafted().needs_confirmation(self.text.plainText):
+            return False
+        if slicer.util.confirmYesNoDisplay(f"{WITHHELD}\n\nIs it right as it stands?"):
+            return True
+        self.status.text = WITHHELD
+        return None
+
     def _try(self, action: object) -> None:
         try:
             action()
@@ -247,6 +266,12 @@ class ImageCaptioningWidget(ScriptedLoadableModuleWidget):
     def cleanup(self) -> None:
         if self.logic is not None:
             self.logic.close()
+
+
+def _certainty(draft: Draft) -> str:
+    """For the panel: the network's confidence in its words and, where it is calibrated, the chance that it is right."""
+    likely = "" if draft.likely is None else f"{draft.likely:.0%} likely right; "
+    return f"{draft.confidence:.2f}   ({likely}model {draft.reply['model_version']})"
 
 
 class ImageCaptioningLogic(ScriptedLoadableModuleLogic, CaptionLogic):

@@ -51,6 +51,21 @@ class Draft:
         return float(self.reply["confidence"])
 
     @property
+    def likely(self) -> float | None:
+        """The chance that plane, modality and organ are right; None where the model has no calibration."""
+        found = self.reply.get("calibrated_confidence")
+        return None if found is None else float(found)
+
+    @property
+    def withheld(self) -> bool:
+        """The model is less sure of it than its configuration asks for."""
+        return bool(self.reply.get("abstained"))
+
+    def needs_confirmation(self, text: str) -> bool:
+        """Whether ``text`` is a withheld caption that nobody changed."""
+        return self.withheld and text.split() == self.text.split()
+
+    @property
     def words(self) -> list[str]:
         return overlay.words_of(self.reply)
 
@@ -94,6 +109,8 @@ class CaptionLogic:
             "Confidence": f"{draft.confidence:.3f}",
             "Draft": draft.text,
             "Edited": "yes" if edited else "no",
+            "Withheld": "yes" if draft.needs_confirmation(text) else "no",
+            "LikelyRight": None if draft.likely is None else f"{draft.likely:.3f}",
             "Notice": NOTICE,
         }
         return scene.save_caption(self.scene, draft.volume, draft.picture, text, details)
@@ -103,13 +120,18 @@ class CaptionLogic:
         heat = overlay.heat(draft.reply, draft.picture.pixels.shape[:2], word)
         return scene.show_overlay(self.scene, draft.volume, draft.picture, heat)
 
-    def send(self, draft: Draft, text: str) -> str:
-        """Send a corrected caption to MONAI Label, where it becomes training data; the id of the image there."""
+    def send(self, draft: Draft, text: str, *, confirmed: bool = False) -> str:
+        """Send a corrected caption to MONAI Label, where it becomes training data; the id of the image there.
+
+        Raises:
+            CaptioningError: not a server, no text, or a withheld caption that is neither edited nor ``confirmed``.
+        """
         if not hasattr(self.backend, "send"):
             raise CaptioningError("corrections go to a MONAI Label server: choose server mode")
         text = " ".join(text.split())
         if not text:
             raise CaptioningError("the caption is empty: write one before sending it")
+        _allow(draft, text, confirmed)
         picture = draft.picture
         label = {
             "caption": text,
@@ -126,8 +148,9 @@ class CaptionLogic:
         return self.backend.send(label, image_id, self._png(picture))
 
     def report(
-        self, draft: Draft, text: str, output: Path, worker: Any, file_of: Callable[[str], str] | None = None
-    ) -> Path:
+        self, draft: Draft, text: str, output: Path, worker: Any, file_of: Callable[[str], str] | None = None,
+        *, confirmed: bool = False,
+    ) -> Path:  # fmt: skip
         """Export a caption as a DICOM SR of the volume's patient and study.
 
         Args:
@@ -135,10 +158,13 @@ class CaptionLogic:
             output: file to write.
             worker: a :class:`local.LocalWorker`.
             file_of: SOP instance UID -> file, such as ``slicer.dicomDatabase.fileForInstance``.
+            confirmed: the user read a withheld caption and stands by it.
 
         Raises:
-            CaptioningError: the volume did not come from DICOM, or its patient or study is ambiguous.
+            CaptioningError: the volume did not come from DICOM, its patient or study is ambiguous, or the caption is
+                withheld and neither edited nor confirmed.
         """
+        _allow(draft, text, confirmed)
         normal = draft.picture.to_ras[:3, 2]
         centre = draft.picture.to_ras @ [*(n / 2 for n in draft.picture.pixels.shape[1::-1]), 0, 1]
         return worker.report(
@@ -149,6 +175,8 @@ class CaptionLogic:
             model_version=draft.reply["model_version"],
             weights=draft.reply["weights"],
             edited=" ".join(text.split()) != draft.text,
+            abstained=draft.withheld,
+            confirmed=confirmed,
             plane={"point": [-centre[0], -centre[1], centre[2]], "normal": [-normal[0], -normal[1], normal[2]]},
         )
 
@@ -218,6 +246,12 @@ def picture_id(volume: Any, picture: Picture) -> str:
     shown = hashlib.sha256(picture.pixels.tobytes()).hexdigest()[:8]
     view = re.sub(r"[^a-z]", "", picture.orientation.lower()) or "view"
     return f"slicer_{short}_{view}_{picture.offset:+.1f}_{shown}".replace(".", "p")
+
+
+def _allow(draft: Draft, text: str, confirmed: bool) -> None:
+    """Keep a caption that the model itself doubts from leaving unread."""
+    if draft.needs_confirmation(text) and not confirmed:
+        raise CaptioningError("the model is not sure enough of this caption: edit it, or confirm that it is right")
 
 
 def _window(picture: Picture) -> str:

@@ -1,0 +1,82 @@
+"""Which files a run wrote, so that the next run into the same folder removes them, and nothing else.
+
+Names of reports end in digits of their identifier, which another caption or other weights change: without this, reports
+of an earlier run would stay beside the new ones and be sent with them. A list holds paths below ``output_dir`` and
+nothing of what is in the files. A path is on the disk before its file is, so a killed run leaves no file unlisted.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import InputError
+
+__all__ = ["FOLDER", "Manifest"]
+
+FOLDER = ".written"
+
+
+class Manifest:
+    """The files of one output, a JSON text a line in ``output_dir/.written/<output>.jsonl``.
+
+    Args:
+        output_dir: the run's folder.
+        output: name from ``scripts.outputs.WRITERS``.
+    """
+
+    def __init__(self, output_dir: Path, output: str) -> None:
+        self.root = Path(output_dir)
+        self.path = self.root / FOLDER / f"{output}.jsonl"
+        self._noted: set[Path] = set()
+
+    def note(self, path: Path) -> None:
+        """Add a file that is about to be written."""
+        if path in self._noted:
+            return
+        self._noted.add(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps(Path(os.path.relpath(path, self.root)).as_posix())
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def remove_files(self) -> None:
+        """Remove what the list names, folders that this empties, and the list.
+
+        Raises:
+            InputError: a file cannot be removed; the list still names it.
+        """
+        self._noted.clear()
+        for path in self._listed():
+            begun = path.parent.glob(f".{glob.escape(path.name)}.*.tmp")  # by a run that was killed while writing it
+            try:
+                for file in (path, *begun):
+                    file.unlink(missing_ok=True)
+            except OSError as error:
+                raise InputError(f"{path}: of an earlier run, cannot be removed ({error.strerror})") from None
+            self._remove_empty(path.parent)
+        self.path.unlink(missing_ok=True)
+
+    def _listed(self) -> Iterator[Path]:
+        """Paths of the list that lie in the run's folder; the last line is incomplete where a run was killed."""
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
+        root = self.root.resolve()
+        for line in lines:
+            try:
+                path = root / json.loads(line)
+            except (ValueError, TypeError):
+                continue
+            inside = ".." not in path.parts and path.parent.resolve().is_relative_to(root)
+            if inside and (path.is_symlink() or not path.is_dir()):
+                yield path
+
+    def _remove_empty(self, folder: Path) -> None:
+        root = self.root.resolve()
+        while folder != root and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
