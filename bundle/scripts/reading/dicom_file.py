@@ -169,7 +169,7 @@ def describe_document(dataset: pydicom.Dataset) -> str:
     kinds = {
         "SR": "a structured report", "RTPLAN": "a radiotherapy plan", "RTSTRUCT": "a radiotherapy structure set",
         "PR": "a presentation state", "KO": "a key object selection", "ECG": "a waveform", "DOC": "a document",
-        "REG": "a registration", "RTRECORD": "a radiotherapy record",
+        "REG": "a registration", "RTRECORD": "a radiotherapy record", "SEG": "a segmentation",
     }  # fmt: skip
     if "WaveformSequence" in dataset:
         return "a waveform"
