@@ -47,6 +47,9 @@ class Delivery:
 
         A case without a caption (an error, or withheld) goes to the outputs of ``LAST`` only: there is nothing else to
         write of it.
+
+        Raises:
+            Exception: of ``jsonl`` alone, such as a full disk: without the record there is nowhere to note a failure.
         """
         self.output_dir.mkdir(parents=True, exist_ok=True)
         errors: dict[str, str] = {}
@@ -55,8 +58,10 @@ class Delivery:
                 continue
             try:
                 writer.add(case)
-            except InputError as error:
-                errors[name] = " ".join(str(error).split())
+            except Exception as error:  # whatever a writer meets in one image, the others are still written
+                if name == "jsonl" and not isinstance(error, InputError):
+                    raise
+                errors[name] = _sentence(case, error)
                 print(f"error: {source_name(case.source)}: {name}: {errors[name]}", file=sys.stderr)
                 case = replace(case, record={**case.record, "output_errors": dict(errors)})
         self.failed += bool(errors)
@@ -66,3 +71,10 @@ class Delivery:
         """Files written for the run as a whole."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
         return [path for writer in self.writers.values() for path in writer.finish()]
+
+
+def _sentence(case: CaptionedCase, error: Exception) -> str:
+    """Why an output failed. Of an unforeseen error only the kind is told, since its text may quote the header."""
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    return f"{source_name(case.source)}: could not be written ({type(error).__name__}); leave this output out for it"
