@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..reading.dicom_file import DicomFile, quiet_pydicom, read_dataset
-from ..reading.dicom_stack import FrameRef, Stack, same_stack, stacks_of, usable_frames, volume_of
+from ..reading.dicom_file import DicomFile, quiet_pydicom
+from ..reading.dicom_stack import FrameRef, Stack, same_stack, stacks_of, volume_of
+from ..reading.headers import frames_at
 from ..reading.orientation import Volume
 from ..reading.sources import identify
 from ..reading.volumes import ITK_ENDINGS, open_itk, open_nibabel
@@ -140,10 +141,9 @@ def _stacks(files: list[DicomFile]) -> list[Stack]:
     frames: list[FrameRef] = []
     for file in files:
         try:
-            header = read_dataset(file, header_only=True)
+            frames += frames_at(file)
         except InputError:
             continue
-        frames += usable_frames(file, header)
     return stacks_of(frames)
 
 

@@ -16,8 +16,9 @@ import numpy as np
 import pydicom
 
 from scripts.errors import InputError
-from scripts.reading.dicom_file import DicomFile, quiet_pydicom, read_dataset
-from scripts.reading.dicom_stack import FrameRef, Stack, same_stack, stacks_of, usable_frames, volume_of
+from scripts.reading.dicom_file import DicomFile, quiet_pydicom
+from scripts.reading.dicom_stack import FrameRef, Stack, same_stack, stacks_of, volume_of
+from scripts.reading.headers import frames_at
 from scripts.reading.sources import identify
 
 __all__ = ["ImageReference", "SourceStudy", "find_source"]
@@ -103,7 +104,7 @@ def _stacks(
     headers: dict[DicomFile, pydicom.Dataset] = {}
     for file in files:
         try:
-            geometry = read_dataset(file, header_only=True)
+            found = frames_at(file)
             with file.open() as stream:
                 headers[file] = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=_IDENTITY)
         except InputError:
@@ -111,7 +112,7 @@ def _stacks(
                 raise
             continue
         identities.setdefault(_identity(file, headers[file]), file.name)
-        frames += usable_frames(file, geometry)
+        frames += found
     if not frames:
         raise InputError(f"{path}: holds no image that a report could be about; give the images themselves")
     return stacks_of(frames), headers

@@ -20,7 +20,8 @@ from scripts.reading.case import CaseImage, base_meta, check_bytes, finish_case
 from scripts.reading.dicom_file import DicomFile, describe_document, quiet_pydicom, read_dataset
 from scripts.reading.dicom_kinds import is_segmentation
 from scripts.reading.dicom_pixels import Frame, check_frame, decode_frame
-from scripts.reading.dicom_stack import FrameRef, Stack, frames_of, noted_series, stacks_of, usable_frames, volume_of
+from scripts.reading.dicom_stack import FrameRef, Stack, frames_of, noted_series, stacks_of, volume_of
+from scripts.reading.headers import frames_at
 from scripts.reading.orientation import letters_of, plane_of
 from scripts.reading.slices import Rule, choose
 from scripts.reading.volumes import slices_of
@@ -103,11 +104,9 @@ def _frames(
     frames, unusable = [], 0
     for file in files:
         try:
-            header = read_dataset(file, header_only=True)
+            frames += frames_at(file)
         except InputError:
             unusable += 1
-            continue
-        frames += usable_frames(file, header)
     if unusable:
         meta["notes"].append(f"{unusable} damaged DICOM files were passed over")
     if not frames:

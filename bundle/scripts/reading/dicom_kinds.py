@@ -64,6 +64,16 @@ def is_no_image(sop_class: str, modality: str) -> bool:
     return sop_class not in _RT_IMAGES and any(_is_or_below(sop_class, uid) for uid in _NO_IMAGE_CLASSES)
 
 
+def holds_no_image(header: pydicom.Dataset) -> bool:
+    """Whether a data set has nothing to describe: by its kind, or because it is of a foreign class and has no rows.
+
+    An image class without rows is a damaged image, which is for its reader to say.
+    """
+    sop_class = _sop_class(header)
+    foreign = sop_class != "" and not sop_class.startswith(_STORAGE)
+    return kind_of(header) == NO_IMAGE or (foreign and safe(header, "Rows") is None)
+
+
 def is_localizer(header: pydicom.Dataset) -> bool:
     """Scout views. They carry HU tags but their values are line integrals: windows in HU mean nothing."""
     return "LOCALIZER" in word(header, "ImageType").split("\\")
