@@ -18,9 +18,6 @@ from typing import Any
 from monai.deploy.core import ConditionType, Fragment, Operator, OperatorSpec
 from packed_bundle import import_from
 
-_NO_PICTURES = ("SR", "KO", "PR", "DOC", "RTPLAN", "RTSTRUCT", "REG", "SEG")
-"""Modalities of series that hold no image to describe; a study often has some."""
-
 
 class CaptionOperator(Operator):
     """Captions each selected series and writes the outputs asked for.
@@ -106,12 +103,16 @@ class CaptionOperator(Operator):
 
 
 def series_files(selected: Sequence[Any]) -> list[list[Path]]:
-    """The files of each selected series of each study, those without pictures left out."""
+    """The files of each selected series of each study; reports, segmentations and the like are left out."""
+    from scripts.reading.dicom_kinds import is_no_image
+
     found = []
     for study in selected or ():
         for item in study.selected_series:
-            files = [Path(i.get_native_sop_instance().filename) for i in item.series.get_sop_instances()]
-            if files and item.series.Modality not in _NO_PICTURES:
+            images = [instance.get_native_sop_instance() for instance in item.series.get_sop_instances()]
+            modality = str(item.series.Modality or "")
+            files = [Path(i.filename) for i in images if not is_no_image(str(i.get("SOPClassUID", "")), modality)]
+            if files:
                 found.append(sorted(files))
     return found
 

@@ -7,10 +7,21 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import (
+    BasicTextSRStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
+    SegmentationStorage,
+)
 
 from scripts.data import image_paths, inference_items, load_datalist
+from scripts.data.cache_key import case_key
 from scripts.errors import InputError
+from scripts.outputs.dicom_source import find_source
+from scripts.reading import headers, read_case
+from scripts.reading.dicom_file import DicomFile
 
 
 def _write(folder: Path, content: object) -> Path:
@@ -155,3 +166,118 @@ def test_the_real_datalist_loads(shared_data: Path) -> None:
         for section in ("training", "validation")
     }
     assert {name: len(items) for name, items in sections.items()} == {"training": 2865, "validation": 294}
+
+
+@pytest.fixture
+def export(shared_data: Path, tmp_path: Path) -> tuple[Path, list[str]]:
+    """A folder with two CT series, slices of both in turn, and the cases in it, in order."""
+    files = sorted((shared_data / "formats" / "ct_series").glob("*.dcm"))[:5]
+    folder = tmp_path / "export"
+    folder.mkdir()
+    for index, file in enumerate(files):
+        made = pydicom.dcmread(file)
+        made.SeriesInstanceUID, made.SeriesNumber = f"1.2.3.{index % 2}", 3  # the same number, as of two patients
+        made.save_as(folder / f"IM{index}")
+    return folder, [f"{folder}/IM0::series", f"{folder}/IM1::series"]
+
+
+def _without_pixels(folder: Path, name: str, sop_class: str, modality: str) -> None:
+    made = pydicom.dcmread(folder / "IM0", stop_before_pixels=True)
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = sop_class
+    made.Modality, made.SeriesInstanceUID = modality, f"1.2.4.{len(name)}"
+    for keyword in ("Rows", "Columns"):
+        delattr(made, keyword)
+    made.save_as(folder / name)
+
+
+def test_each_series_of_a_folder_is_one_case(export: tuple[Path, list[str]]) -> None:
+    folder, series = export
+    assert [item["image"] for item in inference_items(folder)] == series
+    counts = [read_case(path).meta["series"]["images"] for path in series]
+    assert counts == [3, 2]
+    assert inference_items(series[1]) == [{"image": series[1]}]
+    path = _write(folder, {"test": [{"image": "IM1::series"}, {"image": "../export/IM0::series"}]})
+    assert [item["image"] for item in inference_items(path)] == [series[1], str(folder.resolve() / "IM0::series")]
+    key = case_key({"image": series[0]}, root=str(folder))
+    (folder / "IM4").write_bytes((folder / "IM4").read_bytes() + b"\0\0")
+    assert case_key({"image": series[0]}, root=str(folder)) != key
+
+
+def test_strays_do_not_take_a_series_apart(export: tuple[Path, list[str]], caplog: pytest.LogCaptureFixture) -> None:
+    folder, series = export
+    for file in ("IM1", "IM3"):
+        (folder / file).unlink()
+    assert [item["image"] for item in inference_items(folder)] == [str(folder)]
+    (folder / "preview.png").write_bytes(b"x")
+    kinds = ((BasicTextSRStorage, "SR"), (GrayscaleSoftcopyPresentationStateStorage, "PR"), ("1.3.12.2.1", "OT"))
+    for sop_class, modality in (*kinds, (KeyObjectSelectionDocumentStorage, "KO"), (SegmentationStorage, "SEG")):
+        _without_pixels(folder, f"0{modality}", sop_class, modality)
+    index = Path(pydicom.__file__).parent / "data" / "test_files" / "dicomdirtests" / "DICOMDIR"
+    shutil.copy(index, folder / "DICOMDIR")
+    with caplog.at_level("WARNING"):
+        found = [item["image"] for item in inference_items(folder)]
+    assert found == [str(folder), f"{folder}/preview.png"]
+    assert f"{folder}: passed over 6 DICOM files without an image" in caplog.text
+    assert read_case(found[0]).meta["series"]["images"] == 3
+    assert inference_items(folder / "0SR") == [{"image": f"{folder}/0SR"}]  # given by name, it gets its sentence
+    (folder / "bad").write_bytes(b"\0" * 128 + b"DICM" + b"\x99" * 50)
+    shutil.copy(folder / "IM0", folder / "cut")
+    (folder / "cut").write_bytes((folder / "IM0").read_bytes()[:200])
+    found = [Path(item["image"]).name for item in inference_items(folder)]
+    assert found == ["IM0::series", "bad", "cut", "preview.png"]
+
+
+def test_a_series_above_other_folders_is_not_read_with_theirs(export: tuple[Path, list[str]]) -> None:
+    folder, series = export
+    (folder / "below").mkdir()
+    for file in ("IM1", "IM3"):
+        (folder / file).rename(folder / "below" / file)
+    (folder / "IM4").unlink()
+    (folder / "IM2").rename(folder / "IM1")
+    found = [item["image"] for item in inference_items(folder)]
+    assert found == [series[0], f"{folder}/below"]
+    assert [read_case(path).meta["series"]["images"] for path in found] == [2, 2]
+
+
+def test_a_path_of_a_series_that_is_none_is_refused_in_a_sentence(export: tuple[Path, list[str]]) -> None:
+    folder, _ = export
+    (folder / "preview.png").write_bytes(b"x")
+    with pytest.raises(InputError, match="nothing: there is no such file"):
+        read_case(f"{folder}/nothing::series")
+    with pytest.raises(InputError, match="preview.png: is not one of several files of a DICOM series"):
+        read_case(f"{folder}/preview.png::series")
+    with pytest.raises(InputError, match="does not exist"):
+        inference_items(f"{folder}/nothing::series")
+
+
+def test_a_series_path_may_not_leave_the_dataset_folder(export: tuple[Path, list[str]]) -> None:
+    folder, _ = export
+    inside = folder.parent / "inside"
+    inside.mkdir()
+    (inside / "link").symlink_to(folder / "IM0")
+    for name in ("link::series", "../export/IM0::series"):
+        with pytest.raises(InputError, match="lies outside dataset_dir"):
+            load_datalist(_write(inside, {"test": [{"image": name}]}), section="test", dataset_dir=inside)
+
+
+def test_headers_are_read_once_by_listing_reading_and_reporting(
+    export: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, series = export
+    read = []
+    original = headers.read_dataset
+
+    def counted(file: DicomFile, **options: bool) -> pydicom.Dataset:
+        read.append(file.path)
+        return original(file, **options)
+
+    monkeypatch.setattr(headers, "read_dataset", counted)
+    inference_items(folder)
+    for path in series:
+        read_case(path)
+        find_source(path)
+    assert sorted(read) == [f"{folder}/IM{k}" for k in range(5)]
+    changed = pydicom.dcmread(folder / "IM0")
+    changed.SeriesInstanceUID = "1.2.3.14"
+    changed.save_as(folder / "IM0")
+    assert [item["image"] for item in inference_items(folder)][0] == f"{folder}/IM0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import highdicom
@@ -83,6 +84,15 @@ def test_a_frame_of_an_enhanced_image(tmp_path: Path) -> None:
     shown = order[int(number) - 1]  # which slice of the block that frame holds
     np.testing.assert_array_equal(found.pixel_array[0] > 0, block()[shown] == 900)
     assert shown == 5
+
+
+def test_a_zip_gives_what_its_folder_gives(tmp_path: Path) -> None:
+    folder = ct_series(tmp_path / "series", block(), **STUDY)
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
+    across = {"slice": 12, "plane": "coronal"}
+    from_folder, from_zip = (written(case_of(str(path), **across), tmp_path / "out") for path in (folder, packed))
+    np.testing.assert_array_equal(from_zip.pixel_array, from_folder.pixel_array)
+    assert [source_of_frame(from_zip, k) for k in range(3)] == [source_of_frame(from_folder, k) for k in range(3)]
 
 
 @pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "examples_palette.dcm", "examples_ybr_color.dcm"])

@@ -187,7 +187,11 @@ def case_key(
 
 
 def _files_of(path: str) -> list[str]:
-    """Return ``path`` itself, or the files of a series folder."""
+    """Return ``path`` itself, or the files of a series or of its folder."""
+    if path.endswith("::series"):
+        from ..reading.folder_series import is_series_path, series_files
+
+        return series_files(path) if is_series_path(path) else [path]
     if not os.path.isdir(path):
         return [path]
     return sorted(entry.path for entry in os.scandir(path) if entry.is_file())

@@ -1,12 +1,14 @@
 """Datalists and inference inputs: JSON or folders in, lists of cases out, everything checked before work starts.
 
-A case is a dictionary whose ``image`` is one absolute path (file, or folder of one DICOM series) or a list of such
-paths (views of one case). All other keys of a datalist entry are kept as they are.
+A case is a dictionary whose ``image`` is one absolute path (file, folder of one DICOM series, or ``FILE::series`` for
+the series of that file where it shares its folder) or a list of such paths (views of one case). All other keys of a
+datalist entry are kept as they are.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 from ..errors import InputError
 
+_log = logging.getLogger(__name__)
 _VOLUMES = (".dcm", ".dicom", ".nii", ".nii.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgh", ".mgz")
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".pgm", ".ppm", ".pnm")
 IMAGE_SUFFIXES = _VOLUMES + _PICTURES
@@ -62,17 +65,18 @@ def inference_items(path: str | os.PathLike[str], *, section: str | None = None)
     """List the cases to caption at ``path``: a file, a folder, or a datalist ``.json``.
 
     A folder gives one case per image file and one case per DICOM series (files of one folder that share a
-    SeriesInstanceUID, when there are two or more); sub-folders are searched too. Of a datalist, ``section`` is read,
-    or the first of ``test``, ``validation``, ``training`` that it has; its paths are relative to its own folder.
+    SeriesInstanceUID, when there are two or more), whatever else lies beside it; sub-folders are searched too. DICOM
+    objects without an image (reports, segmentations and the like) are counted in the log. Of a datalist, ``section`` is
+    read, or the first of ``test``, ``validation``, ``training`` that it has; its paths are relative to its own folder.
 
     Raises:
         InputError: nothing is there, or nothing that looks like an image.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(_file_of(str(path))):
         raise InputError(f"{path} does not exist; give an image file, a folder of images or a datalist .json.")
     if path.is_dir():
-        items = [{"image": image} for folder in _folders(path) for image in _folder_cases(folder)]
+        items = _items_below(path)
         if not items:
             raise InputError(f"{path} holds no image; expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
         return items
@@ -102,15 +106,16 @@ class _PathGuard:
         """Return the absolute form of ``name``; symbolic links inside the dataset folder are kept as given."""
         if "\0" in name or not name.strip():
             raise InputError(f"{where} has an 'image' that is not a path: {name!r}.")
-        absolute = os.path.normpath(os.path.join(self._root, name))
+        joined = os.path.join(self._root, name)
+        absolute, file = os.path.normpath(joined), _file_of(joined)
         # ".." is judged on the real path, since normpath would fold "link/.." differently from the kernel.
-        real = self._real(os.path.join(self._root, name))
+        real = self._real(file)
         if real != self._real_root and not real.startswith(self._real_root.rstrip(os.sep) + os.sep):
             raise InputError(
                 f"{where} names {name}, which lies outside dataset_dir {self._root}; "
                 "copy the file into it or set dataset_dir to a folder that holds both."
             )
-        return real if ".." in Path(name).parts else absolute
+        return real + joined.removeprefix(file) if ".." in Path(name).parts else absolute
 
     def _real(self, path: str) -> str:
         if os.path.islink(path) or path.endswith((os.sep, "..", ".")):
@@ -165,7 +170,7 @@ def _absolute_images(image: Any, where: str, root: _PathGuard, check_files: bool
         raise InputError(f"{where} needs an 'image': a path or a list of paths, not {_short(image)}.")
     paths = [root.resolve(name, where) for name in names]
     for path in paths if check_files else []:
-        if not os.path.exists(path):
+        if not os.path.exists(_file_of(path)):
             raise InputError(f"{where} names {path}, which does not exist; correct the entry or set dataset_dir.")
     return paths[0] if isinstance(image, str) else paths
 
@@ -181,42 +186,47 @@ def _folders(root: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _folder_cases(folder: Path) -> list[str | list[str]]:
-    """Cases of one folder: a folder that is one DICOM series counts once, otherwise each file counts."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    images = [path for path in files if _looks_like_image(path)]
-    series = {_series_uid(path) for path in images}
-    if len(images) > 1 and len(series) == 1 and None not in series:
-        return [str(folder.absolute())]
-    return [str(path.absolute()) for path in images]
+def _items_below(root: Path) -> list[dict[str, Any]]:
+    items, no_images = [], 0
+    for folder in _folders(root):
+        images, passed_over = _folder_cases(folder)
+        items += [{"image": image} for image in images]
+        no_images += passed_over
+    if no_images:
+        what = "reports, presentation states, segmentations, indexes and the like"
+        _log.warning("%s: passed over %d DICOM files without an image (%s)", root, no_images, what)
+    return items
 
 
-def _looks_like_image(path: Path) -> bool:
-    # DICOM files often have no ending, or a UID for a name
-    return path.name.lower().endswith(IMAGE_SUFFIXES) or _has_dicom_preamble(path)
+def _folder_cases(folder: Path) -> tuple[list[str], int]:
+    """Cases of one folder, in the order of their (first) names, and how many DICOM files there hold no image."""
+    from ..reading.folder_series import ENDING, look_at, plain_files
+
+    names = plain_files(str(folder.absolute()))
+    looks = look_at(names)
+    groups: dict[str, list[str]] = {}
+    for name, look in looks.items():
+        if look.is_image:
+            groups.setdefault(look.series or name, []).append(name)
+    size = {group[0]: len(group) for group in groups.values()}
+    # The reader takes all below a folder, so its path stands for a series only where there is nothing else to take.
+    alone = len(size) == 1 and not any(entry.is_dir() for entry in folder.iterdir())
+    cases = []
+    for name in names:
+        if size.get(name, 0) > 1:
+            cases.append(str(folder.absolute()) if alone else name + ENDING)
+        elif name in size or (name not in looks and name.lower().endswith(IMAGE_SUFFIXES)):
+            cases.append(name)
+    return cases, sum(not look.is_image for look in looks.values())
 
 
-def _has_dicom_preamble(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+def _file_of(path: str) -> str:
+    """The file behind a path that names a series (`scripts.reading.folder_series`), else the path."""
+    if not path.endswith("::series"):  # without loading the readers, which a datalist of pictures does not need
+        return path
+    from ..reading.folder_series import file_of
 
-
-def _series_uid(path: Path) -> str | None:
-    """SeriesInstanceUID of a DICOM file; None for other files and for multi-frame files, which are whole cases."""
-    if not _has_dicom_preamble(path):
-        return None
-    import pydicom
-
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "NumberOfFrames"])
-    except Exception:  # an unreadable file becomes a case of its own, and its reader will say what is wrong
-        return None
-    if int(header.get("NumberOfFrames") or 1) > 1:
-        return None
-    return str(header.get("SeriesInstanceUID") or "") or None
+    return file_of(path)
 
 
 def _short(value: Any) -> str:

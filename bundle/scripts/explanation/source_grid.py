@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..reading.case import MAX_PIXELS
-from ..reading.dicom_file import DicomFile, quiet_pydicom, read_dataset
-from ..reading.dicom_stack import FrameRef, Stack, frames_of, stacks_of, volume_of
+from ..reading.dicom_file import DicomFile, quiet_pydicom
+from ..reading.dicom_stack import FrameRef, Stack, same_stack, stacks_of, volume_of
+from ..reading.headers import frames_at
 from ..reading.orientation import Volume
 from ..reading.sources import identify
 from ..reading.volumes import ITK_ENDINGS, open_itk, open_nibabel
@@ -109,7 +109,7 @@ def _index_slice(volume: Volume, plane: str, slice_index: int) -> np.ndarray:
 
 def _dicom_grid(path: str, meta: Mapping[str, Any], *, frame: int, place: int) -> SourceGrid:
     with quiet_pydicom(), identify(path) as found:
-        stack = _same_stack(path, found.files, meta.get("series") or {})
+        stack = same_stack(path, _stacks(found.files), meta.get("series") or {})
     if not stack.has_positions:
         shown = stack.frames[(meta.get("frame") or [0])[place]]
         return _one_frame(shown, meta["resize"]["from"])
@@ -136,19 +136,15 @@ def _dicom_grid(path: str, meta: Mapping[str, Any], *, frame: int, place: int) -
     return SourceGrid((*volume.shape[:2], 1), _LPS_TO_RAS @ affine, indices, True, (shown,))
 
 
-def _same_stack(path: str, files: list[DicomFile], noted: Mapping[str, Any]) -> Stack:
-    """The group of frames that the reader took."""
+def _stacks(files: list[DicomFile]) -> list[Stack]:
+    """The frames of files, grouped as the reader groups them."""
     frames: list[FrameRef] = []
     for file in files:
         try:
-            header = read_dataset(file, header_only=True)
+            frames += frames_at(file)
         except InputError:
             continue
-        frames += [f for f in frames_of(file, header) if min(f.shape) > 0 and f.shape[0] * f.shape[1] <= MAX_PIXELS]
-    for stack in stacks_of(frames):
-        if (stack.frames[0].series_number, len(stack.frames)) == (noted.get("number"), noted.get("images")):
-            return stack
-    raise InputError(f"{path}: has changed since it was captioned; caption it again")
+    return stacks_of(frames)
 
 
 def _one_frame(ref: FrameRef, size: list[int]) -> SourceGrid:

@@ -70,6 +70,9 @@ class Delivery:
 
         A case without a caption (an error, or withheld) goes to the outputs of ``LAST`` only: there is nothing else to
         write of it.
+
+        Raises:
+            Exception: of ``jsonl`` alone, such as a full disk: without the record there is nowhere to note a failure.
         """
         if not self.begun:
             self.begin()
@@ -80,8 +83,10 @@ class Delivery:
             try:
                 with telling(self.manifests[name].note):
                     writer.add(case)
-            except InputError as error:
-                errors[name] = " ".join(str(error).split())
+            except Exception as error:  # whatever a writer meets in one image, the others are still written
+                if name == "jsonl" and not isinstance(error, InputError):
+                    raise
+                errors[name] = _sentence(case, error)
                 print(f"error: {source_name(case.source)}: {name}: {errors[name]}", file=sys.stderr)
                 case = replace(case, record={**case.record, "output_errors": dict(errors)})
         self.failed += bool(errors)
@@ -97,3 +102,10 @@ class Delivery:
             with telling(self.manifests[name].note):
                 files += writer.finish()
         return files
+
+
+def _sentence(case: CaptionedCase, error: Exception) -> str:
+    """Why an output failed. Of an unforeseen error only the kind is told, since its text may quote the header."""
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    return f"{source_name(case.source)}: could not be written ({type(error).__name__}); leave this output out for it"

@@ -16,10 +16,9 @@ import numpy as np
 import pydicom
 
 from scripts.errors import InputError
-from scripts.reading.attributes import whole
-from scripts.reading.case import MAX_PIXELS
-from scripts.reading.dicom_file import DicomFile, quiet_pydicom, read_dataset
-from scripts.reading.dicom_stack import FrameRef, Stack, frames_of, stacks_of, volume_of
+from scripts.reading.dicom_file import DicomFile, quiet_pydicom
+from scripts.reading.dicom_stack import FrameRef, Stack, same_stack, stacks_of, volume_of
+from scripts.reading.headers import frames_at
 from scripts.reading.sources import identify
 
 __all__ = ["ImageReference", "SourceStudy", "find_source"]
@@ -105,7 +104,7 @@ def _stacks(
     headers: dict[DicomFile, pydicom.Dataset] = {}
     for file in files:
         try:
-            geometry = read_dataset(file, header_only=True)
+            found = frames_at(file)
             with file.open() as stream:
                 headers[file] = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=_IDENTITY)
         except InputError:
@@ -113,9 +112,7 @@ def _stacks(
                 raise
             continue
         identities.setdefault(_identity(file, headers[file]), file.name)
-        if whole(geometry, "NumberOfFrames", 1) < 10_000:
-            found = frames_of(file, geometry)
-            frames += [f for f in found if min(f.shape) > 0 and f.shape[0] * f.shape[1] <= MAX_PIXELS]
+        frames += found
     if not frames:
         raise InputError(f"{path}: holds no image that a report could be about; give the images themselves")
     return stacks_of(frames), headers
@@ -154,8 +151,9 @@ def _one_patient_and_study(path: str, identities: Mapping[tuple, str]) -> None:
 def _captioned(path: str, stacks: list[Stack], meta: Mapping[str, Any]) -> list[FrameRef]:
     """The frames that the captioned views were made from, found with the reader's own geometry."""
     if not meta.get("series"):
-        return [frame for stack in stacks for frame in stack.frames]
-    stack = _same_stack(path, stacks, meta["series"])
+        images = [stack for stack in stacks if stack.is_image] or stacks
+        return [frame for stack in images for frame in stack.frames]
+    stack = same_stack(path, stacks, meta["series"])
     chosen = meta.get("frame") or [0]
     if not stack.has_positions:
         return [stack.frames[index] for index in chosen]
@@ -171,17 +169,6 @@ def _captioned(path: str, stacks: list[Stack], meta: Mapping[str, Any]) -> list[
         for position in meta.get("slice") or [volume.count(plane) // 2]:
             volume.slice(plane, position)
     return list(used)
-
-
-def _same_stack(path: str, stacks: list[Stack], noted: Mapping[str, Any]) -> Stack:
-    """The group of images that the reader took, refused where the files no longer say which it was."""
-    number, images = noted.get("number"), noted.get("images")
-    alike = [s for s in stacks if (s.frames[0].series_number, len(s.frames)) == (number, images)]
-    if not alike:
-        raise InputError(f"{path}: has changed since it was captioned; caption it again")
-    if len({s.frames[0].series for s in alike}) > 1:
-        raise InputError(f"{path}: holds several series with number {number}; give the folder of one series")
-    return alike[0]
 
 
 def _references(used: list[tuple[DicomFile, pydicom.Dataset, int, int]]) -> tuple[ImageReference, ...]:

@@ -17,10 +17,12 @@ import pydicom
 from scripts.errors import InputError
 from scripts.reading import attributes
 from scripts.reading.acquisition import acquisition_of
-from scripts.reading.case import MAX_PIXELS, CaseImage, base_meta, check_bytes, finish_case
+from scripts.reading.case import CaseImage, base_meta, check_bytes, finish_case
 from scripts.reading.dicom_file import DicomFile, describe_document, quiet_pydicom, read_dataset
+from scripts.reading.dicom_kinds import is_segmentation
 from scripts.reading.dicom_pixels import Frame, check_frame, decode_frame
-from scripts.reading.dicom_stack import FrameRef, Stack, frames_of, stacks_of, volume_of
+from scripts.reading.dicom_stack import FrameRef, Stack, frames_of, noted_series, stacks_of, volume_of
+from scripts.reading.headers import frames_at
 from scripts.reading.orientation import letters_of, off_axis_degrees, plane_of
 from scripts.reading.slices import Rule, choose
 from scripts.reading.volumes import slices_of
@@ -65,7 +67,8 @@ def read_dicom(
         slice: which slices of a volume, see `scripts.reading.slices`.
         plane: "axial", "coronal", "sagittal", or "auto" (`Volume.natural_plane`).
         frame: which frames of a cine, or which volume where several share their positions.
-        series: SeriesNumber or SeriesInstanceUID to take from a folder; the largest series unless given.
+        series: SeriesNumber or SeriesInstanceUID to take from a folder, also of what is no image, such as a dose grid;
+            the largest series of images unless given.
         skipped: files passed over because they are not DICOM, for the notes.
 
     Raises:
@@ -76,7 +79,10 @@ def read_dicom(
         meta["notes"].append(f"{skipped} other files were passed over")
     with quiet_pydicom():
         known, frames = _frames(path, files, meta)
-        stack = _choose_series(path, stacks_of(frames), series, meta)
+        stacks = stacks_of(frames)
+        if series is None:
+            stacks = _images(path, known, stacks, meta)
+        stack = _choose_series(path, stacks, series, meta)
         decoder = _Decoder(known)
         views = _views(stack, decoder, meta, slice=slice, plane=plane, frame=frame)
         _describe(meta, decoder, stack)
@@ -99,17 +105,36 @@ def _frames(
     frames, unusable = [], 0
     for file in files:
         try:
-            header = read_dataset(file, header_only=True)
+            frames += frames_at(file)
         except InputError:
             unusable += 1
-            continue
-        found = frames_of(file, header) if attributes.whole(header, "NumberOfFrames", 1) < 10_000 else []
-        frames += [f for f in found if min(f.shape) > 0 and f.shape[0] * f.shape[1] <= MAX_PIXELS]
     if unusable:
         meta["notes"].append(f"{unusable} damaged DICOM files were passed over")
     if not frames:
         raise InputError(f"{path}: none of its {len(files)} DICOM files holds an image; give a folder with a series")
     return {}, frames
+
+
+def _images(
+    path: str, known: dict[DicomFile, pydicom.Dataset], stacks: list[Stack], meta: dict[str, Any]
+) -> list[Stack]:
+    """The stacks to choose from when no series is named: masks, dose grids and maps are left out, and that is noted.
+
+    One file (``known``) was named itself: a dose grid or map is then what is wanted, but of a mask nothing can be told.
+    """
+    for file, dataset in known.items():
+        if is_segmentation(dataset):
+            raise InputError(f"{file.name}: is a segmentation, not an image; give the images that it was drawn on")
+        return stacks
+    images = [stack for stack in stacks if stack.is_image]
+    left = len({frame.file for stack in stacks if not stack.is_image for frame in stack.frames})
+    if not images:
+        raise InputError(
+            f"{path}: holds no images but {left} segmentations, dose grids or maps; choose one with series="
+        )
+    if left:
+        meta["notes"].append(f"{left} files with segmentations, dose grids or maps were left out; series= takes one")
+    return images
 
 
 def _choose_series(path: str, stacks: list[Stack], wanted: int | str | None, meta: dict[str, Any]) -> Stack:
@@ -120,7 +145,7 @@ def _choose_series(path: str, stacks: list[Stack], wanted: int | str | None, met
         if not stacks:
             raise InputError(f"{path}: holds no series {wanted}; give one of its series numbers")
     chosen = stacks[0]
-    meta["series"] = {"number": chosen.frames[0].series_number, "images": len(chosen.frames), "groups": len(stacks)}
+    meta["series"] = noted_series(chosen, len(stacks))
     if len(stacks) > 1:
         others = ", ".join(f"series {s.frames[0].series_number} with {len(s.frames)}" for s in stacks[1:9])
         message = (

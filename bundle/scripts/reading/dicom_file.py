@@ -35,7 +35,7 @@ HEADER_TAGS = [
 
 @dataclass(frozen=True)
 class DicomFile:
-    """A file on disk, or a member of an open zip archive."""
+    """A file on disk, or a member of a zip archive, which is opened anew where it was closed meanwhile."""
 
     path: str
     member: str | None = None
@@ -53,9 +53,18 @@ class DicomFile:
             with open(self.path, "rb") as stream:
                 yield stream
             return
-        if self.archive.getinfo(self.member).file_size > MAX_INFLATED:
+        if self.archive.fp is not None:
+            yield self._unpacked(self.archive, self.member)
+            return
+        with zipfile.ZipFile(self.path) as archive:  # frames outlive the `Source` that held the archive
+            unpacked = self._unpacked(archive, self.member)
+        yield unpacked
+
+    def _unpacked(self, archive: zipfile.ZipFile, member: str) -> BytesIO:
+        """A member in memory, since seeking back in a zip stream would unpack it anew."""
+        if archive.getinfo(member).file_size > MAX_INFLATED:
             raise InputError(f"{self.name}: grows over {MAX_INFLATED >> 20} MiB when unpacked; refused")
-        yield BytesIO(self.archive.read(self.member))  # in memory: seeking back in a zip stream unpacks it anew
+        return BytesIO(archive.read(member))
 
 
 @contextmanager
@@ -169,7 +178,7 @@ def describe_document(dataset: pydicom.Dataset) -> str:
     kinds = {
         "SR": "a structured report", "RTPLAN": "a radiotherapy plan", "RTSTRUCT": "a radiotherapy structure set",
         "PR": "a presentation state", "KO": "a key object selection", "ECG": "a waveform", "DOC": "a document",
-        "REG": "a registration", "RTRECORD": "a radiotherapy record",
+        "REG": "a registration", "RTRECORD": "a radiotherapy record", "SEG": "a segmentation",
     }  # fmt: skip
     if "WaveformSequence" in dataset:
         return "a waveform"

@@ -23,6 +23,7 @@ from scripts.errors import InputError
 from scripts.reading.attributes import item, number, numbers, safe, whole, word
 from scripts.reading.case import MAX_BYTES, check_size
 from scripts.reading.codestream import check_codestream
+from scripts.reading.dicom_kinds import is_localizer
 from scripts.reading.gdcm_process import plugin_for
 
 
@@ -169,7 +170,7 @@ def _modality(
         return array, (low, high), [], False
     slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
     kind = word(rescale, "RescaleType")
-    hounsfield = word(dataset, "Modality") == "CT" and kind in ("", "HU", "HU_MOD", "US") and not _is_localizer(dataset)
+    hounsfield = word(dataset, "Modality") == "CT" and kind in ("", "HU", "HU_MOD", "US") and not is_localizer(dataset)
     luts = [f"rescale {slope:g}x{intercept:+g}"]
     if (slope, intercept) != (1.0, 0.0):
         wide = np.float64 if array.dtype.itemsize > 2 else np.float32
@@ -179,11 +180,6 @@ def _modality(
         array += wide(intercept)
         low, high = sorted((low * slope + intercept, high * slope + intercept))
     return array, (low, high), luts, hounsfield
-
-
-def _is_localizer(dataset: pydicom.Dataset) -> bool:
-    """Scout views carry HU tags but their values are line integrals: windows in HU mean nothing."""
-    return "LOCALIZER" in word(dataset, "ImageType").split("\\")
 
 
 def _stored_range(dataset: pydicom.Dataset, array: np.ndarray) -> tuple[float, float]:

@@ -9,15 +9,18 @@ acquired are not touched; across them, gaps are bridged by linear interpolation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pydicom
 
+from scripts.errors import InputError
 from scripts.reading.attributes import number, numbers, whole, word
+from scripts.reading.case import MAX_PIXELS
 from scripts.reading.dicom_file import DicomFile
+from scripts.reading.dicom_kinds import NO_IMAGE, kind_of
 from scripts.reading.dicom_pixels import functional
 from scripts.reading.orientation import Volume
 
@@ -25,6 +28,8 @@ _SAME_PLACE = 1e-2
 """Millimetres within which two positions are one."""
 _SAME_TURN = 0.02
 """Difference of direction cosines within which two orientations are one."""
+_MAX_FRAMES = 10_000
+"""A header among many that announces as many frames or more is taken for a damaged one."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class FrameRef:
     series: str
     series_number: int
     order: tuple[int, int, int]
-    modality: str
+    kind: int
     position: tuple[float, float, float] | None
     orientation: tuple[float, ...] | None
     spacing: tuple[float, float] | None
@@ -52,7 +57,7 @@ def frames_of(file: DicomFile, header: pydicom.Dataset) -> list[FrameRef]:
     shared: dict[str, Any] = {
         "file": file, "count": count, "shape": (whole(header, "Rows"), whole(header, "Columns")),
         "series": word(header, "SeriesInstanceUID"), "series_number": whole(header, "SeriesNumber"),
-        "modality": word(header, "Modality"),
+        "kind": kind_of(header),
     }  # fmt: skip
     found = []
     for index in range(count):
@@ -71,6 +76,14 @@ def frames_of(file: DicomFile, header: pydicom.Dataset) -> list[FrameRef]:
             )  # fmt: skip
         )
     return found
+
+
+def usable_frames(file: DicomFile, header: pydicom.Dataset) -> list[FrameRef]:
+    """As `frames_of`, for one file of many: none where its header gives no size, or one that cannot be."""
+    rows, columns = whole(header, "Rows"), whole(header, "Columns")
+    if whole(header, "NumberOfFrames", 1) >= _MAX_FRAMES or min(rows, columns) <= 0 or rows * columns > MAX_PIXELS:
+        return []
+    return frames_of(file, header)
 
 
 def _geometry(header: pydicom.Dataset, index: int, count: int) -> tuple[tuple | None, tuple | None, tuple | None]:
@@ -104,11 +117,22 @@ class Stack:
     has_positions: bool
 
     @property
-    def key(self) -> tuple[int, int, int, str, int]:
-        """Sorts the largest stack first, then the lowest series number, so that the choice is always the same."""
+    def kind(self) -> int:
+        """What its frames are, of the kinds in `scripts.reading.dicom_kinds`."""
+        return self.frames[0].kind
+
+    @property
+    def is_image(self) -> bool:
+        """Whether there is something to describe: not so for segmentations, dose grids and maps."""
+        return self.kind != NO_IMAGE
+
+    @property
+    def key(self) -> tuple[int, int, int, int, str, int]:
+        """Sorts images before captures and scouts, the largest first, then the lowest series number, so that the choice
+        is always the same. Plain films of a series have the size of one, since one is shown."""
         first = self.frames[0]
-        return (-len(self.volumes[0]) if self.has_positions else -1, -len(self.frames), first.series_number,
-                first.series, first.index)  # fmt: skip
+        size = len(self.volumes[0]) if self.has_positions else first.count
+        return (self.kind, -size, -len(self.frames), first.series_number, first.series, first.index)
 
 
 def stacks_of(frames: list[FrameRef]) -> list[Stack]:
@@ -116,7 +140,7 @@ def stacks_of(frames: list[FrameRef]) -> list[Stack]:
     groups: dict[tuple, list[list[FrameRef]]] = {}
     for frame in frames:
         clip = frame.file.name if frame.count > 1 and frame.position is None else ""
-        alike = groups.setdefault((frame.series, frame.shape, frame.orientation is None, clip), [])
+        alike = groups.setdefault((frame.series, frame.kind, frame.shape, frame.orientation is None, clip), [])
         group = next((g for g in alike if _same_turn(g[0], frame)), None)
         if group is None:
             alike.append([frame])
@@ -125,6 +149,27 @@ def stacks_of(frames: list[FrameRef]) -> list[Stack]:
     found = [group for alike in groups.values() for group in alike]
     stacks = [_stack(sorted(group, key=lambda f: (f.order, f.file.name))) for group in found]
     return sorted(stacks, key=lambda stack: stack.key)
+
+
+def noted_series(stack: Stack, groups: int) -> dict[str, Any]:
+    """What ``meta["series"]`` says of the stack that was read; `same_stack` finds it again by that."""
+    noted = {"number": stack.frames[0].series_number, "images": len(stack.frames), "groups": groups}
+    return noted if stack.is_image else {**noted, "is_image": False}
+
+
+def same_stack(path: str, stacks: list[Stack], noted: Mapping[str, Any]) -> Stack:
+    """The group of images that the reader took.
+
+    Raises:
+        InputError: the files no longer say which it was.
+    """
+    number, images, is_image = noted.get("number"), noted.get("images"), noted.get("is_image", True)
+    alike = [s for s in stacks if (s.frames[0].series_number, len(s.frames), s.is_image) == (number, images, is_image)]
+    if not alike:
+        raise InputError(f"{path}: has changed since it was captioned; caption it again")
+    if len({s.frames[0].series for s in alike}) > 1:
+        raise InputError(f"{path}: holds several series with number {number}; give the folder of one series")
+    return alike[0]
 
 
 def _same_turn(first: FrameRef, other: FrameRef) -> bool:

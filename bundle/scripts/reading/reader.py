@@ -32,7 +32,7 @@ def read_case(
         plane: "axial", "coronal", "sagittal"; "auto" is axial unless the volume has thick slices in another plane.
         frame: which frame of a cine, page of a picture, or volume of a 4-D file; "auto" is the middle frame of a cine,
             the first page, the first volume.
-        series: SeriesNumber (or SeriesInstanceUID) to take from a folder; its largest series unless given.
+        series: SeriesNumber (or SeriesInstanceUID) to take from a folder; its largest series of images unless given.
         modality: overrides what the file says, for example "CT" for a NIfTI file whose values do not show it.
         mask_text: blank text burned into the pixels (`scripts.reading.burned_in`, a heuristic).
 

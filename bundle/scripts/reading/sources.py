@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from scripts.errors import InputError
 from scripts.reading.dicom_file import DicomFile, is_dicom_stream
 from scripts.reading.dicomdir import dicomdir_files
+from scripts.reading.folder_series import is_series_path, series_files
 from scripts.reading.volumes import ITK_ENDINGS, NIBABEL_ENDINGS
 
 PICTURE_ENDINGS = (
@@ -41,12 +42,14 @@ class Source:
 
 
 def identify(path: str | Path) -> Source:
-    """Look at a file or folder.
+    """Look at a file, a folder, or the series of a file (`scripts.reading.folder_series`).
 
     Raises:
         InputError: it does not exist, is empty, or is of no known kind.
     """
     path = str(path)
+    if is_series_path(path):
+        return Source("dicom", path, [DicomFile(file) for file in series_files(path)])
     if not os.path.exists(path):
         raise InputError(f"{path}: there is no such file or folder; check the path")
     if os.path.isdir(path):

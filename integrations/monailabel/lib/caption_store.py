@@ -20,8 +20,6 @@ from .labels import DRAFT, JUDGED, OTHERS, REVIEWED, TAG, after, is_edited, judg
 
 STATE = ".msmedcap"
 """Folder beside the images for what this app keeps: model versions, locks."""
-NO_IMAGES = {"SR", "SEG", "DOC", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "AU", "ECG", "HD", "PLAN", "M3D"}
-"""Modalities of DICOM series that hold nothing to describe."""
 _PLAIN_TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

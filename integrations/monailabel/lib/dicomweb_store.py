@@ -18,8 +18,9 @@ from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from scripts.predictor import InputError
+from scripts.reading.dicom_kinds import NO_IMAGE_MODALITIES
 
-from .caption_store import NO_IMAGES, CaptionStore
+from .caption_store import CaptionStore
 
 logger = logging.getLogger(__name__)
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -49,7 +50,7 @@ class DicomWebCaptionStore(CaptionStore, DICOMWebDatastore):
         asked, series = self._listed
         if time.monotonic() - asked > LIST_SECONDS or not asked:
             found = self._ask(self._client.search_for_series, search_filters=self._search_filter)
-            series = [_text(item, "0020000E") for item in found if _text(item, "00080060") not in NO_IMAGES]
+            series = [_text(item, "0020000E") for item in found if _text(item, "00080060") not in NO_IMAGE_MODALITIES]
             self._listed = (time.monotonic(), series)
         return list(series)
 

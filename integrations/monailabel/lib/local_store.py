@@ -12,15 +12,16 @@ from typing import Any
 from monailabel.datastore.local import LocalDatastore
 
 from scripts.predictor import InputError
+from scripts.reading.dicom_kinds import NO_IMAGE, kind_of
 
-from .caption_store import NO_IMAGES, STATE, CaptionStore, checked_id
+from .caption_store import STATE, CaptionStore, checked_id
 
 ENDINGS = (
     ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".dcm", ".dicom", ".ima", ".zip", ".png", ".jpg",
     ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2",
 )  # fmt: skip
 LABEL_ENDING = ".json"
-NO_IMAGE = "-"
+REPORT = "-"
 """In place of a series: DICOM that holds no image, such as a report."""
 
 
@@ -131,14 +132,14 @@ def _images(root: Path, left_out: set[Path]) -> list[str]:
         if here != root and _is_series(list(series.values())):
             found.append(here.relative_to(root).as_posix())
             continue
-        images = [n for n, uid in series.items() if uid != NO_IMAGE and (uid or n.lower().endswith(ENDINGS))]
+        images = [n for n, uid in series.items() if uid != REPORT and (uid or n.lower().endswith(ENDINGS))]
         found += [(here / name).relative_to(root).as_posix() for name in images]
     return found
 
 
 def _is_series(uids: list[str]) -> bool:
     """Whether two files or more of a folder are DICOM images, all of one series."""
-    images = [uid for uid in uids if uid not in ("", NO_IMAGE)]
+    images = [uid for uid in uids if uid not in ("", REPORT)]
     return len(images) > 1 and len(set(images)) == 1
 
 
@@ -158,9 +159,9 @@ def _series(path: str, modified: int) -> str:
         with open(path, "rb") as stream:
             if stream.read(132)[128:] != b"DICM":
                 return ""
-        wanted = ["SeriesInstanceUID", "Modality", "Rows"]
+        wanted = ["SeriesInstanceUID", "SOPClassUID", "Modality", "Rows"]
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted)
-        no_image = "Rows" not in header or header.get("Modality") in NO_IMAGES
-        return NO_IMAGE if no_image else str(header.get("SeriesInstanceUID") or "")
+        no_image = "Rows" not in header or kind_of(header) == NO_IMAGE
+        return REPORT if no_image else str(header.get("SeriesInstanceUID") or "")
     except Exception:  # whatever a damaged file provokes: its reader will say what is wrong with it
         return ""

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from pathlib import Path
 
+import pydicom
 import pytest
 from label_server import missing_label_server
 
@@ -18,6 +19,7 @@ from lib.local_store import LocalCaptionStore  # noqa: E402
 from lib.options import DEFAULTS, caption_options  # noqa: E402
 from lib.versions import Versions  # noqa: E402
 from monailabel.interfaces.exception import ImageNotFoundException  # noqa: E402
+from pydicom.uid import ParametricMapStorage, generate_uid  # noqa: E402
 from study_files import body, write_series  # noqa: E402
 
 from scripts.errors import InputError  # noqa: E402
@@ -62,6 +64,9 @@ def test_dicom_without_an_ending_and_reports_beside_a_series(tmp_path: Path) -> 
     source.rename(studies / "series")
     write_sr(studies / "series", {"caption": "a report"}, studies / "series" / "report.dcm")
     write_sr(studies / "series", {"caption": "a report"}, studies / "report.dcm")
+    parametric = pydicom.dcmread(next((studies / "series").iterdir()))
+    parametric.SOPClassUID, parametric.SeriesInstanceUID = ParametricMapStorage, generate_uid()
+    parametric.save_as(studies / "series" / "map.dcm")  # only its SOP class tells that it is no image
     assert store_of(studies).list_images() == [*(f"export/IM{k:04d}" for k in range(5)), "series"]
 
 
