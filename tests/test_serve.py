@@ -5,15 +5,20 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel as nib
+import numpy as np
 import pytest
+from PIL import Image
 
 from scripts.errors import InputError
 from scripts.predictor import CaptionPredictor
+from scripts.reading import read_case
 from scripts.samples import write_samples
 from scripts.serve import CaptionServer, main
 
@@ -99,6 +104,31 @@ def test_other_paths_hosts_and_sizes_are_refused(server: CaptionServer) -> None:
     assert ask(server, {"image": "a.png"}, Host="evil.example:80")[0] == 403
     assert ask(server, "x", Content_Length=str(2**40))[0] == 413
     assert ask(server, b"bytes of an image", Content_Type="application/dicom")[1]["image"] == "upload"
+
+
+def test_an_upload_is_told_by_its_bytes_and_not_kept(
+    server: CaptionServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A volume, a picture that Pillow alone would know by its ending, and bytes that are nothing."""
+    seen = []
+
+    def caption(image: str, **options: object) -> SimpleNamespace:
+        seen.append(read_case(image).meta["reader"])
+        return Quick().caption(image, **options)
+
+    monkeypatch.setattr(server.predictor, "caption", caption)
+    (tmp_path / "uploads").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "uploads"))
+    pixels = np.arange(32 * 40 * 24, dtype=np.int16).reshape(32, 40, 24)
+    nib.save(nib.Nifti1Image(pixels, np.eye(4)), tmp_path / "a.nii.gz")
+    Image.fromarray(pixels[:, :, 0].astype(np.uint8)).save(tmp_path / "a.pgm")
+    for name in ("a.nii.gz", "a.pgm"):
+        status, answer = ask(server, (tmp_path / name).read_bytes(), Content_Type="application/octet-stream")
+        assert status == 200 and answer["image"] == "upload", answer
+    assert seen == ["nibabel Nifti1", "Pillow PPM"]
+    status, answer = ask(server, b"hello" * 100, Content_Type="application/octet-stream")
+    assert status == 422 and answer["error"].startswith("upload: is not an image of a known kind")
+    assert not list((tmp_path / "uploads").iterdir())
 
 
 def test_it_listens_on_this_computer_only_and_needs_a_folder(server: CaptionServer, tmp_path: Path) -> None:

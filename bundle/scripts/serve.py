@@ -166,10 +166,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _captioned(self) -> dict[str, Any]:
         if self.headers.get_content_type() != "application/json":
-            with tempfile.NamedTemporaryFile(prefix="msmedcap_", suffix=".upload") as file:
-                file.write(self._body(MAX_UPLOAD))
-                file.flush()
-                return self.server.caption({}, uploaded=file.name)
+            with tempfile.TemporaryDirectory(prefix="msmedcap_") as folder:  # of its own: nothing else lies beside it
+                uploaded = Path(folder) / "upload"
+                uploaded.write_bytes(self._body(MAX_UPLOAD))
+                return self.server.caption({}, uploaded=str(uploaded))
         try:
             request = json.loads(self._body(MAX_JSON))
         except ValueError:

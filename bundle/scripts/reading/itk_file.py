@@ -22,18 +22,23 @@ class ItkFile:
     notes: list[str] = field(default_factory=list)
 
 
-def read_itk(path: str) -> ItkFile:
-    """Read a whole NRRD or MetaImage file of 2 to 4 axes.
+def read_itk(path: str, ending: str) -> ItkFile:
+    """Read a whole NRRD or MetaImage file of 2 to 4 axes, whatever its name.
+
+    Args:
+        path: the file.
+        ending: ".nrrd" or ".mha", as its bytes tell (`scripts.reading.magic`).
 
     Raises:
         InputError: ITK cannot read it, or its stated size does not fit.
     """
     import itk
 
-    itk.ProcessObject.SetGlobalWarningDisplay(False)
-    io = itk.ImageIOFactory.CreateImageIO(path, itk.CommonEnums.IOFileMode_ReadMode)
-    if io is None:
+    if not ending:
         raise InputError(f"{path}: is not an NRRD or MetaImage file, or its header is damaged")
+    itk.ProcessObject.SetGlobalWarningDisplay(False)
+    # Not the factory: it would take any of ITK's formats that a file so named happens to hold.
+    io = (itk.NrrdImageIO if ending == ".nrrd" else itk.MetaImageIO).New()
     io.SetFileName(path)
     try:
         io.ReadImageInformation()
@@ -46,10 +51,10 @@ def read_itk(path: str) -> ItkFile:
     components = int(io.GetNumberOfComponents())
     claimed = int(io.GetComponentSize()) * components * int(np.prod([float(n) for n in sizes]))
     check_bytes(path, claimed)
-    if _is_raw_and_short(path, claimed):
+    if _is_raw_and_short(path, ending, claimed):
         raise InputError(f"{path}: its header claims {claimed:,} bytes of voxels, which the file cannot hold")
     try:
-        array = np.asarray(itk.array_from_image(itk.imread(path)))
+        array = np.asarray(itk.array_from_image(itk.imread(path, imageio=io)))
     except (RuntimeError, KeyError, TypeError):
         raise InputError(f"{path}: the voxel data is truncated, damaged or of a kind that ITK does not read") from None
     return _arrange(path, array, io, dims, components)
@@ -80,12 +85,12 @@ def _arrange(path: str, array: np.ndarray, io: Any, dims: int, components: int) 
     return ItkFile(array, affine, f"ITK {type(io).__name__.replace('itk', '').replace('ImageIO', '')}", notes)
 
 
-def _is_raw_and_short(path: str, claimed: int) -> bool:
+def _is_raw_and_short(path: str, ending: str, claimed: int) -> bool:
     """Whether an uncompressed, self-contained file is shorter than its header claims."""
     size = Path(path).stat().st_size
     with open(path, "rb") as stream:
         head = stream.read(65_536).lower()
-    if path.lower().endswith(".nrrd"):
+    if ending == ".nrrd":
         raw = b"encoding: raw" in head and b"data file:" not in head and b"datafile:" not in head
     else:
         raw = b"elementdatafile = local" in head and b"compresseddata = true" not in head

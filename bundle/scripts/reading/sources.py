@@ -1,4 +1,4 @@
-"""What a path is: told by its first bytes, then by its name."""
+"""What a path is: told by its first bytes, and by its name where they do not tell."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from pathlib import Path, PurePosixPath
 from scripts.errors import InputError
 from scripts.reading.dicom_file import DicomFile, is_dicom_stream
 from scripts.reading.dicomdir import dicomdir_files
-from scripts.reading.volumes import ITK_ENDINGS, NIBABEL_ENDINGS
+from scripts.reading.magic import HEAD, is_picture, volume_ending
+from scripts.reading.volumes import ITK_ENDINGS, NIBABEL_ENDINGS, UNMARKED_ENDINGS
 
 PICTURE_ENDINGS = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".pgm", ".ppm", ".pbm",
-)  # fmt: skip
-_PICTURE_MAGIC = (
-    b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM", b"GIF8", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
+    ".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".pgm", ".ppm", ".pbm", ".pnm",
 )  # fmt: skip
 MAX_FILES = 20_000
 
@@ -62,27 +60,30 @@ def _file(path: str) -> Source:
         raise InputError(f"{path}: is empty (0 bytes); copy or export it again")
     try:
         with open(path, "rb") as stream:
-            head = stream.read(132)
+            head = stream.read(HEAD)
             stream.seek(0)
             dicom = is_dicom_stream(stream)
     except PermissionError:
         raise InputError(f"{path}: may not be read; check its permissions") from None
     # "DICM" decides even over a TIFF beginning: the preamble may make one file both (PS3.10 section 7.1).
-    if dicom and (head[128:] == b"DICM" or not head.startswith(_PICTURE_MAGIC)):
+    if dicom and (head[128:132] == b"DICM" or not is_picture(head)):
         listed = dicomdir_files(path)
         return Source("dicom", path, [DicomFile(path)] if listed is None else listed)
     if head.startswith(b"PK\x03\x04"):
         return _zip(path)
-    if name.endswith(NIBABEL_ENDINGS + ITK_ENDINGS):
+    if volume_ending(head) or name.endswith(UNMARKED_ENDINGS):
         return Source("volume", path)
-    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    if webp or head.startswith(_PICTURE_MAGIC) or name.endswith(PICTURE_ENDINGS):
+    if is_picture(head):
+        return Source("picture", path)
+    if name.endswith(NIBABEL_ENDINGS + ITK_ENDINGS):  # damaged: its reader says how
+        return Source("volume", path)
+    if name.endswith(PICTURE_ENDINGS):
         return Source("picture", path)
     if name.endswith((".dcm", ".dicom", ".ima")):
         raise InputError(f"{path}: is named like a DICOM file but is not one; export it again")
     raise InputError(
-        f"{path}: is not an image of a known kind; DICOM, NIfTI, NRRD, MetaImage, Analyze, PNG, JPEG, TIFF, BMP and "
-        "WebP are read"
+        f"{path}: is not an image of a known kind; DICOM, NIfTI, MGH, NRRD, MetaImage, Analyze (named .hdr and .img), "
+        "PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG 2000 and PNM are read"
     )
 
 
@@ -136,7 +137,7 @@ def _folder(path: str) -> Source:
                 continue
             if _starts_as_dicom(full):
                 dicom.append(DicomFile(full))
-            elif name.lower().endswith(NIBABEL_ENDINGS + ITK_ENDINGS + PICTURE_ENDINGS):
+            elif name.lower().endswith(NIBABEL_ENDINGS + ITK_ENDINGS + PICTURE_ENDINGS) or _starts_as_volume(full):
                 others.append(full)
             else:
                 skipped += 1
@@ -153,5 +154,13 @@ def _starts_as_dicom(path: str) -> bool:
     try:
         with open(path, "rb") as stream:
             return is_dicom_stream(stream)
+    except OSError:
+        return False
+
+
+def _starts_as_volume(path: str) -> bool:
+    try:
+        with open(path, "rb") as stream:
+            return bool(volume_ending(stream.read(HEAD)))
     except OSError:
         return False
