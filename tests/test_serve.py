@@ -44,7 +44,14 @@ def server(tmp_path: Path) -> Iterator[CaptionServer]:
     (tmp_path / "secret.png").write_bytes(b"secret")
     (root / "a.png").write_bytes(b"x")
     (root / "broken.png").write_bytes(b"x")
-    os.symlink(tmp_path / "secret.png", root / "link.png")
+    for link in ("link.png", "study/series/1.dcm", "pair.img"):
+        (root / link).parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(tmp_path / "secret.png", root / link)
+    for name in ("study/series/2.dcm", "medium/DICOMDIR", "pair.hdr", "whole/1.dcm"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    os.symlink(tmp_path, root / "medium" / "IMAGES")
+    os.symlink(root / "a.png", root / "whole" / "2.dcm")  # a link inside: that is fine
     made = CaptionServer(Quick(), root=root)
     threading.Thread(target=made.serve_forever, daemon=True).start()
     yield made
@@ -69,6 +76,7 @@ def test_health_and_a_caption(server: CaptionServer) -> None:
     assert status == 200 and answer["image"] == "a.png" and answer["seconds"] == {"read": 0.1}
     assert answer["caption"] == "seen {'window': 'lung', 'num_beams': 2}"
     assert str(server.root) not in json.dumps(answer)
+    assert ask(server, {"image": "whole"})[0] == 200
     assert ask(server, {"image": ["a.png", "a.png"]})[1]["image"] == ["a.png", "a.png"]
 
 
@@ -85,6 +93,10 @@ def test_health_and_a_caption(server: CaptionServer) -> None:
         ({"image": "../secret.png"}, 403, "outside the served folder"),
         ({"image": "/etc/passwd"}, 403, "outside the served folder"),
         ({"image": "link.png"}, 403, "outside the served folder"),
+        ({"image": "study"}, 403, "study holds a link that leads outside the served folder"),
+        ({"image": "medium/DICOMDIR"}, 403, "holds a link"),
+        ({"image": "pair.hdr"}, 403, "holds a link"),
+        ({"image": ["a.png", "study"]}, 403, "holds a link"),
         ({"image": "none.png"}, 404, "does not exist"),
         ({"image": "broken.png"}, 422, "broken.png: is damaged"),
         ({"image": "a.png", "slice": "boom"}, 500, "KeyError"),
@@ -128,6 +140,9 @@ def test_an_upload_is_told_by_its_bytes_and_not_kept(
     assert seen == ["nibabel Nifti1", "Pillow PPM"]
     status, answer = ask(server, b"hello" * 100, Content_Type="application/octet-stream")
     assert status == 422 and answer["error"].startswith("upload: is not an image of a known kind")
+    header = b"NDims = 3\nDimSize = 20 20 20\nElementType = MET_UCHAR\nElementDataFile = secret.raw\n"
+    status, answer = ask(server, header, Content_Type="application/octet-stream")
+    assert status == 422 and answer["error"].startswith("upload: is a header without its voxels")
     assert not list((tmp_path / "uploads").iterdir())
 
 

@@ -30,6 +30,8 @@ from .errors import InputError, WeightsError, show_sentences
 from .generation import GenerationOptions
 from .given_values import typed_settings
 from .predictor import Caption, CaptionPredictor
+from .reading.data_files import refuse_detached
+from .reading.sources import files_of
 
 __all__ = ["CaptionServer", "main"]
 
@@ -83,6 +85,8 @@ class CaptionServer(ThreadingHTTPServer):
             )
         if not path.exists():
             raise RefusedError(HTTPStatus.NOT_FOUND, f"{name} does not exist in the served folder")
+        if not all(Path(file).resolve().is_relative_to(self.root) for file in files_of(path)):
+            raise RefusedError(HTTPStatus.FORBIDDEN, f"{name} holds a link that leads outside the served folder")
         return str(path)
 
     def caption(self, request: Mapping[str, Any], uploaded: str | None = None) -> dict[str, Any]:
@@ -106,6 +110,8 @@ class CaptionServer(ThreadingHTTPServer):
             if not isinstance(options.get(key, 1), int) or options.get(key, 1) > limit:
                 raise RefusedError(HTTPStatus.BAD_REQUEST, f"{key} is a whole number, here at most {limit}")
         try:
+            if uploaded is not None:
+                refuse_detached(uploaded)
             caption = self.predictor.caption(image, **options)
         except (InputError, WeightsError) as error:
             said = str(error).replace(f"{self.root}/", "")

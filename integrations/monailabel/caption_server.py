@@ -34,6 +34,7 @@ from monailabel.utils.others.generic import get_mime_type
 from starlette.responses import Response
 
 from scripts.predictor import InputError, WeightsError
+from scripts.reading.data_files import refuse_detached
 
 __all__ = ["app"]
 
@@ -143,6 +144,10 @@ def _received(file: UploadFile | None) -> Iterator[str]:
         path = Path(folder) / f"image{ending}"
         with path.open("wb") as kept:
             shutil.copyfileobj(file.file, kept)
+        try:
+            refuse_detached(str(path))
+        except InputError as error:  # the client's name for the image, not where it lies here
+            raise InputError(str(error).replace(str(path), "the image sent")) from error
         yield str(path)
 
 

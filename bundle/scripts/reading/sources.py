@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -52,6 +53,27 @@ def identify(path: str | Path) -> Source:
     if not os.path.isfile(path):
         raise InputError(f"{path}: is neither a file nor a folder")
     return _file(path)
+
+
+def files_of(path: str | Path) -> Iterator[str]:
+    """Every file and folder that reading a path may open: each may be a link to anywhere, so who lets others name paths
+    looks where they lead.
+
+    Headers that name files are not looked into: `scripts.reading.data_files` keeps these below the header's folder, and
+    `scripts.reading.dicomdir` those of a DICOMDIR below its own, which is why all that lies there is given.
+    """
+    path = str(path)
+    folder, name = os.path.split(path)
+    if os.path.isdir(path) or "DICOMDIR" in name.upper():
+        for below, folders, names in os.walk(path if os.path.isdir(path) else folder):
+            yield from (os.path.join(below, member) for member in (*folders, *names))
+        return
+    yield path
+    if name.lower().endswith(UNMARKED_ENDINGS):
+        stem = name.lower().removesuffix(".gz")[:-4]
+        yield from (
+            os.path.join(folder, other) for other in os.listdir(folder or ".") if other.lower().startswith(stem)
+        )
 
 
 def _file(path: str) -> Source:
