@@ -14,7 +14,6 @@ front of it before others can reach it. Reads nothing outside ``--root``. Wrong 
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import json
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from .allocator import keep_memory
 from .errors import InputError, WeightsError, show_sentences
 from .generation import GenerationOptions
 from .given_values import typed_settings
+from .own_host import names_this_computer
 from .predictor import Caption, CaptionPredictor
 from .reading.data_files import refuse_detached
 from .reading.sources import files_of
@@ -195,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(length)
 
     def _answer(self, make: Any) -> None:
-        if not _names_this_computer(self.headers.get("Host", ""), self.server.server_address[0]):
+        if not names_this_computer(self.headers.get("Host", ""), self.server.server_address[0]):
             self._send(HTTPStatus.FORBIDDEN, {"error": "the Host header does not name this computer"})
             return
         try:
@@ -224,17 +224,6 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, form: str, *values: Any) -> None:
         """One line a request on stderr, without the address of who asked."""
         print(f"{self.command or '-'} {form % values}".replace("\n", " "), file=sys.stderr)
-
-
-def _names_this_computer(host: str, listening: str) -> bool:
-    """Whether a Host header may reach a service that listens on loopback only.
-
-    A page in a browser can make a name of its own point here (DNS rebinding); its requests carry that name.
-    """
-    if not ipaddress.ip_address(listening).is_loopback:
-        return True
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    return name in ("127.0.0.1", "localhost", "[::1]", "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
