@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from scripts import caption_prior
 from scripts.caption_prior import END, FLOOR, START, UNHEARD, CaptionPrior
 
 CAPTIONS = ["A cyst of the head.", "A cyst of the spine.", "A bleed of the head.", "A cyst."]
@@ -54,6 +55,16 @@ def test_rare_words_count_down_to_the_floor_and_unheard_ones_against_the_caption
     begun = prior.logprob("A ", False)  # which "head", "of" and "cyst" never follow in this order
     assert prior.logprob("A head of cyst ", False) == pytest.approx(begun + 3 * UNHEARD)
     assert UNHEARD > 0 >= FLOOR
+
+
+def test_what_was_judged_is_kept_within_a_bound_and_forgetting_changes_nothing(
+    prior: CaptionPrior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"A cyst of the head {number} of the spine" for number in range(50)]
+    expected = [CaptionPrior.from_captions(CAPTIONS).logprob(text, True) for text in texts]
+    monkeypatch.setattr(caption_prior, "KEPT", 12)  # less than one and a half captions: forgotten in mid-sentence
+    assert [prior.logprob(text, True) for text in texts] == expected
+    assert len(prior._known) <= 12
 
 
 def test_tensors_hold_all_of_it_and_no_words(prior: CaptionPrior) -> None:

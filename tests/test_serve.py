@@ -5,15 +5,20 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel as nib
+import numpy as np
 import pytest
+from PIL import Image
 
 from scripts.errors import InputError
 from scripts.predictor import CaptionPredictor
+from scripts.reading import read_case
 from scripts.samples import write_samples
 from scripts.serve import CaptionServer, main
 
@@ -39,7 +44,14 @@ def server(tmp_path: Path) -> Iterator[CaptionServer]:
     (tmp_path / "secret.png").write_bytes(b"secret")
     (root / "a.png").write_bytes(b"x")
     (root / "broken.png").write_bytes(b"x")
-    os.symlink(tmp_path / "secret.png", root / "link.png")
+    for link in ("link.png", "study/series/1.dcm", "pair.img"):
+        (root / link).parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(tmp_path / "secret.png", root / link)
+    for name in ("study/series/2.dcm", "medium/DICOMDIR", "pair.hdr", "whole/1.dcm"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    os.symlink(tmp_path, root / "medium" / "IMAGES")
+    os.symlink(root / "a.png", root / "whole" / "2.dcm")  # a link inside: that is fine
     made = CaptionServer(Quick(), root=root)
     threading.Thread(target=made.serve_forever, daemon=True).start()
     yield made
@@ -64,6 +76,7 @@ def test_health_and_a_caption(server: CaptionServer) -> None:
     assert status == 200 and answer["image"] == "a.png" and answer["seconds"] == {"read": 0.1}
     assert answer["caption"] == "seen {'window': 'lung', 'num_beams': 2}"
     assert str(server.root) not in json.dumps(answer)
+    assert ask(server, {"image": "whole"})[0] == 200
     assert ask(server, {"image": ["a.png", "a.png"]})[1]["image"] == ["a.png", "a.png"]
 
 
@@ -80,6 +93,10 @@ def test_health_and_a_caption(server: CaptionServer) -> None:
         ({"image": "../secret.png"}, 403, "outside the served folder"),
         ({"image": "/etc/passwd"}, 403, "outside the served folder"),
         ({"image": "link.png"}, 403, "outside the served folder"),
+        ({"image": "study"}, 403, "study holds a link that leads outside the served folder"),
+        ({"image": "medium/DICOMDIR"}, 403, "holds a link"),
+        ({"image": "pair.hdr"}, 403, "holds a link"),
+        ({"image": ["a.png", "study"]}, 403, "holds a link"),
         ({"image": "none.png"}, 404, "does not exist"),
         ({"image": "broken.png"}, 422, "broken.png: is damaged"),
         ({"image": "a.png", "slice": "boom"}, 500, "KeyError"),
@@ -99,6 +116,34 @@ def test_other_paths_hosts_and_sizes_are_refused(server: CaptionServer) -> None:
     assert ask(server, {"image": "a.png"}, Host="evil.example:80")[0] == 403
     assert ask(server, "x", Content_Length=str(2**40))[0] == 413
     assert ask(server, b"bytes of an image", Content_Type="application/dicom")[1]["image"] == "upload"
+
+
+def test_an_upload_is_told_by_its_bytes_and_not_kept(
+    server: CaptionServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A volume, a picture that Pillow alone would know by its ending, and bytes that are nothing."""
+    seen = []
+
+    def caption(image: str, **options: object) -> SimpleNamespace:
+        seen.append(read_case(image).meta["reader"])
+        return Quick().caption(image, **options)
+
+    monkeypatch.setattr(server.predictor, "caption", caption)
+    (tmp_path / "uploads").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "uploads"))
+    pixels = np.arange(32 * 40 * 24, dtype=np.int16).reshape(32, 40, 24)
+    nib.save(nib.Nifti1Image(pixels, np.eye(4)), tmp_path / "a.nii.gz")
+    Image.fromarray(pixels[:, :, 0].astype(np.uint8)).save(tmp_path / "a.pgm")
+    for name in ("a.nii.gz", "a.pgm"):
+        status, answer = ask(server, (tmp_path / name).read_bytes(), Content_Type="application/octet-stream")
+        assert status == 200 and answer["image"] == "upload", answer
+    assert seen == ["nibabel Nifti1", "Pillow PPM"]
+    status, answer = ask(server, b"hello" * 100, Content_Type="application/octet-stream")
+    assert status == 422 and answer["error"].startswith("upload: is not an image of a known kind")
+    header = b"NDims = 3\nDimSize = 20 20 20\nElementType = MET_UCHAR\nElementDataFile = secret.raw\n"
+    status, answer = ask(server, header, Content_Type="application/octet-stream")
+    assert status == 422 and answer["error"].startswith("upload: is a header without its voxels")
+    assert not list((tmp_path / "uploads").iterdir())
 
 
 def test_it_listens_on_this_computer_only_and_needs_a_folder(server: CaptionServer, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ __all__ = ["CaptionPrior"]
 ORDER = 3
 FLOOR = -3.0  # log-probability: a word that follows one time in twenty counts like one that never did
 UNHEARD = 1.5  # above 0, the log-probability of certainty: a word in a place where it was never heard
+KEPT = 4096  # beginnings of captions, some thirty a caption: a service that never ends must not keep all it ever judged
 START, END = "<start>", "<end>"
 
 
@@ -78,12 +79,16 @@ class CaptionPrior:
         return self._of((*said, END) if ended else tuple(said))
 
     def _of(self, said: tuple[str, ...]) -> float:
-        if said not in self._known:
+        found = self._known.get(said)
+        if found is None:
             before = ((START,) * (ORDER - 1) + said[:-1])[1 - ORDER :]
             heard = _hash((before[-1], said[-1])) in self.counts
             last = max(FLOOR, math.log(self.probability(said[-1], before))) if heard else UNHEARD
-            self._known[said] = self._of(said[:-1]) + last
-        return self._known[said]
+            found = self._of(said[:-1]) + last
+            if len(self._known) >= KEPT:
+                self._known = {(): 0.0}
+            self._known[said] = found
+        return found
 
     def probability(self, word: str, before: Sequence[str]) -> float:
         """``p(word | before)``, of the last two words before it."""

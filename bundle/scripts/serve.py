@@ -14,7 +14,6 @@ front of it before others can reach it. Reads nothing outside ``--root``. Wrong 
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import json
 import sys
 import tempfile
@@ -29,7 +28,10 @@ from .allocator import keep_memory
 from .errors import InputError, WeightsError, show_sentences
 from .generation import GenerationOptions
 from .given_values import typed_settings
+from .own_host import names_this_computer
 from .predictor import Caption, CaptionPredictor
+from .reading.data_files import refuse_detached
+from .reading.sources import files_of
 
 __all__ = ["CaptionServer", "main"]
 
@@ -83,6 +85,8 @@ class CaptionServer(ThreadingHTTPServer):
             )
         if not path.exists():
             raise RefusedError(HTTPStatus.NOT_FOUND, f"{name} does not exist in the served folder")
+        if not all(Path(file).resolve().is_relative_to(self.root) for file in files_of(path)):
+            raise RefusedError(HTTPStatus.FORBIDDEN, f"{name} holds a link that leads outside the served folder")
         return str(path)
 
     def caption(self, request: Mapping[str, Any], uploaded: str | None = None) -> dict[str, Any]:
@@ -106,6 +110,8 @@ class CaptionServer(ThreadingHTTPServer):
             if not isinstance(options.get(key, 1), int) or options.get(key, 1) > limit:
                 raise RefusedError(HTTPStatus.BAD_REQUEST, f"{key} is a whole number, here at most {limit}")
         try:
+            if uploaded is not None:
+                refuse_detached(uploaded)
             caption = self.predictor.caption(image, **options)
         except (InputError, WeightsError) as error:
             said = str(error).replace(f"{self.root}/", "")
@@ -166,10 +172,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _captioned(self) -> dict[str, Any]:
         if self.headers.get_content_type() != "application/json":
-            with tempfile.NamedTemporaryFile(prefix="msmedcap_", suffix=".upload") as file:
-                file.write(self._body(MAX_UPLOAD))
-                file.flush()
-                return self.server.caption({}, uploaded=file.name)
+            with tempfile.TemporaryDirectory(prefix="msmedcap_") as folder:  # of its own: nothing else lies beside it
+                uploaded = Path(folder) / "upload"
+                uploaded.write_bytes(self._body(MAX_UPLOAD))
+                return self.server.caption({}, uploaded=str(uploaded))
         try:
             request = json.loads(self._body(MAX_JSON))
         except ValueError:
@@ -189,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(length)
 
     def _answer(self, make: Any) -> None:
-        if not _names_this_computer(self.headers.get("Host", ""), self.server.server_address[0]):
+        if not names_this_computer(self.headers.get("Host", ""), self.server.server_address[0]):
             self._send(HTTPStatus.FORBIDDEN, {"error": "the Host header does not name this computer"})
             return
         try:
@@ -218,17 +224,6 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, form: str, *values: Any) -> None:
         """One line a request on stderr, without the address of who asked."""
         print(f"{self.command or '-'} {form % values}".replace("\n", " "), file=sys.stderr)
-
-
-def _names_this_computer(host: str, listening: str) -> bool:
-    """Whether a Host header may reach a service that listens on loopback only.
-
-    A page in a browser can make a name of its own point here (DNS rebinding); its requests carry that name.
-    """
-    if not ipaddress.ip_address(listening).is_loopback:
-        return True
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    return name in ("127.0.0.1", "localhost", "[::1]", "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import tarfile
 import tempfile
 import types
 import zipfile
@@ -33,7 +34,9 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 from starlette.responses import Response
 
+from scripts.own_host import names_this_computer
 from scripts.predictor import InputError, WeightsError
+from scripts.reading.data_files import refuse_detached
 
 __all__ = ["app"]
 
@@ -50,9 +53,16 @@ auth.jwt = types.SimpleNamespace(decode=functools.partial(jwt.decode, algorithms
 def _own_origins() -> list[str]:
     """Web origins that a browser may call from: this server's own pages, and those that were named."""
     port = settings.MONAI_LABEL_SERVER_PORT
-    named = [origin.strip() for origin in os.environ.get("MSMEDCAP_ORIGINS", "").split(",") if origin.strip()]
-    return [f"http://127.0.0.1:{port}", f"http://localhost:{port}", *named]
+    return [f"http://127.0.0.1:{port}", f"http://localhost:{port}", *_named("MSMEDCAP_ORIGINS")]
 
+
+def _named(variable: str) -> list[str]:
+    """What an environment variable lists, separated by commas."""
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
+
+
+# A session may be sent as a tar file: no member or link of it may lead out of the session's folder (PEP 706).
+tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
 
 for middleware in app.user_middleware:
     if middleware.cls is CORSMiddleware:  # MONAI Label allows every page that a browser shows; a study is not for all
@@ -64,6 +74,15 @@ async def no_way_up(request: Request, call_next: Callable[[Request], Awaitable[R
     """Refuse paths that climb: MONAI Label's proxy would reach what lies beside a DICOMweb server's own services."""
     if ".." in request.url.path.split("/") or ".." in request.scope["path"].split("/"):
         return _say(404, "there is nothing at a path with '..' in it")
+    return await call_next(request)
+
+
+@app.middleware("http")
+async def own_host(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Refuse what a page of another site sends under a name that it made point here."""
+    host = request.headers.get("host", "")
+    if not names_this_computer(host, os.environ.get("MSMEDCAP_HOST", "127.0.0.1"), _named("MSMEDCAP_HOSTS")):
+        return _say(403, "the Host header does not name this computer; MSMEDCAP_HOSTS adds the name of a proxy")
     return await call_next(request)
 
 
@@ -143,6 +162,10 @@ def _received(file: UploadFile | None) -> Iterator[str]:
         path = Path(folder) / f"image{ending}"
         with path.open("wb") as kept:
             shutil.copyfileobj(file.file, kept)
+        try:
+            refuse_detached(str(path))
+        except InputError as error:  # the client's name for the image, not where it lies here
+            raise InputError(str(error).replace(str(path), "the image sent")) from error
         yield str(path)
 
 

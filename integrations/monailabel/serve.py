@@ -5,7 +5,8 @@
 Every option of ``monailabel start_server`` may follow (``--port``, ``--ssl_certfile``, ``--conf amp_dtype bfloat16``).
 Different from it by default: bound to 127.0.0.1, web pages of other origins refused, DICOMweb series of all modalities,
 kept as DICOM. Environment variables ``MONAI_LABEL_*`` win over these defaults; ``MSMEDCAP_ORIGINS`` names web
-origins, such as a viewer's, that may call the server, separated by commas.
+origins, such as a viewer's, that may call the server, separated by commas. Bound to loopback, it answers requests to
+127.0.0.1 and localhost only; ``MSMEDCAP_HOSTS`` adds names, such as that of a proxy which passes its own on.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def prepare(arguments: list[str], uploads: str) -> list[str]:
         "TOKENIZERS_PARALLELISM": "false",
     }.items():
         os.environ.setdefault(name, value)
+    os.environ["MSMEDCAP_HOST"] = value_of(arguments, ("-i", "--host"), "127.0.0.1")
     os.environ["MSMEDCAP_UPLOADS"] = os.environ["TMPDIR"] = uploads
     tempfile.tempdir = uploads
     defaults = {("-a", "--app"): str(HERE), ("-i", "--host"): "127.0.0.1", ("--uvicorn_app",): "caption_server:app"}

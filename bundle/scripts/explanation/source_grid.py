@@ -20,7 +20,7 @@ from ..reading.dicom_stack import FrameRef, Stack, same_stack, stacks_of, volume
 from ..reading.headers import frames_at
 from ..reading.orientation import Volume
 from ..reading.sources import identify
-from ..reading.volumes import ITK_ENDINGS, open_itk, open_nibabel
+from ..reading.volumes import open_volume
 
 __all__ = ["SourceGrid", "source_grid"]
 
@@ -87,8 +87,7 @@ def _flat(size: tuple[int, int] | list[int], affine: np.ndarray, *, known: bool,
 
 
 def _volume_grid(path: str, meta: Mapping[str, Any], *, frame: int, slice_index: int) -> SourceGrid:
-    opener = open_itk if path.lower().endswith(ITK_ENDINGS) else open_nibabel
-    _, _, get_volume = opener(path)
+    _, _, get_volume = open_volume(path)
     volume = get_volume(frame, {"notes": [], "luts": []})
     indices = _index_slice(volume, meta["orientation"]["plane"], slice_index)
     return SourceGrid(volume.shape, _LPS_TO_RAS @ volume.affine, indices, volume.known)

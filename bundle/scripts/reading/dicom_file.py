@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from pydicom.uid import (
 
 from scripts.errors import InputError
 from scripts.reading.attributes import item, safe, whole, word
+from scripts.reading.quiet import Shared, quiet_warnings
 
 MAX_INFLATED = 2**29
 """Bytes that a deflated data set or a zip member may grow to."""
@@ -68,17 +68,19 @@ class DicomFile:
 
 
 @contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """No value validation, and no warning or log line of pydicom's: they quote header values, which may name people."""
+def _no_pydicom() -> Iterator[None]:
     logger = logging.getLogger("pydicom")
     was = logger.disabled
     logger.disabled = True
     try:
-        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-            warnings.simplefilter("ignore")
+        with quiet_warnings(), pydicom.config.disable_value_validation():
             yield
     finally:
         logger.disabled = was
+
+
+quiet_pydicom = Shared(_no_pydicom)
+"""No value validation, and no warning or log line of pydicom's: they quote header values, which may name people."""
 
 
 def read_dataset(file: DicomFile, *, header_only: bool = False) -> pydicom.Dataset:

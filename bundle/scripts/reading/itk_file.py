@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.reading.case import check_bytes
+from scripts.reading.data_files import data_files
+
+_PACKED = re.compile(rb"compresseddata[ \t]*[=:][ \t]*[t1]")
 
 
 @dataclass
@@ -26,23 +30,29 @@ class ItkFile:
     known: bool = True
 
 
-def read_itk(path: str) -> ItkFile:
-    """Read a whole NRRD or MetaImage file of 2 to 4 axes.
+def read_itk(path: str, ending: str) -> ItkFile:
+    """Read a whole NRRD or MetaImage file of 2 to 4 axes, whatever its name.
+
+    Args:
+        path: the file.
+        ending: ".nrrd" or ".mha", as its bytes tell (`scripts.reading.magic`).
 
     Raises:
-        InputError: ITK cannot read it, or its stated size does not fit.
+        InputError: ITK cannot read it, its stated size does not fit, or its voxels lie outside its folder.
     """
     import itk
 
-    itk.ProcessObject.SetGlobalWarningDisplay(False)
-    io = itk.ImageIOFactory.CreateImageIO(path, itk.CommonEnums.IOFileMode_ReadMode)
-    if io is None:
+    if not ending:
         raise InputError(f"{path}: is not an NRRD or MetaImage file, or its header is damaged")
+    voxel_files = data_files(path, ending)
+    itk.ProcessObject.SetGlobalWarningDisplay(False)
+    # Not the factory: it would take any of ITK's formats that a file so named happens to hold.
+    io = (itk.NrrdImageIO if ending == ".nrrd" else itk.MetaImageIO).New()
     io.SetFileName(path)
     try:
         io.ReadImageInformation()
     except RuntimeError:
-        raise InputError(f"{path}: its header is damaged, or the data file that it names is missing") from None
+        raise InputError(f"{path}: its header is damaged; export it again") from None
     dims = int(io.GetNumberOfDimensions())
     sizes = [int(io.GetDimensions(i)) for i in range(dims)]
     if not 2 <= dims <= 4 or min(sizes) < 1:
@@ -50,14 +60,14 @@ def read_itk(path: str) -> ItkFile:
     components = int(io.GetNumberOfComponents())
     claimed = int(io.GetComponentSize()) * components * int(np.prod([float(n) for n in sizes]))
     check_bytes(path, claimed)
-    if _is_raw_and_short(path, claimed):
+    if _is_too_short(path, ending, voxel_files or [path], claimed):
         raise InputError(f"{path}: its header claims {claimed:,} bytes of voxels, which the file cannot hold")
     try:
-        array = np.asarray(itk.array_from_image(itk.imread(path)))
+        array = np.asarray(itk.array_from_image(itk.imread(path, imageio=io)))
     except (RuntimeError, KeyError, TypeError):
         raise InputError(f"{path}: the voxel data is truncated, damaged or of a kind that ITK does not read") from None
     file = _arrange(path, array, io, dims, components)
-    file.known = _says_orientation(path)
+    file.known = _says_orientation(path, ending)
     if not file.known:
         file.notes.append("the file names no space, so planes and sides are not known; L, P, S axes were assumed")
     return file
@@ -88,21 +98,18 @@ def _arrange(path: str, array: np.ndarray, io: Any, dims: int, components: int) 
     return ItkFile(array, affine, f"ITK {type(io).__name__.replace('itk', '').replace('ImageIO', '')}", notes)
 
 
-def _says_orientation(path: str) -> bool:
-    if not path.lower().endswith((".nrrd", ".nhdr")):
+def _says_orientation(path: str, ending: str) -> bool:
+    if ending != ".nrrd":
         return True
     with open(path, "rb") as stream:
         header = stream.read(65_536).split(b"\n\n")[0].replace(b"\r", b"").lower()
     return any(line.startswith(b"space:") for line in header.split(b"\n"))
 
 
-def _is_raw_and_short(path: str, claimed: int) -> bool:
-    """Whether an uncompressed, self-contained file is shorter than its header claims."""
-    size = Path(path).stat().st_size
+def _is_too_short(path: str, ending: str, files: list[str], claimed: int) -> bool:
+    """Whether the files with the voxels are shorter than the header claims; packed ones may be 1040 times as short."""
+    size = sum(Path(file).stat().st_size for file in files)
     with open(path, "rb") as stream:
         head = stream.read(65_536).lower()
-    if path.lower().endswith(".nrrd"):
-        raw = b"encoding: raw" in head and b"data file:" not in head and b"datafile:" not in head
-    else:
-        raw = b"elementdatafile = local" in head and b"compresseddata = true" not in head
-    return claimed > (size if raw else size * 1040) and (raw or path.lower().endswith((".nrrd", ".mha")))
+    packed = b"encoding: raw" not in head if ending == ".nrrd" else _PACKED.search(head) is not None
+    return claimed > (size * 1040 if packed else size)

@@ -10,7 +10,6 @@ Rules
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from scripts.errors import InputError
 from scripts.reading.case import CaseImage, base_meta, check_bytes, check_size, finish_case
+from scripts.reading.quiet import quiet_warnings
 from scripts.reading.slices import Rule, choose
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
@@ -31,8 +31,7 @@ def read_picture(path: str | Path, *, frame: Rule = "auto") -> CaseImage:
         InputError: not a picture that Pillow knows, truncated, too large, too small, or blank.
     """
     path = str(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's size warning; check_size has the last word
+    with quiet_warnings():  # Pillow's size warning; check_size has the last word
         try:
             image = Image.open(path, formats=FORMATS)
         except Image.DecompressionBombError:

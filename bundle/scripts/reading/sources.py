@@ -1,10 +1,11 @@
-"""What a path is: told by its first bytes, then by its name."""
+"""What a path is: told by its first bytes, and by its name where they do not tell."""
 
 from __future__ import annotations
 
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -12,13 +13,11 @@ from scripts.errors import InputError
 from scripts.reading.dicom_file import DicomFile, is_dicom_stream
 from scripts.reading.dicomdir import dicomdir_files
 from scripts.reading.folder_series import is_series_path, series_files
-from scripts.reading.volumes import ITK_ENDINGS, NIBABEL_ENDINGS
+from scripts.reading.magic import HEAD, is_picture, volume_ending
+from scripts.reading.volumes import ITK_ENDINGS, NIBABEL_ENDINGS, UNMARKED_ENDINGS
 
 PICTURE_ENDINGS = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".pgm", ".ppm", ".pbm",
-)  # fmt: skip
-_PICTURE_MAGIC = (
-    b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM", b"GIF8", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
+    ".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".pgm", ".ppm", ".pbm", ".pnm",
 )  # fmt: skip
 MAX_FILES = 20_000
 
@@ -59,33 +58,57 @@ def identify(path: str | Path) -> Source:
     return _file(path)
 
 
+def files_of(path: str | Path) -> Iterator[str]:
+    """Every file and folder that reading a path may open: each may be a link to anywhere, so who lets others name paths
+    looks where they lead.
+
+    Headers that name files are not looked into: `scripts.reading.data_files` keeps these below the header's folder, and
+    `scripts.reading.dicomdir` those of a DICOMDIR below its own, which is why all that lies there is given.
+    """
+    path = str(path)
+    folder, name = os.path.split(path)
+    if os.path.isdir(path) or "DICOMDIR" in name.upper():
+        for below, folders, names in os.walk(path if os.path.isdir(path) else folder):
+            yield from (os.path.join(below, member) for member in (*folders, *names))
+        return
+    yield path
+    if name.lower().endswith(UNMARKED_ENDINGS):
+        stem = name.lower().removesuffix(".gz")[:-4]
+        yield from (
+            os.path.join(folder, other) for other in os.listdir(folder or ".") if other.lower().startswith(stem)
+        )
+
+
 def _file(path: str) -> Source:
     name = path.lower()
     if os.path.getsize(path) == 0:
         raise InputError(f"{path}: is empty (0 bytes); copy or export it again")
     try:
         with open(path, "rb") as stream:
-            head = stream.read(132)
+            head = stream.read(HEAD)
             stream.seek(0)
             dicom = is_dicom_stream(stream)
     except PermissionError:
         raise InputError(f"{path}: may not be read; check its permissions") from None
     # "DICM" decides even over a TIFF beginning: the preamble may make one file both (PS3.10 section 7.1).
-    if dicom and (head[128:] == b"DICM" or not head.startswith(_PICTURE_MAGIC)):
+    if dicom and (head[128:132] == b"DICM" or not is_picture(head)):
         listed = dicomdir_files(path)
         return Source("dicom", path, [DicomFile(path)] if listed is None else listed)
     if head.startswith(b"PK\x03\x04"):
         return _zip(path)
-    if name.endswith(NIBABEL_ENDINGS + ITK_ENDINGS):
+    if volume_ending(head) or name.endswith(UNMARKED_ENDINGS):
         return Source("volume", path)
-    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    if webp or head.startswith(_PICTURE_MAGIC) or name.endswith(PICTURE_ENDINGS):
+    if is_picture(head):
+        return Source("picture", path)
+    if name.endswith(NIBABEL_ENDINGS + ITK_ENDINGS):  # damaged: its reader says how
+        return Source("volume", path)
+    if name.endswith(PICTURE_ENDINGS):
         return Source("picture", path)
     if name.endswith((".dcm", ".dicom", ".ima")):
         raise InputError(f"{path}: is named like a DICOM file but is not one; export it again")
     raise InputError(
-        f"{path}: is not an image of a known kind; DICOM, NIfTI, NRRD, MetaImage, Analyze, PNG, JPEG, TIFF, BMP and "
-        "WebP are read"
+        f"{path}: is not an image of a known kind; DICOM, NIfTI, MGH, NRRD, MetaImage, Analyze (named .hdr and .img), "
+        "PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG 2000 and PNM are read"
     )
 
 
@@ -139,7 +162,7 @@ def _folder(path: str) -> Source:
                 continue
             if _starts_as_dicom(full):
                 dicom.append(DicomFile(full))
-            elif name.lower().endswith(NIBABEL_ENDINGS + ITK_ENDINGS + PICTURE_ENDINGS):
+            elif name.lower().endswith(NIBABEL_ENDINGS + ITK_ENDINGS + PICTURE_ENDINGS) or _starts_as_volume(full):
                 others.append(full)
             else:
                 skipped += 1
@@ -156,5 +179,13 @@ def _starts_as_dicom(path: str) -> bool:
     try:
         with open(path, "rb") as stream:
             return is_dicom_stream(stream)
+    except OSError:
+        return False
+
+
+def _starts_as_volume(path: str) -> bool:
+    try:
+        with open(path, "rb") as stream:
+            return bool(volume_ending(stream.read(HEAD)))
     except OSError:
         return False

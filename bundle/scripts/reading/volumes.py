@@ -21,11 +21,15 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.reading.case import MAX_BYTES, CaseImage, base_meta, check_bytes, check_size, finish_case
+from scripts.reading.fitting_name import FittingName
+from scripts.reading.magic import HEAD, volume_ending
 from scripts.reading.orientation import Volume, resolve_plane
 from scripts.reading.slices import Rule, choose
 
 NIBABEL_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz", ".hdr.gz", ".mgh", ".mgz")
 ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
+UNMARKED_ENDINGS = (".hdr", ".img", ".img.gz", ".hdr.gz")
+"""Of files that only their names tell: Analyze, and the two halves of a NIfTI pair."""
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _GZIP_LIMIT = 1040
 """Deflate cannot shrink further than 1032 times; a header that claims more is wrong."""
@@ -38,8 +42,7 @@ def read_volume(path: str | Path, *, slice: Rule = "middle", plane: str = "auto"
         InputError: damaged, truncated, of an unknown layout, or the slice, plane or frame does not exist.
     """
     path = str(path)
-    opener = open_itk if path.lower().endswith(ITK_ENDINGS) else open_nibabel
-    reader, frames, get_volume = opener(path)
+    reader, frames, get_volume = open_volume(path)
     meta = base_meta(path, reader, "volume")
     chosen = choose(frames, "first" if frame == "auto" else frame, what="frame", path=path,
                     fetch=lambda i: _middle(get_volume(i, meta)))  # fmt: skip
@@ -93,15 +96,35 @@ def _middle(volume: Volume) -> np.ndarray:
     return volume.slice(plane, volume.count(plane) // 2)
 
 
-def open_nibabel(path: str) -> tuple[str, int, Callable[[int, dict[str, Any]], Volume]]:
-    """(reader name, number of volumes, function from a volume's index to `Volume`) of a nibabel file."""
+Opened = tuple[str, int, Callable[[int, dict[str, Any]], Volume]]
+"""Reader name, number of volumes, function from a volume's index to `Volume`."""
+
+
+def open_volume(path: str) -> Opened:
+    """A volume file, told by its bytes, or by its name where they do not tell.
+
+    Raises:
+        InputError: its header is damaged, or its voxels lie in a file that is not beside it.
+    """
+    with open(path, "rb") as stream:
+        told = volume_ending(stream.read(HEAD))
+    name = path.lower()
+    if told in ITK_ENDINGS or (not told and name.endswith(ITK_ENDINGS)):
+        return _open_itk(path, told)
+    if told.startswith(".hdr") and not name.endswith(UNMARKED_ENDINGS):
+        raise InputError(f"{path}: is a header whose voxels are in an .img file; give both, named .hdr and .img")
+    return _open_nibabel(path, told if not name.endswith(UNMARKED_ENDINGS) else "")
+
+
+def _open_nibabel(path: str, ending: str) -> Opened:
     import nibabel as nib
     from nibabel.arrayproxy import ArrayProxy
 
+    named = FittingName(path, ending)
     try:
-        image = nib.load(path, mmap="c")
+        image = nib.load(named.path, mmap="c")
     except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError):
-        raise InputError(f"{path}: is not a NIfTI, Analyze or MGH file, or its header is damaged") from None
+        raise InputError(f"{path}: is not a NIfTI, Analyze or MGH file, or its header is damaged or missing") from None
     shape = tuple(int(n) for n in image.shape)
     _check_header(path, shape, np.asarray(image.affine))
     proxy = image.dataobj
@@ -123,7 +146,7 @@ def open_nibabel(path: str) -> tuple[str, int, Callable[[int, dict[str, Any]], V
         if len(shape) > 4 and shape[4] > 1:
             meta["notes"].append(f"each voxel has {shape[4]} components; the first was taken")
         meta["luts"] = ["slope and intercept"] if scale != (1.0, 0.0) else []
-        fetch = _nibabel_fetch(path, raw, shape, index, scale)
+        fetch = _nibabel_fetch(path, raw, shape, index, scale, named)
         return Volume(tuple((*shape[:3], 1, 1)[:3]), affine, fetch, known=known)  # type: ignore[arg-type]
 
     return f"nibabel {name}", shape[3] if len(shape) > 3 else 1, get_volume
@@ -136,10 +159,10 @@ def _says_orientation(header: Any) -> bool:
 
 
 def _nibabel_fetch(
-    path: str, raw: Any, shape: tuple[int, ...], index: int, scale: tuple[float, float]
+    path: str, raw: Any, shape: tuple[int, ...], index: int, scale: tuple[float, float], named: FittingName
 ) -> Callable[[int, int], np.ndarray]:
     """A `Volume.fetch` that reads one slice from disk the first time and the whole volume the second."""
-    state: dict[str, Any] = {"calls": 0, "volume": None}
+    state: dict[str, Any] = {"calls": 0, "volume": None, "named": named}  # ``raw`` opens the file by that name
     extra = tuple([index, *([0] * (len(shape) - 4))][: max(0, len(shape) - 3)])
 
     def fetch(axis: int, position: int) -> np.ndarray:
@@ -186,7 +209,9 @@ def _check_header(path: str, shape: tuple[int, ...], affine: np.ndarray) -> None
 def _check_length(path: str, file_like: Any, shape: tuple[int, ...], item: int, offset: int) -> None:
     """Compare what the header claims with what the file can hold, before any memory is asked for."""
     name = getattr(file_like, "filename", None) or (file_like if isinstance(file_like, (str, Path)) else path)
-    size = Path(name).stat().st_size if Path(name).is_file() else 0
+    if not Path(name).is_file():
+        raise InputError(f"{path}: is half of a pair; put its .hdr and its .img in one folder")
+    size = Path(name).stat().st_size
     claimed = item
     for n in shape:
         claimed *= n
@@ -197,11 +222,10 @@ def _check_length(path: str, file_like: Any, shape: tuple[int, ...], item: int, 
         raise InputError(f"{path}: one volume takes {claimed / 2**30:.1f} GiB; crop or resample it first")
 
 
-def open_itk(path: str) -> tuple[str, int, Callable[[int, dict[str, Any]], Volume]]:
-    """(reader name, number of volumes, function from a volume's index to `Volume`) of an NRRD or MetaImage file."""
+def _open_itk(path: str, ending: str) -> Opened:
     from scripts.reading.itk_file import read_itk
 
-    file = read_itk(path)
+    file = read_itk(path, ending)
     shape = (*file.array.shape[1:4][::-1],)
 
     def get_volume(index: int, meta: dict[str, Any]) -> Volume:

@@ -12,7 +12,9 @@ from typing import Any
 from monailabel.datastore.local import LocalDatastore
 
 from scripts.predictor import InputError
+from scripts.reading.data_files import refuse_detached
 from scripts.reading.dicom_kinds import NO_IMAGE, kind_of
+from scripts.reading.sources import files_of
 
 from .caption_store import STATE, CaptionStore, checked_id
 
@@ -64,13 +66,17 @@ class LocalCaptionStore(CaptionStore, LocalDatastore):
         """Store an uploaded image.
 
         Raises:
-            InputError: it is no image by its name, or another image has that id.
+            InputError: it is no image by its name, its voxels lie in another file, or another image has that id.
         """
         if not image_filename.lower().endswith(ENDINGS):
             ending = Path(image_filename).suffix or "no ending"
             raise InputError(
                 f"{image_id or 'the upload'}: is no image by its name ({ending}); {', '.join(ENDINGS)} are"
             )
+        try:
+            refuse_detached(image_filename)
+        except InputError as error:
+            raise InputError(str(error).replace(image_filename, image_id or "the upload")) from error
         there = self.get_image_uri(image_id) if image_id else ""
         if there and not (Path(there).is_file() and filecmp.cmp(there, image_filename, shallow=False)):
             raise InputError(f"image id {image_id!r} is taken by another image; upload under another id")
@@ -84,8 +90,10 @@ class LocalCaptionStore(CaptionStore, LocalDatastore):
         return path if not path or self.inside(path) else ""
 
     def inside(self, path: str | Path) -> bool:
-        """Whether a path lies in the studies folder, links followed."""
-        return Path(path).resolve().is_relative_to(self.folder.resolve())
+        """Whether a path, and all that is read with it, lies in the studies folder, links followed."""
+        root = self.folder.resolve()
+        whole = Path(path).resolve().is_relative_to(root)
+        return whole and all(Path(file).resolve().is_relative_to(root) for file in files_of(path))
 
     def id_of(self, name: str) -> str:
         """Id of what :meth:`find` finds by another name, such as the file's; the name itself where it has none."""
@@ -103,7 +111,7 @@ class LocalCaptionStore(CaptionStore, LocalDatastore):
         given = Path(name)
         given = given if given.is_absolute() else self.folder / given
         try:
-            usable = given.exists() and self.inside(given) and given.resolve() != self.folder.resolve()
+            usable = given.exists() and given.resolve() != self.folder.resolve() and self.inside(given)
             relative = given.resolve().relative_to(self.folder.resolve()) if usable else None
         except (OSError, ValueError):  # a name that is no path at all, or one too long
             return ""

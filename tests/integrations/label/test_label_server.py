@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -221,3 +222,32 @@ def test_a_page_of_another_origin_may_not_call(server: LabelServer) -> None:
     assert "access-control-allow-origin" not in answer.headers
     own = server.ask("GET", "/info/", headers={"Origin": server.url})
     assert own.headers["access-control-allow-origin"] == server.url
+
+
+def test_a_page_whose_name_points_here_is_refused(server: LabelServer) -> None:
+    """DNS rebinding: the request comes from the same computer and carries the page's name."""
+    refused = server.ask("GET", "/info/", headers={"Host": "evil.example:8000"})
+    assert refused.status_code == 403 and "MSMEDCAP_HOSTS" in refused.json()["detail"]
+    assert (
+        server.ask("POST", "/infer/caption", params={"image": "picture"}, headers={"Host": "evil.example"}).status_code
+        == 403
+    )
+    assert server.ask("GET", "/info/", headers={"Host": "localhost:8000"}).status_code == 200
+
+
+def test_a_header_without_its_voxels_is_no_upload(server: LabelServer, tmp_path: Path) -> None:
+    (tmp_path / "a.mhd").write_text("NDims = 3\nDimSize = 9 9 9\nElementDataFile = ../server.log\n")
+    content = (tmp_path / "a.mhd").read_bytes()
+    refused = server.ask("POST", "/infer/caption", files={"file": ("a.mhd", content)})
+    assert refused.status_code == 400 and refused.json()["detail"].startswith("the image sent: is a header without")
+    refused = server.ask("PUT", "/datastore/image?image=sent", files={"file": ("a.mhd", content)})
+    assert refused.status_code == 400 and refused.json()["detail"].startswith("sent: is a header without")
+
+
+def test_a_session_with_a_link_that_leads_out_is_refused(server: LabelServer, tmp_path: Path, studies: Path) -> None:
+    (tmp_path / "link.png").symlink_to(studies / "picture.png")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "link.png", "link.png")
+    sent = {"files": ("a.tar", (tmp_path / "a.tar").read_bytes())}
+    refused = server.ask("PUT", "/session/", params={"uncompress": "true"}, files=sent)
+    assert refused.status_code == 500 and "Link" in refused.json()["detail"]

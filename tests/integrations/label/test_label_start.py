@@ -44,3 +44,11 @@ def test_a_port_in_use_is_said(tmp_path: Path, taken: str) -> None:
 def test_a_value_that_the_config_does_not_have_is_refused(tmp_path: Path) -> None:
     code, says = start("--studies", str(tmp_path), "--port", str(free_port()), "--conf", "num_beam", "1")
     assert code == 1 and says.endswith("did you mean num_beams?")
+
+
+@pytest.mark.parametrize(("given", "host"), [([], "127.0.0.1"), (["--host", "0.0.0.0"], "0.0.0.0"), (["-i=::"], "::")])
+def test_the_server_knows_where_it_listens(given: list[str], host: str, tmp_path: Path) -> None:
+    """So that it answers any name where the network was let in (docs: --host 0.0.0.0), and else its own."""
+    code = "import os, serve, sys; serve.prepare(sys.argv[2:], sys.argv[1]); print(os.environ['MSMEDCAP_HOST'])"
+    command = [sys.executable, "-c", code, str(tmp_path), *given]
+    assert subprocess.run(command, cwd=APP, capture_output=True, text=True).stdout.strip() == host

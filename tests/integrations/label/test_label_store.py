@@ -80,6 +80,21 @@ def test_only_what_lies_inside_is_found(tmp_path: Path) -> None:
         assert store.find(outside) == "", outside
 
 
+def test_a_series_with_a_link_that_leads_out_is_not_found(tmp_path: Path) -> None:
+    elsewhere = write_series(tmp_path / "elsewhere", body(3))
+    studies = tmp_path / "studies"
+    series, other = (write_series(studies / name, body(3)) for name in ("series", "other"))
+    store = store_of(studies)
+    assert store.find("series") == str(series.resolve())
+    name = sorted(file.name for file in elsewhere.iterdir())[1]
+    (series / name).unlink()
+    (series / name).symlink_to(elsewhere / name)
+    (other / name).unlink()
+    (other / name).symlink_to(series / sorted(file.name for file in series.iterdir())[0])  # inside: that is fine
+    assert store.find("series") == store.get_image_uri("series") == ""
+    assert store.find("other") == str(other.resolve())
+
+
 def test_a_reviewed_caption_is_never_replaced_by_a_draft(tmp_path: Path) -> None:
     store = store_of(pictures(tmp_path, "a.png", "b.png"))
     draft = {"status": "draft", "caption": "machine", "confidence": 0.4, "slice": 3, "plane": "axial"}
@@ -164,6 +179,9 @@ def test_an_upload_does_not_replace_another_image(tmp_path: Path) -> None:
     for bad in ("../a", "/a", ".a", "x/../../a", "labels\\..\\a"):
         with pytest.raises(InputError, match="inside"):
             store.add_image(bad, str(tmp_path / "other.png"), {})
+    (tmp_path / "header.mhd").write_text("NDims = 3\nDimSize = 9 9 9\nElementDataFile = patient/voxels.raw\n")
+    with pytest.raises(InputError, match=r"^c: is a header without its voxels.*send one file"):
+        store.add_image("c", str(tmp_path / "header.mhd"), {})
     assert store.add_image("new/b", str(tmp_path / "other.png"), {}) == "new/b"
     assert Path(store.get_image_uri("new/b")).read_bytes() == b"other.png"
 

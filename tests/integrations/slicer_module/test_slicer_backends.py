@@ -7,6 +7,8 @@ import io
 import json
 import sys
 import threading
+import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,12 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed (mak
 
 from ImageCaptioningLib.errors import CaptioningError  # noqa: E402
 from ImageCaptioningLib.local import LocalWorker  # noqa: E402
-from ImageCaptioningLib.logic import IMAGE_ID, CaptionLogic, source_files  # noqa: E402
+from ImageCaptioningLib.logic import IMAGE_ID, CaptionLogic, remember_source, source_files  # noqa: E402
 from ImageCaptioningLib.server import LabelServer as Backend  # noqa: E402
 from label_server import LabelServer  # noqa: E402
 from PIL import Image  # noqa: E402
 from scenes import Scene, voxel_to_ras, windowed  # noqa: E402
-from study_files import body  # noqa: E402
+from study_files import body, write_series  # noqa: E402
 
 from scripts.predictor import CaptionPredictor  # noqa: E402
 
@@ -98,6 +100,89 @@ def test_an_image_of_a_server_elsewhere_is_fetched_and_loads(
     assert len(source_files(volume)) == 18  # so its report can be written here
     with pytest.raises(CaptioningError, match="nowhere"):
         backend.download("nowhere", tmp_path)
+
+
+class Shelf(http.server.BaseHTTPRequestHandler):
+    """A server with two patients' images, both called IM0001.dcm."""
+
+    images: dict[str, bytes] = {}
+
+    def do_GET(self) -> None:  # noqa: N802
+        name = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)["image"][0]
+        self.send_response(200)
+        self.send_header("content-type", "application/dicom")
+        self.send_header("content-disposition", 'attachment; filename="IM0001.dcm"')
+        self.end_headers()
+        self.wfile.write(self.images[name])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[str]:
+    for name in ("patientA", "patientB"):
+        [file, *_] = sorted(write_series(tmp_path / name, body(1), patient=name).iterdir())
+        Shelf.images[f"{name}/IM0001"] = file.read_bytes()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shelf) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+
+
+def test_two_patients_images_of_one_name_stay_two_images(place: Scene, shelf: str, tmp_path: Path) -> None:
+    backend = Backend(shelf)
+    names = ("patientA/IM0001", "patientB/IM0001")
+    volumes = []
+    for name in names:
+        path = backend.download(name, tmp_path / "downloads")
+        volumes.append(place.load(path))
+        remember_source(volumes[-1], name, [path])
+    found = [[pydicom.dcmread(file).PatientID for file in source_files(volume)] for volume in volumes]
+    assert found == [["patientA"], ["patientB"]]
+    assert Backend(shelf + "/other").download(names[0], tmp_path / "downloads") != path  # nor do two servers' images
+
+    Shelf.images[names[0]] = Shelf.images[names[1]]  # another image by that name, since the volume was loaded
+    backend.download(names[0], tmp_path / "downloads")
+    with pytest.raises(CaptioningError, match="hold other images than it was loaded from"):
+        source_files(volumes[0])
+    assert source_files(volumes[1])
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "is_taken"),
+    [
+        ("http://127.0.0.1:8000", "HERE", True),
+        ("http://localhost:8000", "HERE", True),
+        ("https://[::1]:8000", "HERE", True),
+        ("http://label.example:8000", "HERE", False),  # another machine's path, which exists here too
+        ("http://127.0.0.1.label.example", "HERE", False),
+        ("http://127.0.0.1:8000", "", False),
+        ("http://127.0.0.1:8000", "relative.png", False),
+        ("http://127.0.0.1:8000", "/nowhere/a.png", False),
+    ],
+)
+def test_a_path_of_the_servers_is_taken_on_its_own_computer_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, path: str, is_taken: bool
+) -> None:
+    for name in ("a.png", "relative.png"):
+        (tmp_path / name).write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Backend, "download", lambda self, image_id, folder: folder / image_id)
+    here = tmp_path / "a.png"
+    found = Backend(url).fetch({"id": "p", "path": str(here) if path == "HERE" else path}, tmp_path / "downloads")
+    assert found == (here if is_taken else tmp_path / "downloads" / "p")
+
+
+def test_files_of_the_dicom_module_are_the_instances_that_it_loaded(place: Scene, tmp_path: Path) -> None:
+    volume = place.load(write_series(tmp_path / "series", body(3)))
+    files = sorted((tmp_path / "series").iterdir())
+    by_uid = {pydicom.dcmread(file).SOPInstanceUID: str(file) for file in files}
+    volume.SetAttribute("DICOM.instanceUIDs", " ".join(by_uid))  # as Slicer's DICOM module does
+    assert source_files(volume, by_uid.get) == list(by_uid.values())
+    other = write_series(tmp_path / "other", body(3)) / "000.dcm"
+    with pytest.raises(CaptioningError, match="load it again"):
+        source_files(volume, lambda uid: str(other))
 
 
 def test_another_web_server_is_not_taken_for_monai_label() -> None:

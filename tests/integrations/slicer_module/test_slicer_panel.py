@@ -14,6 +14,7 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed (make test installs it)")
 
+from ImageCaptioningLib.logic import IMAGE_ID, INSTANCES  # noqa: E402
 from scenes import Scene, voxel_to_ras  # noqa: E402
 from study_files import body, write_series  # noqa: E402
 from test_slicer_logic import DoubtfulBackend, FixedBackend  # noqa: E402
@@ -103,3 +104,19 @@ def test_the_panel_asks_before_a_withheld_caption_is_sent(panel: tuple) -> None:
     slicer.util.confirmYesNoDisplay.return_value = True
     widget._try(widget.on_send)
     assert [kept["caption"] for kept in backend.kept] == ["a nodule"]
+
+
+def test_the_next_image_is_fetched_loaded_and_remembered(panel: tuple, tmp_path: Path) -> None:
+    widget, place, _ = panel
+    backend = widget._logic().backend
+    series = write_series(tmp_path / "fetched", body(3))
+    offers = [{"id": "p/ct", "path": "/elsewhere/ct"}, {}]
+    backend.next_image = lambda: offers.pop(0)
+    backend.fetch = lambda offered, folder: series
+    slicer.util.loadVolume = lambda path: place.load(Path(path).parent)
+    widget._try(widget.on_next)
+    slicer.util.errorDisplay.assert_not_called()
+    volume = widget.volume.setCurrentNode.call_args.args[0]
+    assert volume.GetAttribute(IMAGE_ID) == "p/ct" and len(volume.GetAttribute(INSTANCES).split()) == 3
+    widget._try(widget.on_next)
+    assert widget.status.text == "Every image has a reviewed caption."

@@ -12,7 +12,7 @@ import slicer
 from ImageCaptioningLib import scene
 from ImageCaptioningLib.errors import CaptioningError
 from ImageCaptioningLib.local import LocalWorker
-from ImageCaptioningLib.logic import IMAGE_ID, NOTICE, Background, CaptionLogic, Draft
+from ImageCaptioningLib.logic import NOTICE, Background, CaptionLogic, Draft, remember_source
 from ImageCaptioningLib.server import LabelServer
 from ImageCaptioningLib.slices import slice_picture
 from slicer.ScriptedLoadableModule import (
@@ -206,11 +206,10 @@ class ImageCaptioningWidget(ScriptedLoadableModuleWidget):
         if not offered.get("id"):
             self.status.text = "Every image has a reviewed caption."
             return
-        path = offered.get("path", "")
-        path = path if Path(path).exists() else str(backend.download(offered["id"], Path(slicer.app.temporaryPath)))
-        files = sorted(str(file) for file in Path(path).rglob("*") if file.is_file()) if Path(path).is_dir() else [path]
-        volume = slicer.util.loadVolume(files[0])
-        volume.SetAttribute(IMAGE_ID, offered["id"])
+        path = backend.fetch(offered, Path(slicer.app.temporaryPath))
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        volume = slicer.util.loadVolume(str(files[0]))
+        remember_source(volume, offered["id"], files)
         self.volume.setCurrentNode(volume)
 
     # ------------------------------------------------------------------ helpers of the panel

@@ -6,7 +6,7 @@ import hashlib
 import re
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,8 @@ from .slices import Picture, slice_picture
 NOTICE = "Draft by a machine. For research, not for diagnosis."
 IMAGE_ID = scene.PREFIX + "ImageID"
 """Attribute of a volume that came from the server: the server's name for it."""
+INSTANCES = scene.PREFIX + "InstanceUIDs"
+"""Attribute of a volume that came from the server: SOPInstanceUIDs of the files that it was loaded from."""
 
 
 class Backend(Protocol):
@@ -220,11 +222,27 @@ def series_uid(volume: Any) -> str:
     return tree.GetItemUID(item, "DICOM") if item else ""
 
 
+def remember_source(volume: Any, image_id: str, files: Sequence[Path]) -> None:
+    """Note on a volume what the server calls it, and which DICOM images its files hold now."""
+    volume.SetAttribute(IMAGE_ID, image_id)
+    volume.SetAttribute(INSTANCES, " ".join(uid for file in files if (uid := instance_uid(file))))
+
+
+def instance_uid(file: str | Path) -> str:
+    """SOPInstanceUID of a DICOM file; "" for another file."""
+    import pydicom
+
+    try:
+        return str(pydicom.dcmread(file, specific_tags=["SOPInstanceUID"], stop_before_pixels=True).SOPInstanceUID)
+    except Exception:  # whoever writes the report says what is wrong with the file
+        return ""
+
+
 def source_files(volume: Any, file_of: Callable[[str], str] | None = None) -> list[str]:
     """The DICOM files that a volume was loaded from.
 
     Raises:
-        CaptioningError: it was not loaded from files.
+        CaptioningError: it was not loaded from files, or they hold other images now.
     """
     uids = (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
     found = [file_of(uid) for uid in uids] if file_of is not None else []
@@ -235,6 +253,9 @@ def source_files(volume: Any, file_of: Callable[[str], str] | None = None) -> li
     files = [file for file in found if file and Path(file).is_file()]
     if not files or len(files) != len(found):
         raise CaptioningError("a report needs the DICOM files that the volume came from: load it with the DICOM module")
+    loaded = (volume.GetAttribute(INSTANCES) or volume.GetAttribute("DICOM.instanceUIDs") or "").split()
+    if loaded and not {instance_uid(file) for file in files} <= set(loaded):
+        raise CaptioningError("the volume's files hold other images than it was loaded from: load it again")
     return files
 
 

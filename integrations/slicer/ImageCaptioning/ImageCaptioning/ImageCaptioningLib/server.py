@@ -5,7 +5,10 @@ from __future__ import annotations
 import email.message
 import hashlib
 import io
+import ipaddress
 import json
+import shutil
+import urllib.parse
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -79,17 +82,37 @@ class LabelServer:
         """What the server wants reviewed next: ``id``, ``path``, ``confidence``; empty when nothing is left."""
         return self._json("POST", "/activelearning/least_certain", json={})
 
+    def fetch(self, offered: dict[str, Any], folder: Path) -> Path:
+        """The image that :meth:`next_image` offered: its own path if the server is this computer, else a download."""
+        path = Path(str(offered.get("path") or "."))
+        if self._is_this_computer() and path.is_absolute() and path.exists():
+            return path
+        return self.download(offered["id"], folder)
+
     def download(self, image_id: str, folder: Path) -> Path:
-        """Fetch an image: one file, or the folder of a DICOM series, which the server sends as a zip."""
+        """Fetch an image: one file, or the folder of a DICOM series, which the server sends as a zip.
+
+        Images of one name are kept apart: each has a folder of its own below ``folder``.
+        """
         reply = self._ask("GET", "/datastore/image", params={"image": image_id})
-        path = folder / _file_name(reply, image_id)
+        own = folder / hashlib.sha256(f"{self.url}\n{image_id}".encode()).hexdigest()[:24]
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir(parents=True)
         if reply.headers.get("content-type") != "application/zip":
+            path = own / _file_name(reply, image_id)
             path.write_bytes(reply.content)
             return path
-        series = folder / hashlib.sha256(image_id.encode()).hexdigest()[:16]
         with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
-            archive.extractall(series)
-        return series
+            archive.extractall(own)
+        return own
+
+    def _is_this_computer(self) -> bool:
+        """Whether the address is a loopback one: only then is a path of the server's a path here."""
+        host = urllib.parse.urlsplit(self.url).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
 
     def train(self) -> dict[str, Any]:
         """Start fine-tuning on the reviewed captions."""
