@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import slicer
 
 from . import overlay, scene
@@ -141,8 +142,6 @@ class CaptionLogic:
         Raises:
             CaptioningError: the volume did not come from DICOM, or its patient or study is ambiguous.
         """
-        normal = draft.picture.to_ras[:3, 2]
-        centre = draft.picture.to_ras @ [*(n / 2 for n in draft.picture.pixels.shape[1::-1]), 0, 1]
         return worker.report(
             source_files(draft.volume, file_of),
             output,
@@ -151,7 +150,7 @@ class CaptionLogic:
             model_version=draft.reply["model_version"],
             weights=draft.reply["weights"],
             edited=" ".join(text.split()) != draft.text,
-            plane={"point": [-centre[0], -centre[1], centre[2]], "normal": [-normal[0], -normal[1], normal[2]]},
+            plane=_plane(draft.picture),
         )
 
     def close(self) -> None:
@@ -239,6 +238,15 @@ def picture_id(volume: Any, picture: Picture) -> str:
     shown = hashlib.sha256(picture.pixels.tobytes()).hexdigest()[:8]
     view = re.sub(r"[^a-z]", "", picture.orientation.lower()) or "view"
     return f"slicer_{short}_{view}_{picture.offset:+.1f}_{shown}".replace(".", "p")
+
+
+def _plane(picture: Picture) -> dict[str, Any]:
+    """Where the slice lies among the volume's images, in DICOM's coordinates; see ``scripts.reading.source_plane``."""
+    to_patient = np.diag([-1.0, -1.0, 1.0, 1.0])
+    centre = to_patient @ picture.to_own @ [*(n / 2 for n in picture.pixels.shape[1::-1]), 0, 1]
+    normal = np.cross(*(to_patient @ picture.to_own)[:3, :2].T)
+    grid = to_patient @ picture.grid
+    return {"point": centre[:3].tolist(), "normal": normal.tolist(), "grid": grid.tolist(), "layers": picture.layers}
 
 
 def _window(picture: Picture) -> str:
