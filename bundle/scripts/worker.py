@@ -29,6 +29,7 @@ import numpy as np
 from .allocator import keep_memory
 from .errors import InputError, WeightsError
 from .predictor import Caption, CaptionPredictor
+from .reading.source_plane import images_in
 
 __all__ = ["Worker", "caption_reply", "main"]
 
@@ -147,7 +148,7 @@ class Worker:
         record = {name: request.get(name) for name in ("caption", "confidence", "model_version", "weights")}
         files = [source] if isinstance(source, str) else list(source)
         written = write_sr(
-            _images_in(files, plane["point"], plane["normal"]) if plane else files,
+            images_in(files, plane) if plane else files,
             record,
             output,
             kind=request.get("kind", "basic"),
@@ -160,31 +161,6 @@ class Worker:
         if self._predictor is None:
             self._predictor = CaptionPredictor.from_bundle(self.bundle, **self.overrides)
         return self._predictor
-
-
-def _images_in(files: Sequence[str], point: Sequence[float], normal: Sequence[float]) -> list[str]:
-    """The files whose image lies in a plane; all of them where the plane runs across the images.
-
-    Args:
-        files: DICOM files.
-        point, normal: of the plane, in patient coordinates (LPS, millimetres).
-    """
-    import pydicom
-
-    unit = np.asarray(normal, float) / np.linalg.norm(normal)
-    distances = {}
-    for file in files:
-        try:
-            header = pydicom.dcmread(file, stop_before_pixels=True)
-            axes = np.asarray(header.ImageOrientationPatient, float).reshape(2, 3)
-            distance = abs(float(unit @ (np.asarray(point, float) - np.asarray(header.ImagePositionPatient, float))))
-        except Exception:  # no DICOM, or no position: whoever writes the report says what is wrong
-            return list(files)
-        if abs(float(unit @ np.cross(*axes))) < 0.999:
-            return list(files)
-        distances[file] = distance
-    nearest = min(distances.values())
-    return [file for file, distance in distances.items() if distance <= nearest + 1e-3]
 
 
 def serve(worker: Worker, lines: Iterable[str], replies: IO[str]) -> None:

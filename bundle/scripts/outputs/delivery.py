@@ -108,4 +108,5 @@ def _sentence(case: CaptionedCase, error: Exception) -> str:
     """Why an output failed. Of an unforeseen error only the kind is told, since its text may quote the header."""
     if isinstance(error, InputError):
         return " ".join(str(error).split())
-    return f"{source_name(case.source)}: could not be written ({type(error).__name__}); leave this output out for it"
+    kind = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+    return f"{source_name(case.source)}: could not be written ({kind}); leave this output out for it"

@@ -107,7 +107,7 @@ def _file(path: str) -> Source:
     if name.endswith((".dcm", ".dicom", ".ima")):
         raise InputError(f"{path}: is named like a DICOM file but is not one; export it again")
     raise InputError(
-        f"{path}: is not an image of a known kind; DICOM, NIfTI, MGH, NRRD, MetaImage, Analyze (named .hdr and .img), "
+        f"{path}: is not an image of a known kind; DICOM, NIfTI, MGH, NRRD, MetaImage, Analyze (.hdr), "
         "PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG 2000 and PNM are read"
     )
 

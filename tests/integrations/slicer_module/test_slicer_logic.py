@@ -18,7 +18,9 @@ from PIL import Image  # noqa: E402
 from scenes import Scene, voxel_to_ras, windowed  # noqa: E402
 from study_files import body, write_series  # noqa: E402
 
+from scripts.errors import InputError  # noqa: E402
 from scripts.reading import read_case  # noqa: E402
+from scripts.reading.source_plane import images_in  # noqa: E402
 
 VIEWS = [("Axial", "axial", (40, 48, 6)), ("Coronal", "coronal", (40, 30, 4)), ("Sagittal", "sagittal", (22, 48, 4))]
 
@@ -111,6 +113,73 @@ def test_a_transformed_volume_is_captioned_where_it_is_shown(made: tuple[Scene, 
     at = voxel_to_ras(volume, (40, 48, 6))
     picture = slice_picture(volume, place.look("Axial", (at[0], at[1], at[2] + 10)))
     np.testing.assert_array_equal(picture.pixels, windowed(body()[6]))
+
+
+def _under(place: Scene, volume: object, matrix: list[list[float]]) -> object:
+    """Put a volume under a linear transform; the transform node."""
+    import vtk
+
+    wanted = vtk.vtkMatrix4x4()
+    wanted.DeepCopy([value for row in matrix for value in row])
+    node = place.mrml.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
+    node.SetMatrixTransformToParent(wanted)
+    volume.SetAndObserveTransformNodeID(node.GetID())
+    return node
+
+
+class Images:
+    """In place of the process that writes reports: which images it would name."""
+
+    def report(self, source: list[str], output: Path, *, plane: dict, **_: object) -> list[str]:
+        return [Path(file).name for file in images_in(source, plane)]
+
+
+MOVES = {
+    "none": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
+    "by four slices": [[1, 0, 0, 3], [0, 1, 0, 0], [0, 0, 1, 20], [0, 0, 0, 1]],
+    "turned over": [[1, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 85], [0, 0, 0, 1]],
+    "stretched": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1]],
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_a_report_names_the_image_that_was_shown_wherever_the_volume_was_moved(
+    made: tuple[Scene, object], move: str
+) -> None:
+    place, volume = made
+    at = np.array(MOVES[move]) @ [*voxel_to_ras(volume, (40, 48, 6)), 1]
+    node = _under(place, volume, MOVES[move])
+    logic = CaptionLogic(place.mrml, FixedBackend())
+    draft = logic.caption(volume, place.look("Axial", tuple(at[:3])))
+    assert (draft.picture.plane, draft.picture.index) == ("axial", 6)
+    assert logic.report(draft, "x", Path("sr.dcm"), Images()) == ["006.dcm"]
+    node.SetMatrixTransformToParent(None)  # moved back before the report is written: the same image still
+    assert logic.report(draft, "x", Path("sr.dcm"), Images()) == ["006.dcm"]
+
+
+@pytest.mark.parametrize("move", ["by four slices", "turned over"])
+def test_a_report_of_a_volume_whose_move_was_hardened_is_refused(made: tuple[Scene, object], move: str) -> None:
+    place, volume = made
+    at = np.array(MOVES[move]) @ [*voxel_to_ras(volume, (40, 48, 6)), 1]
+    _under(place, volume, MOVES[move])
+    assert volume.HardenTransform()
+    logic = CaptionLogic(place.mrml, FixedBackend())
+    draft = logic.caption(volume, place.look("Axial", tuple(at[:3])))
+    with pytest.raises(InputError, match="does not lie where its images do"):
+        logic.report(draft, "x", Path("sr.dcm"), Images())
+
+
+def test_a_slice_of_a_turned_volume_counts_as_its_file_has_it(made: tuple[Scene, object]) -> None:
+    """A quarter turn around left and right: the axial view shows a coronal slice of the file."""
+    place, volume = made
+    turn = [[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+    at = np.array(turn) @ [*voxel_to_ras(volume, (40, 30, 4)), 1]
+    _under(place, volume, turn)
+    picture = slice_picture(volume, place.look("Axial", tuple(at[:3])))
+    assert (picture.plane, picture.index) == ("coronal", 30)
+    logic = CaptionLogic(place.mrml, FixedBackend())
+    draft = logic.caption(volume, place.view)
+    assert len(logic.report(draft, "x", Path("sr.dcm"), Images())) == 18  # it runs across the images
 
 
 def test_what_cannot_be_captioned_is_said(made: tuple[Scene, object]) -> None:

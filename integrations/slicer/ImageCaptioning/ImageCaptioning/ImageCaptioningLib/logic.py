@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import slicer
 
 from . import overlay, scene
@@ -167,8 +168,6 @@ class CaptionLogic:
                 withheld and neither edited nor confirmed.
         """
         _allow(draft, text, confirmed)
-        normal = draft.picture.to_ras[:3, 2]
-        centre = draft.picture.to_ras @ [*(n / 2 for n in draft.picture.pixels.shape[1::-1]), 0, 1]
         return worker.report(
             source_files(draft.volume, file_of),
             output,
@@ -179,7 +178,7 @@ class CaptionLogic:
             edited=" ".join(text.split()) != draft.text,
             abstained=draft.withheld,
             confirmed=confirmed,
-            plane={"point": [-centre[0], -centre[1], centre[2]], "normal": [-normal[0], -normal[1], normal[2]]},
+            plane=_plane(draft.picture),
         )
 
     def close(self) -> None:
@@ -273,6 +272,15 @@ def _allow(draft: Draft, text: str, confirmed: bool) -> None:
     """Keep a caption that the model itself doubts from leaving unread."""
     if draft.needs_confirmation(text) and not confirmed:
         raise CaptioningError("the model is not sure enough of this caption: edit it, or confirm that it is right")
+
+
+def _plane(picture: Picture) -> dict[str, Any]:
+    """Where the slice lies among the volume's images, in DICOM's coordinates; see ``scripts.reading.source_plane``."""
+    to_patient = np.diag([-1.0, -1.0, 1.0, 1.0])
+    centre = to_patient @ picture.to_own @ [*(n / 2 for n in picture.pixels.shape[1::-1]), 0, 1]
+    normal = np.cross(*(to_patient @ picture.to_own)[:3, :2].T)
+    grid = to_patient @ picture.grid
+    return {"point": centre[:3].tolist(), "normal": normal.tolist(), "grid": grid.tolist(), "layers": picture.layers}
 
 
 def _window(picture: Picture) -> str:

@@ -32,6 +32,10 @@ class Picture:
         offset: the view's slice offset in millimetres.
         window: centre and width, or None for colour.
         plane, index: which slice of the volume this is, as the captioner counts; None for one between or across slices.
+        to_own: 4 x 4, (column, row, 0, 1) to the volume's own millimetres in RAS: without the transform that it is
+            under, so where its file says it lies.
+        grid: 4 x 4, voxel indices to those.
+        layers: voxels along the grid's third axis.
     """
 
     pixels: np.ndarray
@@ -41,6 +45,9 @@ class Picture:
     window: tuple[float, float] | None
     plane: str | None
     index: int | None
+    to_own: np.ndarray
+    grid: np.ndarray
+    layers: int
 
     def write_png(self, path: str | Path) -> Path:
         """Write the picture, lossless."""
@@ -83,16 +90,20 @@ def slice_picture(volume: Any, slice_node: Any) -> Picture:
     pixels, window = _windowed(values, volume.GetDisplayNode())
     plane, index = volume_slice(volume, slice_node)
     offset = float(slice_node.GetSliceOffset())
-    return Picture(pixels, to_ras, slice_node.GetOrientation(), offset, window, plane, index)
+    grid = own_grid(volume)
+    to_own = grid @ np.linalg.inv(ijk_to_ras(volume)) @ to_ras
+    orientation = slice_node.GetOrientation()
+    return Picture(pixels, to_ras, orientation, offset, window, plane, index, to_own, grid, size[2])
 
 
 def volume_slice(volume: Any, slice_node: Any) -> tuple[str | None, int | None]:
     """(plane, index) of the view's slice in the volume's own grid, as the captioner counts; (None, None) if none.
 
-    The captioner counts axial slices towards the head, coronal ones towards the back, sagittal ones towards the left.
+    The captioner counts axial slices towards the head, coronal ones towards the back, sagittal ones towards the left,
+    as the volume's file has it: under a transform that turns the volume, the view may be another one.
     """
-    to_ras = ijk_to_ras(volume)
-    view = matrix(slice_node.GetSliceToRAS())
+    to_ras = own_grid(volume)
+    view = to_ras @ np.linalg.inv(ijk_to_ras(volume)) @ matrix(slice_node.GetSliceToRAS())
     directions = to_ras[:3, :3] / np.linalg.norm(to_ras[:3, :3], axis=0)
     across = np.abs(directions.T @ view[:3, 2])  # of each voxel axis: 0 where it lies in the view's plane
     axis = int(across.argmax())
@@ -114,16 +125,21 @@ def matrix(vtk_matrix: Any) -> np.ndarray:
 
 def ijk_to_ras(volume: Any) -> np.ndarray:
     """Voxel indices to world millimetres, the volume's linear transform included."""
-    found = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(found)
     parent = volume.GetParentTransformNode()
     if parent is None:
-        return matrix(found)
+        return own_grid(volume)
     if not parent.IsTransformToWorldLinear():
         raise CaptioningError("the volume is under a transform that bends it: harden the transform first")
     world = vtk.vtkMatrix4x4()
     parent.GetMatrixTransformToWorld(world)
-    return matrix(world) @ matrix(found)
+    return matrix(world) @ own_grid(volume)
+
+
+def own_grid(volume: Any) -> np.ndarray:
+    """Voxel indices to the volume's own millimetres, the transform that it is under left out."""
+    found = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(found)
+    return matrix(found)
 
 
 def _extent(to_slice: np.ndarray, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
