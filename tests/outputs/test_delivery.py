@@ -45,13 +45,18 @@ def delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception,
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("ZipFile for DOE^JANE is closed"), KeyError("DOE^JANE"), OSError(28, "x")]
+    ("error", "kind"),
+    [
+        (ValueError("ZipFile for DOE^JANE is closed"), "ValueError"),
+        (KeyError("DOE^JANE"), "KeyError"),
+        (OSError("DOE^JANE"), "OSError"),
+        (OSError(28, "DOE^JANE"), "No space left on device"),
+    ],
 )
 def test_an_unforeseen_failure_is_noted_by_its_kind_and_the_run_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, kind: str
 ) -> None:
     delivery, (first, second) = delivered(tmp_path, monkeypatch, error, "dicom_seg")
-    kind = type(error).__name__
     sentence = f"first.dcm: could not be written ({kind}); leave this output out for it"
     assert first["output_errors"] == {"dicom_seg": sentence} and "output_errors" not in second
     assert delivery.writers["dicom_seg"].written == ["second.dcm"] and delivery.failed == 1

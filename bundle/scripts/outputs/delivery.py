@@ -7,6 +7,7 @@ the run has ended.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -108,5 +109,6 @@ def _sentence(case: CaptionedCase, error: Exception) -> str:
     """Why an output failed. Of an unforeseen error only the kind is told, since its text may quote the header."""
     if isinstance(error, InputError):
         return " ".join(str(error).split())
-    kind = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+    number = error.errno if isinstance(error, OSError) else None
+    kind = type(error).__name__ if number is None else os.strerror(number)
     return f"{source_name(case.source)}: could not be written ({kind}); leave this output out for it"
