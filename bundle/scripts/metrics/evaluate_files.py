@@ -207,7 +207,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-meteor", action="store_true", help="do not start METEOR's Java program")
     parser.add_argument("--spice", action="store_true", help="start SPICE's Java program")
     parser.add_argument("--bertscore", metavar="FOLDER", help="model folder for BERTScore")
-    parser.add_argument("--bertscore-layer", type=int, help="hidden layer of BERTScore (default: the last)")
+    parser.add_argument(
+        "--bertscore-layer",
+        type=int,
+        help="hidden layer of BERTScore (default: the published one of a known model, else the last)",
+    )
     parser.add_argument(
         "--replaced",
         action="append",
@@ -229,9 +233,9 @@ def _options(given: argparse.Namespace) -> Options:
         raise InputError(f"--replaced {wrong[0]}: write KIND=FILE, such as blank=captions_blank.jsonl")
     bert = None
     if given.bertscore:
-        # ImageCLEF weighs words by their document frequency; the COCO protocol knows no BERTScore of its own
-        idf = given.protocol == "imageclef"
-        bert = BertScorer(folder=given.bertscore, layer=given.bertscore_layer, idf=idf)
+        # ImageCLEF fixes layer and weights of words by document frequency; COCO knows no BERTScore of its own
+        is_clef = given.protocol == "imageclef"
+        bert = BertScorer(folder=given.bertscore, layer=given.bertscore_layer, idf=is_clef, published_only=is_clef)
     return Options(
         split=given.split,
         protocol=given.protocol,
