@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from .concept_vocabulary import FIELDS, UNKNOWN, ConceptVocabulary
 from .encoders.frozen import FrozenEncoder
 from .errors import InputError
+from .validation_loss import ValidationLoss
 
 __all__ = ["CaptionConceptsd", "ConceptNetwork", "validation_metrics"]
 
@@ -158,7 +159,7 @@ def validation_metrics(vocabulary: ConceptVocabulary) -> dict[str, Metric]:
     """``val_loss``, which the best model is kept by, and the accuracy of each field that captions name.
 
     For ``key_val_metric`` of a MONAI evaluator whose network is a :class:`ConceptNetwork`. An accuracy is over the
-    images whose caption names the field, whatever batches they come in.
+    images whose caption names the field, the loss over all, whatever batches they come in.
     """
 
     def right(field: str) -> Callable[[Mapping[str, Any]], Tensor]:
@@ -170,5 +171,5 @@ def validation_metrics(vocabulary: ConceptVocabulary) -> dict[str, Metric]:
 
         return transform
 
-    loss = Average(output_transform=lambda output: output["pred"]["loss"].float())
-    return {"val_loss": loss} | {name: Average(right(name))[0] for name, names in vocabulary.fields.items() if names}
+    loss = {"val_loss": ValidationLoss(unit="image")}
+    return loss | {name: Average(right(name))[0] for name, names in vocabulary.fields.items() if names}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tiny_explained as tiny
@@ -65,6 +67,16 @@ def test_the_interval_holds_a_known_effect_and_zero_for_none() -> None:
     low, high = table(results(0.0), "attention")[0]["over_random_interval"]
     assert low < 0 < high
     assert "| organ | 40 |" in markdown(rows)
+
+
+def test_images_of_a_group_are_drawn_together() -> None:
+    few = [{**result, "image": f"{i}.png"} for i, result in enumerate(results(0.0))]
+    many = [{**result, "image": f"{copy}/{result['image']}"} for result in few for copy in range(3)]
+    groups = {result["image"]: Path(result["image"]).name for result in many}
+    expected, found = (table(rows, "attention", g)[0] for rows, g in ((few, None), (many, groups)))
+    for name in ("over_random_interval", "over_middle_interval"):
+        assert found[name] == pytest.approx(expected[name])
+        assert table(many, "attention")[0][name] != pytest.approx(expected[name], rel=0.1)
 
 
 class PlainOptions:

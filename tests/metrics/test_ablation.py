@@ -85,6 +85,22 @@ def test_rows_and_paired_differences(tmp_path: Path, datalist: Path) -> None:
     assert "*" not in detail_line and "of 10 such comparisons" in text and "not yet trained" not in text
 
 
+def test_intervals_are_over_the_groups_of_the_datalist(tmp_path: Path, datalist: Path) -> None:
+    content = json.loads(datalist.read_text())
+    for i, item in enumerate(content["validation"]):
+        item["group"] = f"g{i % 20}"
+    runs = [run(tmp_path, datalist, 0, right_planes=30)]
+    alone = ablation_result([Arm("both", "both", runs)], resamples=100)
+    datalist.write_text(json.dumps(content))
+    runs = [run(tmp_path, datalist, 0, right_planes=30)]
+    grouped = ablation_result([Arm("both", "both", runs)], resamples=100)
+    assert (alone["bootstrap"]["unit"], grouped["bootstrap"]["unit"], grouped["bootstrap"]["units"]) == (
+        "image", "group", 20,
+    )  # fmt: skip
+    assert grouped["arms"][0]["scores"]["plane"]["low"] != alone["arms"][0]["scores"]["plane"]["low"]
+    assert "variance over 20 groups of images of the mean" in as_markdown(grouped)
+
+
 def test_scores_are_those_of_the_evaluation(tmp_path: Path, datalist: Path) -> None:
     """The same file through ``scripts.metrics.evaluate``, which has its own tests."""
     found = run(tmp_path, datalist, 4, right_planes=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from caption_pairs import FIVE, generated
 
 from scripts.errors import InputError
-from scripts.metrics.bertscore import BertScorer
+from scripts.metrics.bertscore import PUBLISHED_LAYERS, BertScorer, published_layer
+from scripts.metrics.evaluate_files import main
 from scripts.metrics.spice import read_scores, why_no_spice
 
 PAIRS = [*FIVE, *generated(75, seed=2)]
@@ -70,6 +72,45 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path, folder: Path) -> None
         BertScorer(folder=tmp_path)
     with pytest.raises(InputError, match="layers 1 to 3"):
         BertScorer(folder=folder, layer=9)
+
+
+CLEF = {"model_type": "deberta", "num_hidden_layers": 48, "hidden_size": 1024}
+
+
+@pytest.mark.parametrize(
+    ("place", "config", "layer"),
+    [
+        ("any", {"_name_or_path": "microsoft/deberta-xlarge-mnli"}, 40),
+        ("deberta-xlarge-mnli", {}, 40),
+        ("models--microsoft--deberta-xlarge-mnli/snapshots/6e9f", CLEF, 40),
+        ("any", {**CLEF, "architectures": ["DebertaForSequenceClassification"]}, 40),
+        ("deberta-xlarge", {**CLEF, "architectures": ["DebertaForSequenceClassification"]}, 18),
+        ("any", {**CLEF, "architectures": ["DebertaModel"]}, None),
+        ("any", {"model_type": "bert", "num_hidden_layers": 12}, None),
+    ],
+)
+def test_a_known_model_has_its_published_layer(tmp_path: Path, place: str, config: dict, layer: int | None) -> None:
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    assert published_layer(folder) == layer
+
+
+def test_published_layers_are_those_of_the_package() -> None:
+    table = pytest.importorskip("bert_score.utils", reason="bert-score is not installed").model2layers
+    names = {name: name if name in table else f"microsoft/{name}" for name in PUBLISHED_LAYERS}
+    assert {name: table[full] for name, full in names.items()} == PUBLISHED_LAYERS
+
+
+def test_imageclef_takes_no_layer_by_guess(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    captions = tmp_path / "captions.json"
+    captions.write_text(json.dumps([{"image": "a.png", "caption": "a mass"}, {"image": "b.png", "caption": "a mass"}]))
+    asked = ["--predictions", str(captions), "--references", str(captions), "--bertscore", str(folder), "--no-meteor"]
+    asked += ["--resamples", "0"]
+    assert main([*asked, "--protocol", "imageclef"]) == 2
+    assert "give --bertscore-layer" in capsys.readouterr().err
+    assert main([*asked, "--protocol", "imageclef", "--bertscore-layer", "2"]) == 0
+    assert main(asked) == 0
 
 
 def test_spice_says_what_it_misses_and_reads_its_program() -> None:

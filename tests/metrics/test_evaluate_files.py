@@ -14,6 +14,7 @@ from scripts.metrics.evaluate_files import Options, evaluate, main
 from scripts.metrics.pairs import Item, match, read_items
 from scripts.metrics.report.__main__ import main as report
 from scripts.metrics.scoring import Extras
+from scripts.metrics.tables import as_markdown
 
 QUICK = Extras(meteor=False)
 CAPTIONS = [
@@ -55,6 +56,24 @@ def test_scores_in_the_order_of_the_references(files: dict[str, Path]) -> None:
     assert _score(result, "predictions", "distinct captions") == 0.75
     assert "METEOR" in result["skipped"] and result["protocol"] == "coco"
     assert result["by_modality"] == [], "four images are too few for a row"
+
+
+def test_intervals_are_over_the_groups_of_the_datalist(files: dict[str, Path]) -> None:
+    """Two groups of two: no draw can part them, and the table and the record say what was drawn."""
+    content = json.loads(files["datalist"].read_text())
+    plain = evaluate(files["predictions"], files["datalist"], Options(extras=QUICK, resamples=50))
+    assert plain["bootstrap"]["unit"] == "image" and plain["bootstrap"]["units"] == 4
+    assert "over images, as if independent (the references name no groups)" in as_markdown(plain)
+    for item, group in zip(content["validation"], "abab", strict=True):
+        item["group"] = group
+    files["datalist"].write_text(json.dumps(content))
+    grouped = evaluate(files["predictions"], files["datalist"], Options(extras=QUICK, resamples=50, baselines=True))
+    assert grouped["bootstrap"]["unit"] == "group" and grouped["bootstrap"]["units"] == 2
+    assert "over 2 groups of images, 50 draws" in as_markdown(grouped)
+    plane = next(row for row in grouped["systems"]["predictions"] if row["name"] == "plane")
+    assert (plane["value"], plane["low"], plane["high"]) == (0.75, 0.5, 1.0)  # a: .5, b: 1; images alone reach .25
+    against = next(row for row in grouped["comparisons"] if row["name"] == "plane")
+    assert (against["low"], against["high"]) == (0.0, 0.5)
 
 
 def test_command_prints_and_writes(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

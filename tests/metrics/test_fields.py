@@ -92,6 +92,26 @@ def test_known_fields_win_over_the_reference_text() -> None:
     assert (truth.plane, truth.organ) == ("coronal", "head")
 
 
+@pytest.mark.parametrize(
+    ("caption", "fields"),
+    [
+        ("Transaxial CT scan of the head.", {"plane": "Transaxial", "modality": "CT scan", "organ": "Head"}),
+        ("PA radiograph of the chest.", {"plane": "PA view", "modality": "Radiograph", "organ": "thorax"}),
+        ("Sagittal T2 MRI of the spine.", {"plane": "Sagittal", "modality": "T2 weighted MRI", "organ": "spine"}),
+    ],
+)
+def test_stored_spellings_agree_with_the_same_words_in_a_caption(caption: str, fields: dict[str, str]) -> None:
+    agreement = field_agreement([caption], [""], [fields])
+    assert all(agreement[name][0] == 1 for name in ("plane", "modality", "modality family", "organ"))
+    assert true_fields("", fields).family is not None
+
+
+def test_an_unknown_stored_value_is_kept_and_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    fields = {"plane": "Axial", "modality": "Elastogram 7"}
+    assert [true_fields("", fields).modality for _ in range(3)] == ["elastogram 7"] * 3
+    assert caplog.text.count("elastogram 7") == 1 and "axial" not in caplog.text
+
+
 def test_word_overlap_is_f1_of_words() -> None:
     assert word_overlap("brain abscess", "cerebral abscess") == pytest.approx(0.5)
     assert word_overlap(None, "abscess") == 0.0

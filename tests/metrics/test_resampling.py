@@ -8,7 +8,7 @@ from scipy import stats
 
 from scripts.errors import InputError
 from scripts.metrics.bleu import bleu
-from scripts.metrics.resampling import bootstrap, compare
+from scripts.metrics.resampling import bootstrap, compare, draw_weights, group_numbers, unit_of
 from scripts.metrics.statistic import mean_statistic
 
 
@@ -50,6 +50,39 @@ def test_permutation_p_equals_scipy() -> None:
     )  # fmt: skip
     assert ours.difference == pytest.approx(np.mean(second - first))
     assert ours.p_value == pytest.approx(theirs.pvalue, abs=0.02)
+
+
+def repeated(values: np.ndarray, times: int = 4) -> tuple[np.ndarray, list[str]]:
+    """Every value ``times`` times, as perfectly dependent images of a case would have it, and the group of each."""
+    return np.repeat(values, times), [f"g{i}" for i in np.repeat(np.arange(len(values)), times)]
+
+
+def test_copies_in_a_group_make_no_interval_narrower() -> None:
+    """Four equal images a group say what one says: interval and p are those of one image a group."""
+    generator = np.random.default_rng(11)
+    first, second = generator.normal(size=(2, 50)) + [[0.0], [0.3]]
+    (many, groups), (others, _) = repeated(first), repeated(second)
+    alone, together = mean_statistic("x", first), mean_statistic("x", many)
+    expected = bootstrap(alone)
+    assert vars(bootstrap(together, groups=groups)) == pytest.approx(vars(expected))
+    as_if_independent = bootstrap(together)
+    assert as_if_independent.high - as_if_independent.low < 0.6 * (expected.high - expected.low)
+    paired = compare(together, mean_statistic("x", others), groups=groups)
+    assert vars(paired) == pytest.approx(vars(compare(alone, mean_statistic("x", second))))
+    assert compare(together, mean_statistic("x", others)).p_value < paired.p_value
+
+
+def test_groups_need_not_stand_together_nor_be_of_one_size() -> None:
+    values, groups = np.array([1.0, 0, 1, 0, 1, 1]), ["a", "b", "a", None, None, "b"]
+    assert group_numbers(6, groups).tolist() == [0, 1, 0, 2, 3, 1]
+    weights = next(draw_weights(6, 50, 0, groups))
+    assert (weights[:, 0] == weights[:, 2]).all() and (weights[:, 1] == weights[:, 5]).all()
+    assert (weights[:, [0, 1, 3, 4]].sum(axis=1) == 4).all()
+    assert unit_of(6, groups) == {"unit": "group", "units": 4} and unit_of(6, None) == {"unit": "image", "units": 6}
+    score = mean_statistic("x", values)
+    assert bootstrap(score, groups=[None] * 6) == bootstrap(score)
+    with pytest.raises(InputError, match="5 groups for 6 images"):
+        bootstrap(score, groups=groups[:5])
 
 
 def test_equal_systems_do_not_differ() -> None:

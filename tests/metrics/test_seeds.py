@@ -52,6 +52,20 @@ def test_with_one_seed_it_is_the_interval_over_images() -> None:
     assert math.isnan(interval.seed_error) and interval.image_error == pytest.approx(1 / math.sqrt(300), rel=0.1)
 
 
+def test_copies_in_a_group_count_as_one_image() -> None:
+    """Interval, difference and degrees of freedom (few here, so that they show) are those of one image a group."""
+    draw = np.random.default_rng(4)
+    first, second = draw.normal(size=(2, 3, 8)) * 0.1 + draw.normal(size=8)
+    groups = [i for i in range(8) for _ in range(5)]
+    many = [scores(np.repeat(arm, 5, axis=1)) for arm in (first, second)]
+    interval = seed_interval(many[0], groups=groups)
+    assert vars(interval) == pytest.approx(vars(seed_interval(scores(first))))
+    assert vars(seed_difference(*many, groups=groups)) == pytest.approx(
+        vars(seed_difference(scores(first), scores(second)))
+    )
+    assert interval.image_error > 2 * seed_interval(many[0]).image_error
+
+
 def test_equal_arms_hold_zero_and_a_better_one_excludes_it() -> None:
     draw = np.random.default_rng(1)
     images = draw.random(200)

@@ -35,6 +35,8 @@ def test_faithfulness_is_told_with_its_interval_whatever_it_is() -> None:
     word = {"word": "head", "kind": "organ", "logprob": -0.1, "highlighted": {"gradient": 2}}
     images = [{"words": [{**word, "falls": [0.1, 0.0, 0.5 + 0.1 * i, 0.2]}]} for i in range(8)]
     summary = {"images": 8, "tiles": 4, "methods": {"gradient": table(images, "gradient")}}
+    assert "over images, as if independent" in faithfulness_section(summary).lead
+    assert "over groups of images" in faithfulness_section({**summary, "unit": "group"}).lead
     (shown,) = faithfulness_section(summary).parts
     row = next(row for row in shown.rows if row[1] == "organ")
     assert row[0] == "gradient" and row[-1] == "100%"

@@ -15,7 +15,7 @@ import torch
 from ignite.engine import Events
 
 from scripts.errors import InputError
-from scripts.training import Checkpoints, read_checkpoint
+from scripts.training import Checkpoints, higher_is_better, lower_is_better, read_checkpoint
 from scripts.training.checkpoints import checkpoint_files
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
@@ -115,6 +115,24 @@ def test_a_worse_epoch_after_resume_does_not_replace_the_best(tmp_path: Path) ->
     assert resumed.history.epochs[-1]["validation_loss"] > resumed.evaluator.state.best_metric
     assert metric.state.best_metric_epoch == -1  # a fresh evaluator knows nothing: it was restored
     assert_equal(best, torch.load(tmp_path / "model.pt", weights_only=True))
+
+
+def test_a_metric_that_is_no_number_is_worse_than_any(tmp_path: Path) -> None:
+    """The first validation is NaN, to which no comparison says better: later numbers must take its place."""
+    trainer = make_run(tmp_path, epochs=4, keep_best=4)
+    evaluator, wrong = trainer.evaluator, {1: float("nan"), 3: float("-inf")}
+    evaluator.metric_cmp_fn = lower_is_better
+    key = evaluator.state.key_metric_name
+
+    def spoil(engine: Any) -> None:
+        engine.state.metrics[key] = wrong.get(engine.state.epoch, engine.state.metrics[key])
+
+    evaluator._event_handlers[Events.EPOCH_COMPLETED].insert(1, (spoil, (evaluator,), {}))  # after it is computed
+    trainer.run()
+    kept = [entry[1] for entry in trainer.checkpoints.best.entries]
+    assert set(kept[:2]) == {2, 4} and set(kept[2:]) == {1, 3}
+    assert evaluator.state.best_metric_epoch == kept[0]
+    assert higher_is_better(0.1, float("nan")) and not higher_is_better(float("inf"), 0.1)
 
 
 def test_a_finished_run_resumed_does_nothing_and_more_epochs_go_on(tmp_path: Path) -> None:

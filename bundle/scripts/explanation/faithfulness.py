@@ -85,15 +85,19 @@ def _hidden_logprobs(network: CaptionNetwork, image: Tensor, ids: Tensor, tiles:
     return torch.cat(after).cpu()
 
 
-def _chosen(folder: Path, section: str, count: int) -> list[str]:
-    """Images of a section, evenly spread over it, in an order that is the same in every run and mixes its parts."""
+def _chosen(folder: Path, section: str, count: int) -> tuple[list[str], dict[str, str]]:
+    """Images of a section, evenly spread over it, and groups by image where the datalist names them.
+
+    The order is the same in every run and mixes the section's parts.
+    """
     items = load_datalist("datalist.json", section=section, dataset_dir=folder)
     single = [item["image"] for item in items if isinstance(item["image"], str)]
     if not single:
         raise InputError(f"{folder}: section {section!r} holds no single images; name another with --section")
     places = np.unique(np.linspace(0, len(single) - 1, min(count, len(single))).round().astype(int))
     chosen = [single[place] for place in places]
-    return sorted(chosen, key=lambda path: hashlib.sha256(Path(path).name.encode()).digest())
+    groups = {item["image"]: item["group"] for item in items if item["image"] in chosen and item.get("group")}
+    return sorted(chosen, key=lambda path: hashlib.sha256(Path(path).name.encode()).digest()), groups
 
 
 def _kept(path: Path, settings: str) -> dict[str, dict[str, Any]]:
@@ -135,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from ..predictor import CaptionPredictor
 
-    paths = _chosen(options.dataset_dir, options.section, options.count)
+    paths, groups = _chosen(options.dataset_dir, options.section, options.count)
     predictor = CaptionPredictor.from_bundle(options.bundle_root)
     weights = json.dumps(predictor.provenance.get("weights") or {}, sort_keys=True)
     settings = f"{' '.join(options.method)} {options.side} {hashlib.sha256(weights.encode()).hexdigest()[:16]}"
@@ -155,7 +159,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         print(f"{number + 1} of {len(todo)}: {result['caption']}", file=sys.stderr, flush=True)
     results = [kept[path] for path in paths if path in kept]
     return {"section": options.section, "images": len(results), "tiles": options.side**2, "settings": settings,
-            "methods": {method: table(results, method) for method in options.method}}  # fmt: skip
+            "unit": "group" if groups else "image",
+            "methods": {method: table(results, method, groups) for method in options.method}}  # fmt: skip
 
 
 if __name__ == "__main__":

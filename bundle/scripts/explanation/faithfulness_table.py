@@ -44,25 +44,30 @@ def word_kinds(words: Sequence[str], caption: str) -> dict[int, str]:
     return kinds
 
 
-def table(results: Sequence[Mapping[str, Any]], method: str) -> list[dict[str, Any]]:
+def table(
+    results: Sequence[Mapping[str, Any]], method: str, groups: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """A row a kind of word: mean falls of the log-probability, and differences with 95 % bootstrap intervals.
 
-    Images are what is resampled; an image counts with the mean of its words of the kind. ``wins`` is the share of words
-    whose highlighted tile mattered more than the mean of the others (by chance one half, less where falls are skewed).
+    Groups of images are what is resampled, or images where no groups are given; an image counts with the mean of its
+    words of the kind. ``wins`` is the share of words whose highlighted tile mattered more than the mean of the others
+    (by chance one half, less where falls are skewed).
 
     Args:
         results: from `falls_of_image`, one an image; method: one of those that were run.
+        groups: ``image`` of a result -> its group in the datalist.
     """
     rows = []
     for kind in KINDS:
-        images, wins = [], []
+        images, wins, members = [], [], []
         for result in results:
             falls = [_falls(word, method) for word in result["words"] if kind in (word["kind"], ALL)]
             if falls:
                 images.append(np.mean(falls, axis=0))
+                members.append(groups.get(result["image"]) if groups else None)
                 wins += [highlighted > others for highlighted, others, _ in falls]
         if images:
-            rows.append(_row(kind, np.array(images), wins))
+            rows.append(_row(kind, np.array(images), wins, members))
     return rows
 
 
@@ -73,10 +78,10 @@ def _falls(word: Mapping[str, Any], method: str) -> tuple[float, float, float]:
     return float(falls[chosen]), float(np.delete(falls, chosen).mean()), float(falls[len(falls) // 2])
 
 
-def _row(kind: str, images: np.ndarray, wins: list[bool]) -> dict[str, Any]:
+def _row(kind: str, images: np.ndarray, wins: list[bool], groups: list[str | None]) -> dict[str, Any]:
     highlighted, others, middle = images.mean(0).tolist()
-    over_random = bootstrap(mean_statistic("", images[:, 0] - images[:, 1]))
-    over_middle = bootstrap(mean_statistic("", images[:, 0] - images[:, 2]))
+    over_random = bootstrap(mean_statistic("", images[:, 0] - images[:, 1]), groups=groups)
+    over_middle = bootstrap(mean_statistic("", images[:, 0] - images[:, 2]), groups=groups)
     return {
         "kind": kind, "images": len(images), "words": len(wins), "highlighted": highlighted, "random": others,
         "middle": middle, "over_random": over_random.value,

@@ -15,11 +15,11 @@ from typing import Any
 from ..errors import InputError
 from .pairs import match, read_items
 from .protocols import protocol
-from .resampling import LEVEL, RESAMPLES
+from .resampling import LEVEL, RESAMPLES, unit_of
 from .scoring import Extras, score_pairs
 from .seeds import SeedInterval, seed_difference, seed_interval, value_interval
 from .statistic import Statistic
-from .tables import cell, markdown_table, number
+from .tables import cell, interval_unit, markdown_table, number
 
 __all__ = ["Arm", "SeedRun", "ablation_result", "as_markdown", "read_seed_run"]
 
@@ -32,7 +32,7 @@ BASELINES = ("commonest caption", "1-nearest neighbour")
 PROTOCOL = "coco"
 
 INTERVALS = """A cell is the mean over seeds with a 95 % interval for other seeds and other images: the squared standard
-error is the variance between seeds, divided by their number, plus the bootstrap variance over images of the mean over
+error is the variance between seeds, divided by their number, plus the bootstrap variance over {unit} of the mean over
 seeds ({resamples:,} draws); the interval is Student's, with Satterthwaite's degrees of freedom. Differences are paired:
 both arms are drawn on the same images. `*` marks an interval that excludes 0; of {comparisons} such comparisons about
 one in twenty would do so if no arm differed at all. Retrieval and losses have one number a run: their intervals are of
@@ -49,12 +49,14 @@ class SeedRun:
         statistics: score name to statistic over the images of the section, in the order of the datalist.
         values: what is one number a run: recall of stage 1, validation losses.
         seconds: what both stages and the captions took.
+        groups: of the images, where the datalist names them.
     """
 
     seed: int
     statistics: Mapping[str, Statistic]
     values: Mapping[str, float]
     seconds: float = 0.0
+    groups: Sequence[str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def read_seed_run(
         values |= _stage1_values(best_epoch(stage1_history))
     if caption_history is not None:
         values[CAPTION_LOSS] = best_epoch(caption_history)["validation_val_loss"]
-    return SeedRun(seed, {name: scored[name] for name in SCORES}, values, seconds)
+    return SeedRun(seed, {name: scored[name] for name in SCORES}, values, seconds, pairs.units)
 
 
 def best_epoch(history: str | Path) -> dict[str, float]:
@@ -131,7 +133,7 @@ def ablation_result(
     Args:
         arms: those with runs; each score is compared with the one named ``reference``, where that is among them.
         reference: name of an arm.
-        resamples, seed: of the bootstrap over images.
+        resamples, seed: of the bootstrap over groups of images.
 
     Raises:
         InputError: no arm has a run, or arms are not of the same images.
@@ -141,16 +143,19 @@ def ablation_result(
         raise InputError("no arm of this ablation has a finished run yet; run it without --report_only")
     base = next((arm for arm in trained if arm.name == reference), None)
     draws = {"resamples": resamples, "seed": seed}
+    first = trained[0].runs[0]
+    images = len(first.statistics[SCORES[0]].rows)
+    drawn = {**draws, "groups": first.groups}
     rows = []
     for arm in trained:
         row: dict[str, Any] = {"arm": arm.name, "title": arm.title, "seeds": [run.seed for run in arm.runs]}
         row["hours"] = sum(run.seconds for run in arm.runs) / 3600
-        row["scores"] = {name: seed_interval(_column(arm, name), **draws) for name in SCORES}
+        row["scores"] = {name: seed_interval(_column(arm, name), **drawn) for name in SCORES}
         row["scores"] |= {name: value_interval(found) for name in VALUES if (found := _values(arm, name))}
         row["scores"] = {name: _within(_entry(interval), name) for name, interval in row["scores"].items()}
         if base is not None and arm is not base:
             row["difference"] = {
-                name: _entry(change := seed_difference(_column(base, name), _column(arm, name), **draws))
+                name: _entry(change := seed_difference(_column(base, name), _column(arm, name), **drawn))
                 | {"excludes_zero": change.excludes_zero}
                 for name in SCORES
             }
@@ -162,9 +167,9 @@ def ablation_result(
         "kind": "msmedcap ablation 1",
         "reference": reference if base is not None else None,
         "protocol": PROTOCOL,
-        "images": len(trained[0].runs[0].statistics[SCORES[0]].rows),
+        "images": images,
         "level": LEVEL,
-        "bootstrap": {**draws, "unit": "image"},
+        "bootstrap": {**draws, **unit_of(images, first.groups)},
         "arms": rows,
     }
 
@@ -189,7 +194,7 @@ def _within(entry: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def baseline_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of the baselines that an ``evaluation.json`` holds, with intervals over images."""
+    """Rows of the baselines that an ``evaluation.json`` holds, with its intervals."""
     rows = []
     for name in BASELINES:
         found = {row["name"]: row for row in evaluation.get("systems", {}).get(name, [])}
@@ -215,7 +220,13 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         body = [[row["title"], *(_change(row["difference"][name]) for name in SCORES)] for row in compared]
         parts.append(markdown_table(["", *SCORES], body))
     comparisons = len(compared) * len(SCORES)
-    parts.append(INTERVALS.format(resamples=result["bootstrap"]["resamples"], comparisons=comparisons))
+    parts.append(
+        INTERVALS.format(
+            resamples=result["bootstrap"]["resamples"],
+            unit=interval_unit(result["bootstrap"]),
+            comparisons=comparisons,
+        )
+    )
     if any(len(row["seeds"]) == 1 for row in arms):
         parts.append(ONE_SEED)
     return "\n\n".join(parts) + "\n"

@@ -9,6 +9,7 @@ Shape legend: B captions of a batch, L tokens, D width.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +27,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _BATCH = 64
+
+# the layer that agrees best with people, by the name a model is published under: bert-score 0.3.13, utils.model2layers
+PUBLISHED_LAYERS = {
+    "bert-base-uncased": 9,
+    "bert-large-uncased": 18,
+    "deberta-base-mnli": 9,
+    "deberta-large-mnli": 18,
+    "deberta-xlarge": 18,
+    "deberta-xlarge-mnli": 40,
+    "distilbert-base-uncased": 5,
+    "roberta-base": 10,
+    "roberta-large": 17,
+    "roberta-large-mnli": 19,
+}
 
 
 @dataclass(frozen=True)
@@ -45,15 +60,25 @@ class BertScorer:
 
     Args:
         folder: a transformers model folder (config, weights, tokenizer); nothing is downloaded.
-        layer: hidden layer that is compared, counted from 1; the last by default.
+        layer: hidden layer that is compared, counted from 1; by default the one that published figures of this model
+            use (`published_layer`), and the last of a model that has none.
         idf: weigh words by inverse document frequency over the references.
+        published_only: refuse a model without a published layer when none is given.
 
     Raises:
-        InputError: the folder holds no model that can be loaded.
+        InputError: the folder holds no model that can be loaded, or its layer is not known and must be.
     """
 
-    def __init__(self, *, folder: str | Path, layer: int | None = None, idf: bool = False) -> None:
+    def __init__(
+        self, *, folder: str | Path, layer: int | None = None, idf: bool = False, published_only: bool = False
+    ) -> None:
         self.folder = Path(folder)
+        layer = layer if layer is not None else published_layer(self.folder)
+        if layer is None and published_only:
+            raise InputError(
+                f"{self.folder}: no published BERTScore layer is known for this model; give --bertscore-layer "
+                "(40 for microsoft/deberta-xlarge-mnli, which ImageCLEF uses)"
+            )
         self.tokenizer, self.model = _load(self.folder)
         depth = self.model.config.num_hidden_layers
         self.layer = layer if layer is not None else depth
@@ -111,11 +136,36 @@ def _weight(token: int, weights: dict[int, float] | None) -> float:
     return 1.0 if weights is None else weights.get(token, weights[-1])
 
 
+def published_layer(folder: Path) -> int | None:
+    """The layer of `PUBLISHED_LAYERS` for the model in a folder, None where it is none of them.
+
+    A model is known by the name in its config, by its folder (a hub's cache included), or, as ImageCLEF's may come
+    without either, as a DeBERTa classifier of 48 layers of 1,024 channels.
+
+    Raises:
+        InputError: there is no config that can be read.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _no_model(folder) from None
+    except ValueError as error:
+        raise InputError(f"{folder}: cannot be loaded for BERTScore (config.json: {error})") from None
+    named = [str(config.get("_name_or_path", "")), *reversed(folder.resolve().parts)]
+    short = (name.replace("--", "/").rstrip("/").rsplit("/", 1)[-1].lower() for name in named)
+    known = next((PUBLISHED_LAYERS[name] for name in short if name in PUBLISHED_LAYERS), None)
+    shape = tuple(config.get(key) for key in ("model_type", "num_hidden_layers", "hidden_size"))
+    classifies = "DebertaForSequenceClassification" in (config.get("architectures") or ())
+    if known is None and classifies and shape == ("deberta", 48, 1024):
+        return PUBLISHED_LAYERS["deberta-xlarge-mnli"]
+    return known
+
+
+def _no_model(folder: Path) -> InputError:
+    return InputError(f"{folder}: no model here (config.json is missing); BERTScore takes a folder on disk, not a name")
+
+
 def _load(folder: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    if not (folder / "config.json").is_file():
-        raise InputError(
-            f"{folder}: no model here (config.json is missing); BERTScore takes a folder on disk, not a name"
-        )
     try:
         from transformers import AutoModel, AutoTokenizer
 

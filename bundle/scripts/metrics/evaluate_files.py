@@ -2,7 +2,7 @@
 
     python -m scripts.metrics --predictions captions.jsonl --references datalist.json --split validation --baselines
 
-Every figure carries its protocol, its bootstrap 95 % interval over images and the versions that made it.
+Every figure carries its protocol, its bootstrap 95 % interval over groups of images and the versions that made it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .bertscore import BertScorer
 from .pairs import Item, Pairs, match, read_items
 from .protocols import PROTOCOLS, Protocol, protocol
 from .reliance import image_reliance
-from .resampling import LEVEL, RESAMPLES, compare
+from .resampling import LEVEL, RESAMPLES, Groups, compare, unit_of
 from .scoring import Extras, Scores, score_pairs
 from .tables import as_markdown, as_text
 from .versions import versions
@@ -65,7 +65,7 @@ def baseline_captions(
     return systems, {}
 
 
-def _comparisons(scored: dict[str, Scores], resamples: int, seed: int) -> list[dict[str, Any]]:
+def _comparisons(scored: dict[str, Scores], resamples: int, seed: int, groups: Groups | None) -> list[dict[str, Any]]:
     """How far the predictions are from each baseline, score by score, with a paired test."""
     own = {s.name: (group, s) for group, members in scored[SYSTEM].groups.items() for s in members}
     rows = []
@@ -75,7 +75,7 @@ def _comparisons(scored: dict[str, Scores], resamples: int, seed: int) -> list[d
         for score, statistic in scores.statistics().items():
             if score in own:
                 group, mine = own[score]
-                difference = compare(statistic, mine, resamples=resamples, seed=seed)
+                difference = compare(statistic, mine, resamples=resamples, seed=seed, groups=groups)
                 rows.append({"against": name, "group": group, "name": score, **vars(difference)})
     return rows
 
@@ -101,7 +101,7 @@ def by_modality(pairs: Pairs, chosen: Protocol, smallest: int = 5) -> list[dict[
 
 def select(pairs: Pairs, members: Sequence[int]) -> Pairs:
     """The pairs at these places."""
-    lists = ("images", "predictions", "references", "fields", "modalities")
+    lists = ("images", "predictions", "references", "fields", "modalities", "groups")
     return replace(pairs, **{name: [getattr(pairs, name)[i] for i in members] for name in lists})
 
 
@@ -175,12 +175,12 @@ def evaluate(predictions: str | Path, references: str | Path, options: Options |
         "missing": pairs.missing,
         "protocol": chosen.name,
         "tokenizer": chosen.tokenizer,
-        "bootstrap": {**draws, "level": LEVEL, "unit": "image"},
+        "bootstrap": {**draws, "level": LEVEL, **unit_of(len(pairs.images), pairs.units)},
         "versions": versions(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "systems": {name: scores.rows(**draws) for name, scores in scored.items()},
+        "systems": {name: scores.rows(**draws, groups=pairs.units) for name, scores in scored.items()},
         "skipped": {**scored[SYSTEM].skipped, **unavailable},
-        "comparisons": _comparisons(scored, **draws) if options.resamples > 0 else [],
+        "comparisons": _comparisons(scored, **draws, groups=pairs.units) if options.resamples > 0 else [],
         "by_modality": by_modality(pairs, chosen),
     }
 
@@ -207,7 +207,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-meteor", action="store_true", help="do not start METEOR's Java program")
     parser.add_argument("--spice", action="store_true", help="start SPICE's Java program")
     parser.add_argument("--bertscore", metavar="FOLDER", help="model folder for BERTScore")
-    parser.add_argument("--bertscore-layer", type=int, help="hidden layer of BERTScore (default: the last)")
+    parser.add_argument(
+        "--bertscore-layer",
+        type=int,
+        help="hidden layer of BERTScore (default: the published one of a known model, else the last)",
+    )
     parser.add_argument(
         "--replaced",
         action="append",
@@ -229,9 +233,9 @@ def _options(given: argparse.Namespace) -> Options:
         raise InputError(f"--replaced {wrong[0]}: write KIND=FILE, such as blank=captions_blank.jsonl")
     bert = None
     if given.bertscore:
-        # ImageCLEF weighs words by their document frequency; the COCO protocol knows no BERTScore of its own
-        idf = given.protocol == "imageclef"
-        bert = BertScorer(folder=given.bertscore, layer=given.bertscore_layer, idf=idf)
+        # ImageCLEF fixes layer and weights of words by document frequency; COCO knows no BERTScore of its own
+        is_clef = given.protocol == "imageclef"
+        bert = BertScorer(folder=given.bertscore, layer=given.bertscore_layer, idf=is_clef, published_only=is_clef)
     return Options(
         split=given.split,
         protocol=given.protocol,

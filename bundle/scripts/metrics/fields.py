@@ -8,11 +8,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
+
+logger = logging.getLogger(__name__)
 
 FIELDS = ("plane", "modality", "organ", "abnormality")
 
@@ -189,20 +193,38 @@ def true_fields(caption: str, fields: Mapping[str, str | None] | None = None) ->
     """The right answers for an item: its `fields` where they hold a value, otherwise what its caption says.
 
     A yes/no abnormality answers a question that is not stored ("is it normal?", "is it abnormal?"), so only the
-    caption knows what was meant; there the caption is read.
+    caption knows what was meant; there the caption is read. Plane, modality and organ are made canonical as in a
+    caption ("CT scan" is "ct"); a value that the reader does not know stays as it is, with a warning.
     """
     read = read_fields(caption)
     if not fields:
         return read
     answers = {name: str(value).lower() for name, value in fields.items() if name in FIELDS and value}
-    organ = answers.get("organ")
     abnormality = answers.get("abnormality")
+    known = {name: _canonical(name, answers[name]) for name in _READERS if name in answers}
     return CaptionFields(
-        plane=answers.get("plane", read.plane),
-        modality=answers.get("modality", read.modality),
-        organ=(_organ_in(organ) or organ) if organ else read.organ,
+        plane=known.get("plane", read.plane),
+        modality=known.get("modality", read.modality),
+        organ=known.get("organ", read.organ),
         abnormality=read.abnormality if abnormality in (None, "yes", "no") else normal_abnormality(abnormality),
     )
+
+
+_READERS: dict[str, Callable[[str], str | None]] = {
+    "plane": lambda text: _first_match(_PLANE_PATTERNS, text),
+    "modality": _modality_in,
+    "organ": _organ_in,
+}
+
+
+@lru_cache(maxsize=4096)  # a value is looked up, and warned of, once
+def _canonical(name: str, value: str) -> str:
+    found = _READERS[name](value)
+    if found is None:
+        logger.warning(
+            "the datalist's %s '%s' is no %s that captions are read for: no caption agrees with it", name, value, name
+        )
+    return found or value
 
 
 def word_overlap(predicted: str | None, truth: str | None) -> float:

@@ -31,13 +31,18 @@ class Item:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Predictions beside their references, in the order of the references."""
+    """Predictions beside their references, in the order of the references.
+
+    `groups` are those of the datalist (images of one case or patient), `failed` counts empty predictions, `missing`
+    references without one.
+    """
 
     images: list[str]
     predictions: list[str]
     references: list[tuple[str, ...]]
     fields: list[Mapping[str, str | None] | None]
     modalities: list[str | None]
+    groups: list[str | None] = field(default_factory=list)
     failed: int = 0
     missing: int = 0
 
@@ -45,6 +50,11 @@ class Pairs:
     def first_references(self) -> list[str]:
         """The first reference of every image."""
         return [group[0] for group in self.references]
+
+    @property
+    def units(self) -> list[str | None] | None:
+        """The groups that intervals are made over; None where no reference names one, and images are taken instead."""
+        return self.groups if any(group is not None for group in self.groups) else None
 
 
 def _image_name(value: object) -> str:
@@ -158,6 +168,7 @@ def match(
         references=[r.captions for r, _ in kept],
         fields=[r.fields for r, _ in kept],
         modalities=[r.modality for r, _ in kept],
+        groups=[None if (group := r.record.get("group")) is None else str(group) for r, _ in kept],
         failed=sum(not p.captions[0].strip() for _, p in kept),
         missing=len(absent),
     )

@@ -18,7 +18,7 @@ from .fields import field_agreement
 from .meteor import meteor, why_no_meteor
 from .pairs import Pairs
 from .protocols import Protocol
-from .resampling import RESAMPLES, bootstrap
+from .resampling import RESAMPLES, Groups, bootstrap
 from .rouge import rouge_1, rouge_l
 from .spice import spice, why_no_spice
 from .statistic import Statistic, mean_statistic
@@ -59,12 +59,14 @@ class Scores:
         """Every statistic by its name."""
         return {statistic.name: statistic for group in self.groups.values() for statistic in group}
 
-    def rows(self, *, resamples: int = RESAMPLES, seed: int = 0) -> list[dict[str, object]]:
-        """One dictionary a score: group, name, value, low, high, n, note."""
+    def rows(
+        self, *, resamples: int = RESAMPLES, seed: int = 0, groups: Groups | None = None
+    ) -> list[dict[str, object]]:
+        """One dictionary a score: group (of scores), name, value, low, high, n, note; `groups` are of the images."""
         table: list[dict[str, object]] = []
         for group in dict.fromkeys([*self.groups, *self.fixed]):
             for statistic in self.groups.get(group, []):
-                interval = bootstrap(statistic, resamples=resamples, seed=seed)
+                interval = bootstrap(statistic, resamples=resamples, seed=seed, groups=groups)
                 row = {"group": group, "name": statistic.name, **vars(interval)}
                 table.append({**row, "n": statistic.count, "note": statistic.note})
             for name, value, note in self.fixed.get(group, []):

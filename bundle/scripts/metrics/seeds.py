@@ -3,15 +3,16 @@
 The score of an arm is the mean over its S seeds. Two things would differ in another experiment, and both count:
 
 * other seeds: the variance of the S scores (on the same images), divided by S, with S - 1 degrees of freedom;
-* other images: the variance of the mean over seeds in a bootstrap over images, the same draw for every seed (and for
-  both arms of a difference), with N - 1 degrees of freedom.
+* other images: the variance of the mean over seeds in a bootstrap over groups of images (see `resampling`; without
+  groups each image is one), the same draw for every seed (and for both arms of a difference), with G - 1 degrees of
+  freedom.
 
 Their sum is the squared standard error, and a Student t quantile with Welch and Satterthwaite's degrees of freedom
 (Biometrics Bulletin 2:110, 1946) makes the interval. A percentile bootstrap over seeds would not do: from three seeds
 it never leaves the range of three numbers, and covers far less than 95 %. What one seed gets right on one image by
 chance is in both parts, so that the interval is, if anything, a little wide.
 
-Shape legend: S seeds, N images, K parts of a statistic.
+Shape legend: S seeds, N images, G groups of them, K parts of a statistic.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from ..errors import InputError
-from .resampling import LEVEL, RESAMPLES, draw_weights
+from .resampling import LEVEL, RESAMPLES, Groups, draw_weights, group_numbers
 from .statistic import Statistic
 
 __all__ = ["SeedInterval", "seed_difference", "seed_interval", "value_interval"]
@@ -58,22 +59,29 @@ class SeedInterval:
 
 
 def seed_interval(
-    statistics: Sequence[Statistic], *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+    statistics: Sequence[Statistic],
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+    groups: Groups | None = None,
 ) -> SeedInterval:
     """Mean over seeds of one score.
 
     Args:
         statistics: S statistics of the same N images in the same order, rows ``[N, K]``.
-        resamples: bootstrap draws over images.
+        resamples: bootstrap draws over groups.
         level: of the interval.
         seed: of the draws.
+        groups: of each of the N images; without, each is its own.
 
     Raises:
         InputError: there is none, or they are not of the same images.
     """
     images = _image_count(statistics)
     values = [statistic.value for statistic in statistics]
-    parts = [*_seed_part(values), (_image_variance(statistics, (), resamples, seed), images - 1)]
+    freedom = _group_count(images, groups) - 1
+    parts = [*_seed_part(values), (_image_variance(statistics, (), resamples, seed, groups), freedom)]
     return _interval(float(np.mean(values)), parts, len(values), level, from_seeds=len(values) > 1)
 
 
@@ -84,6 +92,7 @@ def seed_difference(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = 0,
+    groups: Groups | None = None,
 ) -> SeedInterval:
     """Mean of ``second`` minus mean of ``first``: paired over images, seeds of the two independent of each other.
 
@@ -94,7 +103,7 @@ def seed_difference(
     _image_count(first), _image_count(second)
     values = [[statistic.value for statistic in side] for side in (first, second)]
     seeds = min(len(side) for side in values)
-    image_part = (_image_variance(second, first, resamples, seed), images - 1)
+    image_part = (_image_variance(second, first, resamples, seed, groups), _group_count(images, groups) - 1)
     parts = [*_seed_part(values[0]), *_seed_part(values[1]), image_part] if seeds > 1 else [image_part]
     difference = float(np.mean(values[1]) - np.mean(values[0]))
     return _interval(difference, parts, seeds, level, from_seeds=seeds > 1)
@@ -116,16 +125,22 @@ def _image_count(statistics: Sequence[Statistic]) -> int:
     return shapes.pop()[0]
 
 
+def _group_count(images: int, groups: Groups | None) -> int:
+    return len(np.unique(group_numbers(images, groups)))
+
+
 def _seed_part(values: Sequence[float]) -> list[tuple[float, int]]:
     """Variance of the mean, and its degrees of freedom; nothing for one seed."""
     count = len(values)
     return [(float(np.var(values, ddof=1)) / count, count - 1)] if count > 1 else []
 
 
-def _image_variance(plus: Sequence[Statistic], minus: Sequence[Statistic], resamples: int, seed: int) -> float:
-    """Bootstrap variance over images of the mean of ``plus`` less the mean of ``minus``."""
+def _image_variance(
+    plus: Sequence[Statistic], minus: Sequence[Statistic], resamples: int, seed: int, groups: Groups | None
+) -> float:
+    """Bootstrap variance over groups of images of the mean of ``plus`` less the mean of ``minus``."""
     draws = []
-    for weights in draw_weights(len(plus[0].rows), resamples, seed):
+    for weights in draw_weights(len(plus[0].rows), resamples, seed, groups):
         sides = [[s.finish(weights @ s.rows) for s in side] for side in (plus, minus) if side]
         means = [np.mean(side, axis=0) for side in sides]
         draws.append(means[0] - means[1] if len(means) > 1 else means[0])

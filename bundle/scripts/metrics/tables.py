@@ -28,6 +28,13 @@ def label(row: Mapping[str, Any], images: int) -> str:
     return row["name"] if counted in (None, images) else f"{row['name']} (n {counted})"
 
 
+def interval_unit(bootstrap: Mapping[str, Any]) -> str:
+    """What intervals were made over, in words."""
+    if bootstrap.get("unit") == "group":
+        return f"{bootstrap['units']} groups of images"
+    return "images, as if independent (the references name no groups)"
+
+
 def _rows(result: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
     """`(group, score name, cells)`, a cell for each system, in the order of the first system."""
     systems = result["systems"]
@@ -39,7 +46,8 @@ def _rows(result: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
 
 def _heading(result: Mapping[str, Any]) -> str:
     draws = result["bootstrap"]["resamples"]
-    interval = f"95 % bootstrap intervals over images ({draws} draws)" if draws else "no intervals"
+    over = interval_unit(result["bootstrap"])
+    interval = f"95 % bootstrap intervals over {over}, {draws} draws" if draws else "no intervals"
     unfinished = "".join(f"; {result[key]} {key}" for key in ("failed", "missing") if result.get(key))
     split = f" ({result['split']})" if result.get("split") else ""
     return (

@@ -2,6 +2,7 @@
 
 from .attach import AttachAll
 from .batches import PrepareCase, loss_parts, take_loss
+from .best import higher_is_better, lower_is_better
 from .checkpoints import Checkpoints, bare_network, read_checkpoint
 from .gradients import GradientGuard, NonFiniteError
 from .history import History
@@ -33,7 +34,9 @@ __all__ = [
     "WarmupCosine",
     "adamw",
     "bare_network",
+    "higher_is_better",
     "loss_parts",
+    "lower_is_better",
     "prepare_network",
     "prepare_run",
     "read_checkpoint",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 from pathlib import Path
@@ -17,6 +18,18 @@ from ..errors import InputError
 from ..weights.saving import trained_state
 
 logger = logging.getLogger(__name__)
+
+__all__ = ["BestModels", "higher_is_better", "lower_is_better"]
+
+
+def lower_is_better(new: float, best: float) -> bool:
+    """``metric_cmp_fn`` of a MONAI evaluator for losses; what is not finite is worse than any number."""
+    return math.isfinite(new) and (not math.isfinite(best) or new < best)
+
+
+def higher_is_better(new: float, best: float) -> bool:
+    """``metric_cmp_fn`` of a MONAI evaluator for scores; what is not finite is worse than any number."""
+    return math.isfinite(new) and (not math.isfinite(best) or new > best)
 
 
 class BestModels:
@@ -47,7 +60,7 @@ class BestModels:
         if evaluator.state.epoch != epoch or any(entry[1] == epoch for entry in self.entries):
             return  # no validation in this epoch
         metric = float(evaluator.state.metrics[name])
-        place = sum(not evaluator.metric_cmp_fn(metric, entry[0]) for entry in self.entries)
+        place = sum(not self._is_better(metric, entry[0]) for entry in self.entries)
         if place >= self.keep:
             return
         entry = (metric, epoch, f"model_epoch={epoch:03d}_{name}={metric:.4f}.pt")
@@ -75,6 +88,12 @@ class BestModels:
 
     def load_state_dict(self, state: list[list[Any]]) -> None:
         self.entries = [(entry[0], entry[1], entry[2]) for entry in state]
+
+    def _is_better(self, new: float, old: float) -> bool:
+        """As the evaluator judges numbers; NaN, which no comparison holds for, never stays before one."""
+        if not (math.isfinite(new) and math.isfinite(old)):
+            return math.isfinite(new)
+        return bool(self.evaluator.metric_cmp_fn(new, old))
 
     def _write(self, name: str, *, is_best: bool) -> bool:
         """Write on the first process; a full disk is reported, and training goes on."""

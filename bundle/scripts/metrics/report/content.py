@@ -8,7 +8,7 @@ from typing import Any
 
 from ..diversity import length_histogram
 from ..scoring import VARIETY
-from ..tables import cell, label, number
+from ..tables import cell, interval_unit, label, number
 from . import charts
 from .cases import READ, Case, all_right, confusion_matrix, confusions, failure_groups
 
@@ -131,7 +131,7 @@ def scores_section(evaluation: Mapping[str, Any]) -> Section:
     skipped = "".join(f" {name} was skipped: {reason}." for name, reason in evaluation["skipped"].items())
     lead = (
         f"Protocol {evaluation['protocol']} ({evaluation['tokenizer']}). In brackets the 95 % bootstrap interval over "
-        f"images, {evaluation['bootstrap']['resamples']} draws.{skipped}"
+        f"{interval_unit(evaluation['bootstrap'])}; {evaluation['bootstrap']['resamples']} draws.{skipped}"
     )
     return Section("All scores", lead, [Table(["score", *systems], rows, strong=1)])
 

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..tables import interval_unit
 from . import charts
 from .cases import READ, Case
 from .content import Card, Chart, Section, Table, cards, opening
@@ -96,10 +97,11 @@ def how_made(evaluation: Mapping[str, Any]) -> str:
     """One paragraph: files, protocol, draws, versions."""
     used = ", ".join(f"{name} {value}" for name, value in evaluation["versions"].items())
     split = f" ({evaluation['split']})" if evaluation.get("split") else ""
+    over, draws = interval_unit(evaluation["bootstrap"]), evaluation["bootstrap"]
     return (
         f"{evaluation['predictions']} against {evaluation['references']}{split}, {evaluation['images']} images, "
         f"{evaluation['date']}. Protocol {evaluation['protocol']}: {evaluation['tokenizer']}. Intervals: percentile "
-        f"bootstrap over images, {evaluation['bootstrap']['resamples']} draws, seed {evaluation['bootstrap']['seed']}. "
+        f"bootstrap over {over}, {draws['resamples']} draws, seed {draws['seed']}. "
         f"Made with {used}. {_NOTICE}"
     )
 

@@ -28,6 +28,8 @@ FIGURES = {
     "risk_at_75%_coverage": "share wrong among the surest 75 %",
 }
 
+OVER_IMAGES = "Intervals are over images, as if independent: too narrow where images share a case."
+
 
 def confidence_section(study: Mapping[str, Any]) -> Section:
     """Reliability diagram, risk-coverage curve and their figures.
@@ -84,9 +86,10 @@ def faithfulness_section(summary: Mapping[str, Any]) -> Section:
         for method, found in summary["methods"].items()
         for row in found
     ]  # fmt: skip
+    intervals = "Intervals are over groups of images." if summary.get("unit") == "group" else OVER_IMAGES
     lead = (
         f"{summary['images']} images, each cut into {summary['tiles']} tiles that are blurred away one at a time: how "
         "far does a word's log-probability fall (nats) where its map is highest, and elsewhere? A map that tells "
-        "nothing has a difference of zero."
+        f"nothing has a difference of zero. {intervals}"
     )
     return Section("Do the maps show what words rest on?", lead, [Table(header, rows, strong=5, words=2)])
