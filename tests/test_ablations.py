@@ -164,6 +164,15 @@ def test_the_official_code_flips_and_cleans(bundle_root: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["pretrain.json", "train.json"])
+def test_cross_attention_starts_wide_but_in_the_paper(bundle_root: Path, stage: str) -> None:
+    for names, wide in (([], True), (["paper.json"], False), (["paper.json", "official_code.json"], False)):
+        parser = read(bundle_root, stage, *names)
+        parser.parse()
+        for branch in ("general", "detail"):
+            assert parser.get_parsed_content(f"{branch}_qformer#wide_cross_attention") is wide
+
+
+@pytest.mark.parametrize("stage", ["pretrain.json", "train.json"])
 def test_captions_are_kept_whole_but_by_the_official_code(bundle_root: Path, stage: str) -> None:
     for names, words in (([], 0), (["paper.json"], 0), (["paper.json", "official_code.json"], 50)):
         parser = read(bundle_root, stage, *names)
