@@ -111,6 +111,26 @@ def test_the_last_epoch_is_published_from_the_run_and_the_best_from_its_file(tmp
     assert main(["model", str(data), str(tmp_path / "model.pt")]) == 1  # no run
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_run_goes_on_with_the_alpha_of_its_checkpoint(tmp_path: Path, data: Path, stored: bool) -> None:
+    """Where the checkpoint is from before alpha was stored, with the network's own."""
+    options = {"sample_captions": 0, "max_new_tokens": 2}
+    run_config(["train.json"], data, tmp_path / "run", epochs=1, **options)
+    path = next(iter(checkpoint_files(tmp_path / "run")))
+    state = torch.load(path, weights_only=True)
+    alphas = [name for name in state["network"] if name.endswith(".alpha")]
+    assert alphas and all(state["network"][name] == 16 for name in alphas)
+    for name in alphas:
+        state["network"][name] = torch.tensor(40.0)
+        if not stored:
+            del state["network"][name]
+    torch.save(state, path)
+    network = run_config(["train.json"], data, tmp_path / "run", epochs=2, **options).get_parsed_content("network")
+    scalings = {module.scaling["default"] for module in network.modules() if hasattr(module, "lora_A")}
+    assert scalings == {(40.0 if stored else 16.0) / 8}
+    assert network.state_dict()[alphas[0]] == (40.0 if stored else 16.0)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_sigterm_saves_and_exits_cleanly(tmp_path: Path, data: Path, stage: str) -> None:
     child = Child(tmp_path / "logs", run_to_end, [stage], data, tmp_path / "run", {"epochs": 50, "save_every": 1}, 0.05)
