@@ -94,6 +94,20 @@ def test_the_general_encoder_is_tuned_validated_and_published(tmp_path: Path, da
     torch.testing.assert_close(read, expected, atol=0.02, rtol=0.02)  # half precision
 
 
+def test_the_general_encoder_is_tuned_on_cases_of_several_views(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data")
+    parts = json.loads((data / "datalist.json").read_text())
+    for entry in (entry for entries in parts.values() for entry in entries[::2]):
+        entry["image"] = [entry["image"], "1.png"]
+    (data / "datalist.json").write_text(json.dumps(parts))
+    encoder = {"_target_": "scripts.encoders.efficientnet.EfficientNetEncoder", "weights": None, "input_size": 32}
+    encoder |= {"trainable_blocks": "all", "batch_statistics": True}
+    changes = {"feature_cache_dir": "", "general_encoder": encoder, "concept_min_count": 1, "epochs": 1}
+    run_config(["pretrain.json", "tune_general.json"], data, tmp_path / "run", **changes)
+    [epoch] = json.loads((tmp_path / "run" / "history.json").read_text())["epochs"]
+    assert epoch["validation_val_loss"] > 0
+
+
 def test_the_last_epoch_is_published_from_the_run_and_the_best_from_its_file(tmp_path: Path, data: Path) -> None:
     from scripts.weights.loading import read_state
     from scripts.weights.publish import main
