@@ -150,10 +150,31 @@ def test_one_value_switches_the_paper_preset_to_channels_or_another_sam(bundle_r
 
 def test_the_official_code_flips_and_cleans(bundle_root: Path) -> None:
     parser = read(bundle_root, "pretrain.json", "paper.json", "official_code.json")
+    parser["tokenizer"] = {"_target_": "ablation_parts.bert_tokenizer"}
     parser.parse()
     assert parser.get_parsed_content("sam_pool") == 1 and parser.get_parsed_content("caption_style") == "paper"
+    text = parser.get_parsed_content("text_transforms")
+    lengths = [len(text.tokenize("word " * words)) for words in (49, 50, 60)]
+    assert lengths[0] < lengths[1] == lengths[2]
     flip = parser.get_parsed_content("train#preprocessing").transforms[-1]
     image = torch.arange(6.0).reshape(1, 2, 3).expand(3, -1, -1)
     flip.set_random_state(0)
     seen = {tuple(flip({"image": image})["image"][0, 0].tolist()) for _ in range(20)}
     assert seen == {(0.0, 1.0, 2.0), (2.0, 1.0, 0.0)}  # columns, never rows
+
+
+@pytest.mark.parametrize("stage", ["pretrain.json", "train.json"])
+def test_cross_attention_starts_wide_but_in_the_paper(bundle_root: Path, stage: str) -> None:
+    for names, wide in (([], True), (["paper.json"], False), (["paper.json", "official_code.json"], False)):
+        parser = read(bundle_root, stage, *names)
+        parser.parse()
+        for branch in ("general", "detail"):
+            assert parser.get_parsed_content(f"{branch}_qformer#wide_cross_attention") is wide
+
+
+@pytest.mark.parametrize("stage", ["pretrain.json", "train.json"])
+def test_captions_are_kept_whole_but_by_the_official_code(bundle_root: Path, stage: str) -> None:
+    for names, words in (([], 0), (["paper.json"], 0), (["paper.json", "official_code.json"], 50)):
+        parser = read(bundle_root, stage, *names)
+        parser.parse()
+        assert parser.get_parsed_content("text_transforms#max_words") == words

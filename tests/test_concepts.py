@@ -172,6 +172,39 @@ def test_mixed_images_have_the_loss_of_both_by_their_shares():
     torch.testing.assert_close(*losses)
 
 
+def test_a_case_of_several_views_is_read_by_their_mean_and_padding_does_not_count():
+    """Cases of 2, 1, 2 and 1 views, with batch statistics: whatever stands in the padding, loss and statistics stay."""
+    vocabulary, images, concepts, fields = batch()
+    mask = torch.tensor([[True, True], [True, False], [True, True], [True, False]])
+    views = torch.stack([images, images.flip(0)], dim=1)
+    losses, means = [], []
+    for padding in (0.0, 1.0):
+        torch.manual_seed(0)
+        encoder = EfficientNetEncoder(weights=None, input_size=32, trainable_blocks="all", batch_statistics=True)
+        network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary, dropout=0.0, mixup=0.4).train()
+        views[~mask] = padding
+        losses.append(network(image=views, image_mask=mask, concepts=concepts, field_targets=fields)["loss"])
+        means.append(encoder.stem.norm.running_mean)
+    assert torch.equal(*losses) and torch.equal(*means)
+    network.eval()
+    whole, single = network(views, image_mask=mask), [network(view) for view in views.unbind(1)]
+    torch.testing.assert_close(whole["concepts"][1], single[0]["concepts"][1])
+    torch.testing.assert_close(whole["plane"][0], (single[0]["plane"][0] + single[1]["plane"][0]) / 2)
+    torch.testing.assert_close(network(images[:, None])["concepts"], network(images)["concepts"])
+
+
+def test_views_that_the_other_case_lacks_are_not_mixed_with_padding():
+    images = torch.rand(2, 2, 3, 8, 8)
+    mask = torch.tensor([[True, True], [True, False]])
+    torch.manual_seed(1)
+    while True:
+        mixture, share, order = mixed(images, 0.4, mask)
+        if order[0] == 1:
+            break
+    assert torch.equal(mixture[0, 1], images[0, 1])
+    torch.testing.assert_close(mixture[0, 0], share * images[0, 0] + (1 - share) * images[1, 0])
+
+
 def test_label_smoothing_is_of_the_fields_and_of_training_only():
     vocabulary, images, concepts, fields = batch()
     encoder = EfficientNetEncoder(weights=None, input_size=32, trainable_blocks="all")

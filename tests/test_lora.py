@@ -12,6 +12,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from scripts.errors import WeightsError
 from scripts.language_model import LanguageModel
 from scripts.lora import adapters_in, add_adapters
+from scripts.weights.loading import load_parameters
+from scripts.weights.saving import trained_state
 
 WIDTH, WORDS, ALPHA = 32, 61, 16.0
 
@@ -40,9 +42,9 @@ def same_start(kind: object) -> nn.Module:
     return kind().eval()
 
 
-def trained(kind: object, rank: int = 4) -> tuple[LanguageModel, dict[str, torch.Tensor]]:
-    """A language model with adapters that are not at their start, and what a checkpoint would hold of it."""
-    model = LanguageModel(model=same_start(kind), tokenizer=Tokenizer(), lora_rank=rank).eval()
+def trained(kind: object, rank: int = 4, alpha: float = ALPHA) -> tuple[LanguageModel, dict[str, torch.Tensor]]:
+    """A language model with adapters that are not at their start, and what an older checkpoint would hold of it."""
+    model = LanguageModel(model=same_start(kind), tokenizer=Tokenizer(), lora_rank=rank, lora_alpha=alpha).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -99,3 +101,35 @@ def test_adapters_of_another_model_are_refused() -> None:
     wide = {name: torch.cat([value, value], dim=1) if "lora_A" in name else value for name, value in found.items()}
     with pytest.raises(WeightsError, match="of another language model"):
         add_adapters(same_start(llama), wide, alpha=ALPHA, source="model.pt")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_alpha_comes_with_the_checkpoint(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Trained with another alpha than the default: the same logits, added into weights or wrapped to learn on."""
+    wrapped, _ = trained(llama, alpha=40.0)
+    learned = {name: value.to(dtype) for name, value in trained_state(wrapped).items()}
+    for name, value in learned.items():
+        wrapped.get_parameter(name).data.copy_(value) if not name.endswith("alpha") else None
+    torch.save({f"language_model.{name}": value for name, value in learned.items()}, tmp_path / "model.pt")
+    merged = LanguageModel(model=same_start(llama), tokenizer=Tokenizer(), adapters=tmp_path / "model.pt")
+    again = LanguageModel(model=same_start(llama), tokenizer=Tokenizer(), lora_rank=4).eval()
+    load_parameters(again, learned, source="model.pt")
+    ids = torch.randint(0, WORDS, (2, 9))
+    with torch.no_grad():
+        wanted = wrapped.model(ids).logits
+        torch.testing.assert_close(merged.model(ids).logits, wanted, atol=1e-4, rtol=1e-4)
+        assert torch.equal(again.model(ids).logits, wanted)
+    assert torch.equal(trained_state(again)[next(n for n in learned if n.endswith("alpha"))], torch.tensor(40.0))
+
+
+def test_a_file_from_before_alpha_was_stored_keeps_the_one_asked_for(tmp_path: Path) -> None:
+    wrapped, learned = trained(llama, alpha=40.0)
+    assert not any(name.endswith("alpha") for name in learned)
+    torch.save(learned, tmp_path / "model.pt")
+    ids = torch.randint(0, WORDS, (2, 9))
+    with torch.no_grad():
+        wanted = wrapped.model(ids).logits
+        for alpha, same in ((40.0, True), (16.0, False)):
+            options = {"tokenizer": Tokenizer(), "adapters": tmp_path / "model.pt", "lora_alpha": alpha}
+            merged = LanguageModel(model=same_start(llama), **options)
+            assert torch.allclose(merged.model(ids).logits, wanted, atol=1e-4) is same

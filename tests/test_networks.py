@@ -245,6 +245,11 @@ def test_lora_adapters_learn_and_load_with_the_rest(tmp_path: Path) -> None:
     merged = network(adapters=tmp_path / "model.pt").eval()  # as captioning takes them
     load_trained(merged, tmp_path / "model.pt")
     torch.testing.assert_close(merged(images(), input_ids=CAPTION, attention_mask=REAL)["loss"], expected)
+    older = {n: v for n, v in torch.load(tmp_path / "model.pt", weights_only=True).items() if not n.endswith("alpha")}
+    torch.save(older, tmp_path / "older.pt")
+    again = network().eval()
+    load_trained(again, tmp_path / "older.pt")
+    torch.testing.assert_close(again(images(), input_ids=CAPTION, attention_mask=REAL)["loss"], expected)
     with pytest.raises(WeightsError, match="lora_"):  # never left out unsaid
         load_trained(network(lora_rank=0), tmp_path / "model.pt")
     damaged = torch.load(tmp_path / "model.pt", weights_only=True)

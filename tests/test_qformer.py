@@ -167,3 +167,20 @@ def test_bert_with_a_missing_parameter_is_refused() -> None:
     del state["encoder.layer.2.output.dense.weight"]
     with pytest.raises(WeightsError, match=r"layers\.2\.text_feed_forward\.contract\.weight"):
         initialise_from_bert(small(), state, source="a random BERT")
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_cross_attention_starts_wide_or_as_published(wide: bool) -> None:
+    """Standard deviations of thousands of draws, within a tenth; all other weights are the same either way."""
+    torch.manual_seed(0)
+    qformer = small(width=64, wide_cross_attention=wide)
+    for name, parameter in qformer.named_parameters():
+        if parameter.ndim < 2:
+            continue
+        widened = wide and "cross_attention" in name and "query" not in name
+        expected = parameter.shape[1] ** -0.5 if widened else 0.02
+        assert parameter.std().item() == pytest.approx(expected, rel=0.1), name
+    narrow = small(width=64, wide_cross_attention=False)
+    narrow.load_state_dict(qformer.state_dict())
+    tokens = torch.randn(2, 5, 24)
+    assert torch.equal(narrow(narrow.remember(tokens)), qformer(qformer.remember(tokens)))

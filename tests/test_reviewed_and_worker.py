@@ -33,7 +33,7 @@ def test_pictures_are_what_the_network_sees(tmp_path: Path) -> None:
     source = write_samples(tmp_path)[0]
     item = ReviewedCaption("ct", str(source), "a caption", window="lung")
     counts = write_dataset([item], tmp_path / "out", image_size=128)
-    assert counts == {"training": 1, "validation": 1, "left_out": []}
+    assert counts == {"training": 1, "validation": 1, "validated_on": "the captions that train", "left_out": []}
     [entry] = load_datalist(
         tmp_path / "out" / "datalist.json", section="training", dataset_dir=tmp_path / "out", require_caption=True
     )
@@ -54,6 +54,41 @@ def test_a_caption_stays_on_its_side_when_others_join(tmp_path: Path) -> None:
     assert len(side) == 40
     for part, entries in some.items():
         assert all(side[entry["caption"]] == part for entry in entries)
+
+
+@pytest.mark.parametrize("by", ["name", "group"])
+def test_what_belongs_together_is_on_one_side(tmp_path: Path, by: str) -> None:
+    """Three slices of each image, or three images of each study; whatever the names, both sides have some."""
+    for trial in range(8):
+        items = [
+            ReviewedCaption(
+                f"{trial}-{k // 3 if by == 'name' else k}",
+                item.image,
+                f"{k // 3} {k}",
+                group="" if by == "name" else f"study {trial}-{k // 3}",
+            )
+            for k, item in enumerate(reviewed(tmp_path, 9))
+        ]
+        counts = write_dataset(items, tmp_path / "out", image_size=16)
+        parts = json.loads((tmp_path / "out" / "datalist.json").read_text())
+        training, validation = ({entry["caption"].split()[0] for entry in parts[part]} for part in parts)
+        assert training and validation and not training & validation
+        assert counts["training"] == 6 and counts["validation"] == 3 and counts["validated_on"] == "images held out"
+
+
+def test_a_group_of_more_than_half_of_the_captions_trains(tmp_path: Path) -> None:
+    pictures = reviewed(tmp_path, 6)
+    for large in ("a", "b", "c"):
+        items = [ReviewedCaption(large if k < 5 else "other", pictures[k].image, "x") for k in range(6)]
+        counts = write_dataset(items, tmp_path / large, image_size=16)
+        assert (counts["training"], counts["validation"]) == (5, 1)
+
+
+def test_slices_of_one_image_train_and_validate_and_the_report_says_so(tmp_path: Path) -> None:
+    items = [ReviewedCaption("a volume", item.image, item.caption) for item in reviewed(tmp_path, 9)]
+    counts = write_dataset(items, tmp_path / "out", image_size=16)
+    assert (counts["training"], counts["validation"]) == (9, 9)
+    assert counts["validated_on"] == "the captions that train"
 
 
 def test_an_unreadable_image_is_left_out_and_said(tmp_path: Path) -> None:

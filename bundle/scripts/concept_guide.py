@@ -8,7 +8,8 @@ where ``bound`` is the most that any end of the caption can make of :mod:`.conce
 are not named yet count as if the likeliest answer were named, concepts not said yet as if said where they are likelier
 than not. So it never counts against a caption that it has not come to the point yet, as in A* search, and for an ended
 caption it is the term itself. (A caption that takes back what it said is outside the bound: "MRI" in the view, "CT"
-after it.) The last term, :mod:`.caption_prior`, is taken of the words said so far.
+after it.) The last term, :mod:`.caption_prior`, is taken of the words said so far. These sums are compared
+at one length; finished captions by the sum over ``tokens ** length_penalty``, guidance included.
 
 Shape legend: B images, C captions of an image, t tokens so far, K concepts.
 """

@@ -9,6 +9,9 @@ in re-ranking by detected words (Fang et al., CVPR 2015, arXiv 1411.4952, sectio
                + weight * CONCEPT_WEIGHT * sum_k log p(concept_k in c or not | image)
                - prior_weight * log p(c)
 
+A finished caption counts as ``score(c) / tokens ** length_penalty`` (end token included). The whole sum is divided, not
+the language model's part alone, so the reading, which does not grow with a caption, weighs less in a longer one.
+
 The encoders learn by the same terms (:class:`scripts.concepts.ConceptNetwork`). :mod:`scripts.concept_guide` says how
 beams are kept by them while they grow, :mod:`scripts.caption_prior` what the last term is for.
 

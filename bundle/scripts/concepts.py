@@ -6,7 +6,7 @@ plane, modality and organ they name. No label but the caption is needed. It stan
 whose tokens were aligned with words. Source: word detection from weak captions (Fang et al., CVPR 2015, arXiv
 1411.4952), here with a pooled linear classifier; ImageCLEFmedical calls the task concept detection.
 
-Shape legend: B images, N encoder tokens, C their width, K concepts, F fields.
+Shape legend: B cases, V views of one, N encoder tokens, C their width, K concepts, F fields.
 """
 
 from __future__ import annotations
@@ -103,7 +103,11 @@ class ConceptNetwork(nn.Module):
             raise InputError(f"phases that tune an encoder name no branches; remove {branches}")
 
     def forward(
-        self, image: Tensor, concepts: Tensor | None = None, field_targets: Tensor | None = None
+        self,
+        image: Tensor,
+        concepts: Tensor | None = None,
+        field_targets: Tensor | None = None,
+        image_mask: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Logits, and the losses where targets are given.
 
@@ -111,9 +115,10 @@ class ConceptNetwork(nn.Module):
         over those whose caption names it). Mixed images have the loss of both, by their shares.
 
         Args:
-            image: ``[B, 3, H, H]`` in [0, 1].
+            image: ``[B, 3, H, H]`` in [0, 1], or ``[B, V, 3, H, H]``.
             concepts: ``[B, K]`` of 0 and 1.
             field_targets: ``[B, F]`` int64.
+            image_mask: ``[B, V]`` bool, True at real views; None when all are.
 
         Returns:
             ``{"concepts": [B, K]}`` and logits of each field; with targets also the scalars ``loss``,
@@ -121,8 +126,8 @@ class ConceptNetwork(nn.Module):
         """
         share, order = 1.0, None
         if self.training and self.mixup > 0 and concepts is not None:
-            image, share, order = mixed(image, self.mixup)
-        pooled = self.dropout(self.encoder(image).float().mean(dim=1))
+            image, share, order = mixed(image, self.mixup, image_mask)
+        pooled = self.dropout(self._pooled(image, image_mask))
         result = {"concepts": self.concepts(pooled), **{name: head(pooled) for name, head in self.fields.items()}}
         if concepts is None:
             return result
@@ -133,6 +138,19 @@ class ConceptNetwork(nn.Module):
         weights = {"loss_concepts": self.concept_weight}
         loss = sum(weights.get(name, 1.0) * value for name, value in losses.items() if name.startswith("loss_"))
         return {**result, **losses, "loss": loss, "field_targets": field_targets}
+
+    def _pooled(self, image: Tensor, image_mask: Tensor | None) -> Tensor:
+        """Mean token ``[B, C]`` of each case, over its real views.
+
+        Padding does not run through the encoder: it would count in the statistics of a batch.
+        """
+        if image.ndim == 4:
+            return self.encoder(image).float().mean(dim=1)
+        real = image.new_ones(image.shape[:2], dtype=torch.bool) if image_mask is None else image_mask.bool()
+        views = self.encoder(image[real]).float().mean(dim=1)
+        cases = real.nonzero()[:, 0]
+        sums = views.new_zeros(len(image), views.shape[1]).index_add(0, cases, views)
+        return sums / real.sum(dim=1, keepdim=True)
 
     def _losses(self, result: Mapping[str, Tensor], concepts: Tensor, field_targets: Tensor) -> dict[str, Tensor]:
         """Unweighted losses and accuracies of one set of targets."""
@@ -148,11 +166,17 @@ class ConceptNetwork(nn.Module):
         return found
 
 
-def mixed(image: Tensor, mixup: float) -> tuple[Tensor, float, Tensor]:
-    """``share * image + (1 - share) * image[order]`` with share >= 1/2 from Beta(mixup, mixup): all three."""
+def mixed(image: Tensor, mixup: float, image_mask: Tensor | None = None) -> tuple[Tensor, float, Tensor]:
+    """``share * image + (1 - share) * image[order]`` with share >= 1/2 from Beta(mixup, mixup): all three.
+
+    Of cases of several views, ``[B, V, 3, H, H]``, a view that the other case lacks stays as it is.
+    """
     drawn = float(torch.distributions.Beta(mixup, mixup).sample())
     share, order = max(drawn, 1 - drawn), torch.randperm(len(image), device=image.device)
-    return share * image + (1 - share) * image[order], share, order
+    mixture = share * image + (1 - share) * image[order]
+    if image_mask is not None:
+        mixture = torch.where(image_mask.bool()[order][:, :, None, None, None], mixture, image)
+    return mixture, share, order
 
 
 def validation_metrics(vocabulary: ConceptVocabulary) -> dict[str, Metric]:

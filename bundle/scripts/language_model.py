@@ -16,7 +16,7 @@ from .distributed import gather
 from .errors import InputError, WeightsError
 from .generation.decoders import base_model
 from .int8 import PRECISIONS, to_int8
-from .lora import adapters_in, add_adapters, with_adapters
+from .lora import adapters_in, add_adapters, follow_alpha, with_adapters
 
 __all__ = ["LanguageModel"]
 
@@ -30,7 +30,8 @@ class LanguageModel(nn.Module):
         dtype: ``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"int8"`` (captioning on a CPU only) of the frozen
             weights.
         lora_rank: above 0, train LoRA adapters of this rank on all linear layers (needs ``peft``).
-        lora_alpha, lora_dropout: as in LoRA (Hu et al., ICLR 2022).
+        lora_alpha, lora_dropout: as in LoRA (Hu et al., ICLR 2022). The alpha that a checkpoint holds comes before
+            this one.
         adapters: a checkpoint whose LoRA adapters, if it holds any, are added into the weights for good: to caption
             with what ``lora_rank`` trained. ``""`` adds none.
         caption_end: text whose one token ends a caption (BLIP-2 uses a line break with OPT); ``""`` is the tokenizer's
@@ -106,6 +107,11 @@ class LanguageModel(nn.Module):
         wanted = "eager" if explicit and self._attention == "sdpa" else self._attention
         if wanted != _attention_of(base):
             base.set_attn_implementation(wanted)
+
+    def after_loading(self) -> None:
+        """Take up the alpha of loaded adapters; :func:`scripts.weights.loading.load_parameters` calls it."""
+        if self.tunable:
+            follow_alpha(self.model)
 
     def embed(self, ids: Tensor) -> Tensor:
         """``[B, T] -> [B, T, D]``."""

@@ -3,6 +3,8 @@
 ``W' = W + (alpha / rank) * B A`` for every linear layer of the transformer blocks (Hu et al., ICLR 2022, arXiv
 2106.09685, equation 3). Training leaves ``W`` alone and learns ``A`` ``[rank, in]`` and ``B`` ``[out, rank]``, by the
 package ``peft``. Captioning needs no such layers: once added, a model is as quick as before and can go to int8.
+
+``alpha`` is stored beside each ``A``, so that a checkpoint means one captioner; files from before hold none.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from torch import Tensor, nn
 
 from .errors import WeightsError
 
-__all__ = ["add_adapters", "adapters_in", "with_adapters"]
+__all__ = ["ALPHA_NAMES", "add_adapters", "adapters_in", "follow_alpha", "with_adapters"]
 
 _WRAPPER = "base_model.model."  # what peft puts before a wrapped model's names
-_DOWN, _UP = ".lora_A.default.weight", ".lora_B.default.weight"
+_DOWN, _UP, _ALPHA = ".lora_A.default.weight", ".lora_B.default.weight", ".lora_A.default.alpha"
+ALPHA_NAMES = f"*{_ALPHA}"
+"""Pattern of the names that checkpoints may lack: those written before alpha was stored."""
 
 
 def with_adapters(model: nn.Module, *, rank: int, alpha: float, dropout: float) -> nn.Module:
@@ -33,13 +37,30 @@ def with_adapters(model: nn.Module, *, rank: int, alpha: float, dropout: float) 
     config = LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    return get_peft_model(model, config)
+    wrapped = get_peft_model(model, config)
+    for layer in _adapted_layers(wrapped):
+        layer.lora_A["default"].register_buffer("alpha", torch.tensor(float(alpha)))
+    return wrapped
+
+
+def follow_alpha(model: nn.Module) -> None:
+    """Let the adapters of a wrapped model count as their ``alpha`` says, which a checkpoint may have changed."""
+    for layer in _adapted_layers(model):
+        down = layer.lora_A["default"]
+        layer.scaling["default"] = float(down.alpha) / down.out_features
+
+
+def _adapted_layers(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if "default" in getattr(module, "lora_A", ())]
 
 
 def adapters_in(state: Mapping[str, Tensor], prefix: str = "language_model.model.") -> dict[str, Tensor]:
-    """The adapters that a checkpoint holds, named as inside the language model; empty where it was trained without."""
+    """The adapters that a checkpoint holds, and their alpha where it does, named as inside the language model.
+
+    Empty where it was trained without.
+    """
     inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    return {name: value for name, value in inside.items() if name.endswith((_DOWN, _UP))}
+    return {name: value for name, value in inside.items() if name.endswith((_DOWN, _UP, _ALPHA))}
 
 
 @torch.no_grad()
@@ -49,7 +70,7 @@ def add_adapters(model: nn.Module, adapters: Mapping[str, Tensor], *, alpha: flo
     Args:
         model: in float32 for no loss; sums are made in float32 and rounded to the weights' precision.
         adapters: of :func:`adapters_in`.
-        alpha: as in training.
+        alpha: as in training, of adapters that come without their own.
         source: what to call them in messages.
 
     Raises:
@@ -59,7 +80,7 @@ def add_adapters(model: nn.Module, adapters: Mapping[str, Tensor], *, alpha: flo
         if not name.endswith(_DOWN):
             continue
         layer_name = name.removeprefix(_WRAPPER).removesuffix(_DOWN)
-        up = adapters.get(name.removesuffix(_DOWN) + _UP)
+        up, own_alpha = (adapters.get(name.removesuffix(_DOWN) + part) for part in (_UP, _ALPHA))
         if up is None:
             raise WeightsError(f"{source} lacks the other half of {name!r}: it is damaged")
         layer = _layer(model, layer_name, source)
@@ -67,7 +88,7 @@ def add_adapters(model: nn.Module, adapters: Mapping[str, Tensor], *, alpha: flo
         left, right = (down.T, up.T) if turned else (up, down)
         if layer.weight.shape != (left.shape[0], right.shape[1]):
             raise WeightsError(f"{source}: the adapter of {layer_name!r} is of another language model: check its name")
-        _add_product(layer.weight, left, right, alpha / len(down))
+        _add_product(layer.weight, left, right, float(alpha if own_alpha is None else own_alpha) / len(down))
     return model
 
 

@@ -210,6 +210,8 @@ class QFormer(nn.Module):
         max_positions: longest text.
         dropout: hidden and attention dropout.
         absorbed: cross-attention in the absorbed form, see :class:`Attention`.
+        wide_cross_attention: start cross-attention as :meth:`Attention.widen` does; False draws all weights from
+            N(0, 0.02), as published. Weights that are loaded come in place of either.
     """
 
     def __init__(
@@ -228,6 +230,7 @@ class QFormer(nn.Module):
         dropout: float = 0.1,
         eps: float = 1e-12,
         absorbed: bool = False,
+        wide_cross_attention: bool = True,
     ) -> None:
         super().__init__()
         self.width = width
@@ -255,7 +258,7 @@ class QFormer(nn.Module):
         self.apply(self._initialise)
         nn.init.normal_(self.query_tokens, std=0.02)
         for layer in self.layers:
-            if layer.cross_attention is not None:
+            if wide_cross_attention and layer.cross_attention is not None:
                 layer.cross_attention.widen()
 
     @staticmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +28,15 @@ __all__ = ["ReviewedCaption", "write_dataset"]
 HELD_OUT = 0.2
 """Share of the captions that validate, where there are enough."""
 ENOUGH = 5
-"""With fewer captions all of them train, and the same ones validate."""
+"""With fewer captions, or all of one group, all of them train, and the same ones validate."""
 
 
 @dataclass(frozen=True)
 class ReviewedCaption:
     """``caption`` of ``image`` (file or DICOM folder).
 
-    ``name`` is the image's and stays the same, so captions of several of its slices are on one side of the split.
+    ``name`` is the image's and stays the same. ``group`` names what belongs together, the patient or the study, where
+    that is known; else the image stands for itself. Captions of one group are on one side of the split.
     """
 
     name: str
@@ -43,12 +45,14 @@ class ReviewedCaption:
     window: str = "auto"
     slice: Any = "middle"
     plane: str = "auto"
+    group: str = ""
 
 
 def write_dataset(items: Sequence[ReviewedCaption], folder: str | Path, *, image_size: int = 512) -> dict[str, Any]:
     """Write pictures and ``datalist.json`` into ``folder``.
 
-    Which captions validate depends on their names, so a caption stays on its side from one training to the next.
+    Which captions validate depends on their groups' names, so a caption stays on its side from one training to the
+    next, as far as there are always some to validate and never more than half.
 
     Args:
         items: what people saved.
@@ -56,15 +60,16 @@ def write_dataset(items: Sequence[ReviewedCaption], folder: str | Path, *, image
         image_size: side of the pictures.
 
     Returns:
-        ``training`` and ``validation`` counts, and ``left_out``: sentences about images that could not be read.
+        ``training`` and ``validation`` counts, ``validated_on`` (images held out, or the captions that train), and
+        ``left_out``: sentences about images that could not be read.
 
     Raises:
         InputError: there is no caption whose image can be read.
     """
     folder = Path(folder)
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    entries, left_out, held_out = [], [], 0
-    for item in sorted(items, key=_order):
+    entries, groups, left_out = [], [], []
+    for item in sorted(items, key=lambda item: _order(_group(item))):
         try:
             views = _views(item, image_size)
         except InputError as error:
@@ -72,19 +77,43 @@ def write_dataset(items: Sequence[ReviewedCaption], folder: str | Path, *, image
             continue
         names = [_write(view, folder, f"{len(entries):05d}_{i}") for i, view in enumerate(views)]
         entries.append({"image": names[0] if len(names) == 1 else names, "caption": item.caption})
-        held_out += _order(item) < HELD_OUT
+        groups.append(_group(item))
     if not entries:
         reason = f" ({left_out[0]})" if left_out else ""
         raise InputError(f"there is no reviewed caption to train on: correct and save some first{reason}")
-    held_out = min(max(1, held_out), len(entries) // 2) if len(entries) >= ENOUGH else 0
-    parts = {"training": entries[held_out:], "validation": entries[:held_out] or entries}
+    held_out = _held_out(groups)
+    validation = [entry for entry, group in zip(entries, groups, strict=True) if group in held_out]
+    training = [entry for entry, group in zip(entries, groups, strict=True) if group not in held_out]
+    parts = {"training": training, "validation": validation or entries}
     write_text_atomically(folder / "datalist.json", json.dumps(parts, indent=1, ensure_ascii=False))
-    return {**{name: len(part) for name, part in parts.items()}, "left_out": left_out}
+    validated_on = "images held out" if validation else "the captions that train"
+    return {**{name: len(part) for name, part in parts.items()}, "validated_on": validated_on, "left_out": left_out}
 
 
-def _order(item: ReviewedCaption) -> float:
+def _group(item: ReviewedCaption) -> str:
+    return item.group or item.name
+
+
+def _order(group: str) -> float:
     """A number in [0, 1) that goes with the name, evenly spread."""
-    return int.from_bytes(hashlib.sha256(item.name.encode()).digest()[:6], "big") / 2**48
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:6], "big") / 2**48
+
+
+def _held_out(groups: Sequence[str]) -> set[str]:
+    """Whole groups that validate, given the group of each caption; none where all belong to one, or are too few.
+
+    Those whose number is below the share, or else the first by number; never more than half of the captions.
+    """
+    sizes = Counter(groups)
+    if len(groups) < ENOUGH or len(sizes) < 2:
+        return set()
+    chosen, captions = set(), 0
+    for group in sorted(sizes, key=_order):
+        wanted = _order(group) < HELD_OUT or not chosen
+        if wanted and captions + sizes[group] <= len(groups) // 2:
+            chosen.add(group)
+            captions += sizes[group]
+    return chosen
 
 
 def _views(item: ReviewedCaption, size: int) -> Tensor:

@@ -94,6 +94,20 @@ def test_the_general_encoder_is_tuned_validated_and_published(tmp_path: Path, da
     torch.testing.assert_close(read, expected, atol=0.02, rtol=0.02)  # half precision
 
 
+def test_the_general_encoder_is_tuned_on_cases_of_several_views(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data")
+    parts = json.loads((data / "datalist.json").read_text())
+    for entry in (entry for entries in parts.values() for entry in entries[::2]):
+        entry["image"] = [entry["image"], "1.png"]
+    (data / "datalist.json").write_text(json.dumps(parts))
+    encoder = {"_target_": "scripts.encoders.efficientnet.EfficientNetEncoder", "weights": None, "input_size": 32}
+    encoder |= {"trainable_blocks": "all", "batch_statistics": True}
+    changes = {"feature_cache_dir": "", "general_encoder": encoder, "concept_min_count": 1, "epochs": 1}
+    run_config(["pretrain.json", "tune_general.json"], data, tmp_path / "run", **changes)
+    [epoch] = json.loads((tmp_path / "run" / "history.json").read_text())["epochs"]
+    assert epoch["validation_val_loss"] > 0
+
+
 def test_the_last_epoch_is_published_from_the_run_and_the_best_from_its_file(tmp_path: Path, data: Path) -> None:
     from scripts.weights.loading import read_state
     from scripts.weights.publish import main
@@ -109,6 +123,26 @@ def test_the_last_epoch_is_published_from_the_run_and_the_best_from_its_file(tmp
             torch.testing.assert_close(found[name].float(), value.float(), atol=1e-3, rtol=1e-3, msg=name)  # half
     assert any("lora_" in name for name in last)
     assert main(["model", str(data), str(tmp_path / "model.pt")]) == 1  # no run
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_run_goes_on_with_the_alpha_of_its_checkpoint(tmp_path: Path, data: Path, stored: bool) -> None:
+    """Where the checkpoint is from before alpha was stored, with the network's own."""
+    options = {"sample_captions": 0, "max_new_tokens": 2}
+    run_config(["train.json"], data, tmp_path / "run", epochs=1, **options)
+    path = next(iter(checkpoint_files(tmp_path / "run")))
+    state = torch.load(path, weights_only=True)
+    alphas = [name for name in state["network"] if name.endswith(".alpha")]
+    assert alphas and all(state["network"][name] == 16 for name in alphas)
+    for name in alphas:
+        state["network"][name] = torch.tensor(40.0)
+        if not stored:
+            del state["network"][name]
+    torch.save(state, path)
+    network = run_config(["train.json"], data, tmp_path / "run", epochs=2, **options).get_parsed_content("network")
+    scalings = {module.scaling["default"] for module in network.modules() if hasattr(module, "lora_A")}
+    assert scalings == {(40.0 if stored else 16.0) / 8}
+    assert network.state_dict()[alphas[0]] == (40.0 if stored else 16.0)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -32,7 +32,7 @@ class RandMirrord(RandomizableTransform, MapTransform):
     no augmentation for captions that doctors read.
 
     Args:
-        keys: of images ``[C, H, W]``.
+        keys: of images ``[C, H, W]`` or ``[V, C, H, W]``; the views of a case are mirrored together.
         caption: key of the text.
         prob: of a flip.
     """

@@ -5,7 +5,8 @@ identical in float32. Two differences change no token: an image whose result is 
 log-probabilities of the unmodified model are kept.
 
 A `Guide` that judges unfinished captions has its say in every step, not only over the captions that the language model
-alone would have finished (cf. Yang and Klein, NAACL 2021, arXiv 2104.05218). transformers has no such search.
+alone would have finished (cf. Yang and Klein, NAACL 2021, arXiv 2104.05218). transformers has no such search. What it
+gives is part of the score, and divided by `length ** length_penalty` with the rest when a caption is finished.
 
 Legend: B images in the batch now, K beams (of one group), C candidates, V vocabulary, T `max_new_tokens`.
 """
@@ -35,7 +36,7 @@ class Guide(Protocol):
     """A second judge of captions, beside the language model."""
 
     def __call__(self, images: Tensor, captions: Tensor, ended: Tensor) -> Tensor:
-        """What is added to the log-probabilities of captions.
+        """What is added to the log-probabilities of captions, before the length penalty divides the sum.
 
         Args:
             images: `[B]`, the places that the images had in the batch that decoding began with.
@@ -167,7 +168,10 @@ class Beams:
         return total.gather(1, drawn), drawn
 
     def _finish(self, scores: Tensor, captions: Tensor, logprobs: Tensor, ended: Tensor, step: int) -> None:
-        """Merge candidates that ended into the best finished captions. Only the first K candidates may enter."""
+        """Merge candidates that ended into the best finished captions. Only the first K candidates may enter.
+
+        The length penalty divides the whole of `scores [B, C]`, a guide's part included.
+        """
         ended = ended.clone()
         ended[:, self.beams :] = False
         scores = scores / (step + 1) ** self.options.length_penalty

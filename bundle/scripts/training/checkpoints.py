@@ -21,6 +21,7 @@ from torch import nn
 from ..atomic import remove_leftovers, write_atomically
 from ..distributed import rank, world_size
 from ..errors import InputError
+from ..lora import ALPHA_NAMES
 from ..weights.loading import load_parameters, trained_names
 from .best import BestModels
 from .gradients import is_optimizer_step, optimizer_steps
@@ -168,7 +169,8 @@ class Checkpoints:
         self._restore(engine, path, read_checkpoint(path))
 
     def _restore(self, engine: Any, path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-        load_parameters(self.network, state["network"], source=str(path), required=self.names)
+        options = {"required": self.names, "may_miss": (ALPHA_NAMES,)}
+        load_parameters(self.network, state["network"], source=str(path), **options)
         try:
             load_optimizer(self.optimizer, state["optimizer"], scheduled=self.scheduler is not None)
         except ValueError as error:

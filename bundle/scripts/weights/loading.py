@@ -153,7 +153,7 @@ def load_parameters(
     may_miss: Iterable[str] = (),
     may_ignore: Iterable[str] = (),
 ) -> LoadReport:
-    """Copy ``state`` into ``network``.
+    """Copy ``state`` into ``network``; modules with ``after_loading`` are then told.
 
     Args:
         network: receives the values, cast to its own precision.
@@ -188,4 +188,7 @@ def load_parameters(
         if not _matches(name, may_miss):
             raise WeightsError(f"{source} lacks {name!r}, which this network needs: it is another model's or damaged")
     report.random = absent
+    for module in network.modules():
+        if hasattr(module, "after_loading"):
+            module.after_loading()
     return report

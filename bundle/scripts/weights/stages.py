@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import WeightsError
+from ..lora import ALPHA_NAMES
 from ..networks import CaptionNetwork
 from ..pretraining import PretrainingNetwork
 from ..qformer import QFormer
@@ -133,18 +134,21 @@ def read_stage1(network: CaptionNetwork, path: str | Path | Sequence[str | Path]
 def load_trained(network: nn.Module, path: str | Path) -> LoadReport:
     """Load a checkpoint of this very stage: everything that training changes must be there.
 
-    LoRA adapters alone may begin here: where the file holds none they start as they always do, changing nothing.
+    LoRA adapters alone may begin here: where the file holds none they start as they always do, changing nothing. Where
+    it holds them without their alpha, as older ones do, that of ``network`` stays.
     """
     network_kind = "stage 1" if isinstance(network, PretrainingNetwork) else "caption network"
     state = read_state(path)
     adapted = isinstance(network, CaptionNetwork) and network.language_model.adapted
-    return load_parameters(
+    report = load_parameters(
         network,
         state,
         source=f"{network_kind} {path}",
-        may_miss=() if any(fnmatch.fnmatchcase(name, _ADAPTERS) for name in state) else (_ADAPTERS,),
+        may_miss=(ALPHA_NAMES if any(fnmatch.fnmatchcase(name, _ADAPTERS) for name in state) else _ADAPTERS,),
         may_ignore=(_ADAPTERS,) if adapted else (),  # they are in the weights already
     )
+    report.random = [name for name in report.random if not fnmatch.fnmatchcase(name, ALPHA_NAMES)]  # a setting
+    return report
 
 
 def trained_network(network: nn.Module, path: str | Path, device: torch.device | str = "cpu") -> nn.Module:

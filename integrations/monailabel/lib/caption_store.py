@@ -74,8 +74,15 @@ class CaptionStore:
         for image in self.get_labeled_images():
             newest = self.caption_of(image)
             path = self.get_image_uri(image)
-            found += [_to_learn(image, path, label) for label in (newest, *newest.get(OTHERS, []))]
+            study = self.study_of(image)
+            found += [_to_learn(image, path, study, label) for label in (newest, *newest.get(OTHERS, []))]
         return found
+
+    def study_of(self, image_id: str) -> str:
+        """StudyInstanceUID of an image that a DICOMweb server gave, "" of others."""
+        known = self._datastore.objects.get(image_id)
+        study = str(known.image.info.get("StudyInstanceUID") or "") if known else ""
+        return "" if study == "UNK" else study  # MONAI Label's word for what the server does not say
 
     # ------------------------------------------------------------------ writing
 
@@ -185,7 +192,7 @@ def checked_id(image_id: str) -> str:
     return image_id
 
 
-def _to_learn(image: str, path: str, label: dict[str, Any]) -> ReviewedCaption:
+def _to_learn(image: str, path: str, study: str, label: dict[str, Any]) -> ReviewedCaption:
     asked = label.get("options") or {}
     return ReviewedCaption(
         name=image,
@@ -194,6 +201,7 @@ def _to_learn(image: str, path: str, label: dict[str, Any]) -> ReviewedCaption:
         window=asked.get("window") or "auto",
         slice=label["slice"] if label.get("slice") is not None else asked.get("slice", "middle"),
         plane=label.get("plane") or asked.get("plane") or "auto",
+        group=study,
     )
 
 

@@ -122,10 +122,19 @@ def test_captions_of_several_slices_are_all_kept_and_learned_from(tmp_path: Path
     assert (kept["caption"], kept.get("draft")) == ("five", None)  # the draft was of slice 3
     learned = {item.slice: item.caption for item in store.reviewed()}
     assert learned == {3: "three, again", 9: "nine", 5: "five"}
-    assert {item.name for item in store.reviewed()} == {"a"}  # on one side of the split
+    assert {(item.name, item.group) for item in store.reviewed()} == {("a", "")}  # on one side of the split
     assert next(o for o in kept["others"] if o["slice"] == 3)["draft"] == "machine"
     with pytest.raises(InputError, match="others"):
         store.save_label("a", label_file(tmp_path, caption="x", others=[{"text": 1}]), "caption", {})
+
+
+@pytest.mark.parametrize(("study", "group"), [("1.2.3", "1.2.3"), ("UNK", ""), (None, "")])
+def test_images_of_one_study_are_learned_from_together(tmp_path: Path, study: str | None, group: str) -> None:
+    store = store_of(pictures(tmp_path, "a.png", "b.png"))
+    for name in ("a", "b"):
+        store.update_image_info(name, {"StudyInstanceUID": study})
+        store.save_label(name, label_file(tmp_path, caption="x"), "caption", {})
+    assert [item.group for item in store.reviewed()] == [group, group]
 
 
 def test_a_draft_that_is_fetched_changed_and_sent_back_is_reviewed(tmp_path: Path) -> None:
