@@ -1,35 +1,35 @@
 """One training step, the published way and ours, side by side: seconds per pair, and what a pair keeps for backward.
 
     .venv/bin/python benchmarks/training_step.py [--quick] [--threads N] [--repeats N] [--batch N] [--amp PRECISION]
-                                                [--default_memory]
 
 Random weights at true sizes: CLIP ViT-L/14 at 224, SAM ViT-B at 1,024 (4,096 tokens of 256), two BERT-base Q-Formers
 with 32 queries, OPT-125m, texts of 32 tokens, dropout 0.1 in the Q-Formers.
 
 * published: both encoders in every step (`segment_anything` 1.0 and `transformers`), four passes in stage 1, attention
-  with its scores written out, float32 with PyTorch's defaults, default AdamW (`official_way.py`);
-* cache only: the same code, encoder tokens given;
+  with its scores written out, default AdamW (`official_way.py`), float32 and memory as PyTorch has them by default;
+* the same with freed buffers kept for the next step, as in every run of ours (`scripts.allocator`): what the cache
+  alone brings is measured there, so that nothing but the cache differs;
+* cache only: the published code, buffers kept, encoder tokens given;
 * ours: tokens read from feature-cache shards (float16, checksums verified), packed passes, the absorbed form on the SAM
   branch, autocast to bfloat16 where the processor has units for it (`--amp auto`, as `amp_dtype: auto` in training;
   elsewhere all stays in float32), the frozen language model in bfloat16 there, as in `paper.json`, fused AdamW.
 
 A step is forward, backward and AdamW over 8 pairs, as on each GPU in the official stage 1 and on all of them together
-in stage 2. Freed buffers are kept for the next step on both sides, as in every run of ours (`scripts.allocator`);
-`--default_memory` leaves the published side as PyTorch does by itself, and gains a quarter more. Stage 1's branches are
-independent networks, so they are timed one after the other and added up: that keeps the memory under 16 GiB, of which
-the published detail branch keeps 10 for backward. Each part runs in a process of its own: what one leaves in memory
-neither helps nor hinders the next. `--batch 4` halves it, but AdamW, whose time is that of a step
-whatever the batch, then weighs more.
+in stage 2. Stage 1's branches are independent networks, so they are timed one after the other and added up: that keeps
+the memory under 16 GiB, of which the published detail branch keeps 10 for backward. Each part runs in a process of its
+own: what one leaves in memory neither helps nor hinders the next. `--batch 4` halves it, but AdamW, whose time is that
+of a step whatever the batch, then weighs more.
 
 Best of the repeats; processor seconds with one thread (the default), wall seconds with more. `--quick` takes 2 of 12
 Q-Former and language-model layers and 3 of 12 and 24 encoder blocks: it shows that everything runs, not the figures.
 
-Last line, one JSON object: `stage1_speedup` and `stage2_speedup` (published over ours, per pair), `stage1_cache_only`
-and `stage2_cache_only` (published over cache only), `activation_ratio` (bytes kept for backward per pair of the SAM
-branch in stage 1, ours over published), `half_loss_error` (relative change of the stage-2 loss by
-float16 tokens; 0 is less than float32 can tell, 1e-7), and `amp`, what "ours" ran in: without bfloat16 units the
-speed-ups are those of exact means alone. The cache alone gains the less, the faster a processor's float32 products
-are: they are most of an encoder.
+Last line, one JSON object: `stage1_speedup` and `stage2_speedup` (published over ours, per pair), the same
+`..._buffers_kept` (both sides), `stage1_cache_only` and `stage2_cache_only` (with the encoders over without, buffers
+kept), `activation_ratio` (bytes kept for backward per pair of the SAM branch in stage 1, ours over published),
+`half_loss_error` (relative change of the stage-2 loss by float16 tokens; 0 is less than float32 can tell, 1e-7), and
+`amp`, what "ours" ran in: without bfloat16 units the speed-ups are those of exact means alone. They depend on the
+processor: on how much faster it multiplies in bfloat16 than in float32 (2 to 5 times), and the cache alone gains the
+less, the faster its float32 products are, which are most of an encoder.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -277,7 +277,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--default_memory", action="store_true", help="of the published side: as PyTorch does")
     parser.add_argument("--amp", default="auto", choices=("auto", "bfloat16", "float32"), help="of our side")
     options = parser.parse_args()
     options.amp = resolved(options.amp, "cpu")
@@ -300,16 +299,34 @@ def begin(threads: int, kept_memory: bool) -> None:
         keep_memory()
 
 
-def whole_side(side: str, options: argparse.Namespace) -> dict[str, Timed]:
-    """All stages of one side, said as they come."""
+class Side(NamedTuple):
+    """One way to train: seconds per image of its encoders, and its steps by part."""
+
+    encoders: float
+    steps: dict[str, Timed]
+
+    def seconds(self, stage: str, size: int) -> float:
+        """Seconds per pair, tokens given."""
+        return sum(self.steps[name].seconds for name in PARTS[stage]) / size
+
+
+def published_side(options: argparse.Namespace, *, kept_memory: bool) -> Side:
+    how = {"threads": options.threads, "kept_memory": kept_memory}
+    encoders = apart(encoder_seconds, options.quick, options.repeats, **how)
+    said = "published" + (", buffers kept" if kept_memory else "")
+    print(f"{said}, encoders, s per image: " + ", ".join(f"{k} {v:.2f}" for k, v in encoders.items()), flush=True)
+    return Side(sum(encoders.values()), steps_of("published", said, options, **how))
+
+
+def steps_of(side: str, said: str, options: argparse.Namespace, **how: Any) -> dict[str, Timed]:
+    """All parts of one side, said as they come."""
     general, detail = (partial(stage1, branch) for branch in TOKENS)
     steps = {"stage 1 general": general, "stage 1 detail": detail, "stage 2": stage2}
     timed = {}
-    kept_memory = side == "ours" or not options.default_memory
     for name, step in steps.items():
-        timed[name] = apart(step, side, options, threads=options.threads, kept_memory=kept_memory)
+        timed[name] = apart(step, side, options, **how)
         seconds, kept = timed[name]
-        print(f"{side}, {name}, tokens given: {seconds / options.batch:.3f} s per pair, "
+        print(f"{said}, {name}, tokens given: {seconds / options.batch:.3f} s per pair, "
               f"{kept / options.batch / 2**20:.0f} MiB per pair kept for backward", flush=True)  # fmt: skip
     return timed
 
@@ -317,31 +334,31 @@ def whole_side(side: str, options: argparse.Namespace) -> dict[str, Timed]:
 def main() -> None:
     options = parse()
     print(f"batch {options.batch}, {options.threads} thread(s), {options.layers} Q-Former and language-model layers, "
-          f"ours in {options.amp}")  # fmt: skip
-    how = {"threads": options.threads, "kept_memory": not options.default_memory}
-    encoders = apart(encoder_seconds, options.quick, options.repeats, **how)
-    print("published encoders, s per image: " + ", ".join(f"{k} {v:.2f}" for k, v in encoders.items()), flush=True)
-    published, ours = (whole_side(side, options) for side in ("published", "ours"))
+          f"ours in {options.amp}", flush=True)  # fmt: skip
+    how = {"threads": options.threads, "kept_memory": True}
+    published, kept = (published_side(options, kept_memory=kept_memory) for kept_memory in (False, True))
+    ours = Side(0.0, steps_of("ours", "ours", options, **how))
     error = apart(half_loss_error, options, **how)
     print(f"the stage-2 loss changes by {error:.1e} of itself with cached float16 tokens", flush=True)
-    result = report(encoders, published, ours, options.batch)
+    result = report(published, kept, ours, options.batch)
     print(json.dumps({**result, "half_loss_error": error, "amp": options.amp}))
 
 
-def report(
-    encoders: Mapping[str, float], published: Mapping[str, Timed], ours: Mapping[str, Timed], size: int
-) -> dict[str, float]:
+def report(published: Side, kept: Side, ours: Side, size: int) -> dict[str, float]:
     """Print the table; return what the last line says of it."""
-    images = sum(encoders.values())
     result = {}
-    print(f"\n{'s per pair':10}{'published':>12}{'cache only':>12}{'ours':>12}{'cache gain':>12}{'gain':>8}")
-    for stage, parts in PARTS.items():
-        given, own = (sum(side[name].seconds for name in parts) / size for side in (published, ours))
-        whole = images + given
-        print(f"{stage:10}{whole:12.2f}{given:12.2f}{own:12.3f}{whole / given:12.1f}{whole / own:8.1f}")
+    print(f"\n{'s per pair':10}{'published':>12}{'buffers kept':>14}{'cache only':>12}{'ours':>10}"
+          f"{'cache gain':>12}{'gain':>8}")  # fmt: skip
+    for stage in PARTS:
+        given, own = kept.seconds(stage, size), ours.seconds(stage, size)
+        whole, whole_kept = published.encoders + published.seconds(stage, size), kept.encoders + given
+        print(f"{stage:10}{whole:12.2f}{whole_kept:14.2f}{given:12.2f}{own:10.3f}"
+              f"{whole_kept / given:12.1f}{whole / own:8.1f}")  # fmt: skip
         result[f"{stage}_speedup"] = round(whole / own, 2)
-        result[f"{stage}_cache_only"] = round(whole / given, 2)
-    result["activation_ratio"] = round(ours["stage 1 detail"].kept / published["stage 1 detail"].kept, 3)
+        result[f"{stage}_speedup_buffers_kept"] = round(whole_kept / own, 2)
+        result[f"{stage}_cache_only"] = round(whole_kept / given, 2)
+    detail = "stage 1 detail"
+    result["activation_ratio"] = round(ours.steps[detail].kept / published.steps[detail].kept, 3)
     return result
 
 
