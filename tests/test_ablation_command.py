@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,15 @@ import scripts.evaluation  # noqa: E402, F401
 import scripts.training  # noqa: E402, F401
 from child_process import own_locks  # noqa: E402
 from scripts.errors import InputError  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Interrupts count also where the suite runs in the background of a shell that ignores them there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
 
 OVERLAY: dict[str, Any] = {
     **{key: value for key, value in SMALL.items() if key not in ("epochs", "warmup_steps")},
