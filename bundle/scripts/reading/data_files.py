@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 
 from scripts.errors import InputError
-from scripts.reading.magic import HEAD, volume_ending
+from scripts.reading.magic import volume_ending_of
 
 __all__ = ["data_files", "refuse_detached"]
 
@@ -57,8 +57,7 @@ def refuse_detached(path: str) -> None:
     Raises:
         InputError: it is a header whose voxels lie in another file.
     """
-    with open(path, "rb") as stream:
-        told = volume_ending(stream.read(HEAD))
+    told = volume_ending_of(path)
     alone = not told.startswith(".hdr") and not path.lower().endswith((".hdr", ".hdr.gz", ".img", ".img.gz"))
     try:
         alone = alone and not (told in (".nrrd", ".mha") and data_files(path, told))

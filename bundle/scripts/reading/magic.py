@@ -11,7 +11,7 @@ import re
 import struct
 import zlib
 
-__all__ = ["HEAD", "is_picture", "volume_ending"]
+__all__ = ["HEAD", "is_picture", "volume_ending", "volume_ending_of"]
 
 HEAD = 4096
 """Bytes that tell."""
@@ -43,6 +43,12 @@ def volume_ending(head: bytes) -> str:
         inner = _neuroimage(_unzipped(head))
         return {"": "", ".mgh": ".mgz"}.get(inner, f"{inner}.gz")
     return _neuroimage(head)
+
+
+def volume_ending_of(path: str) -> str:
+    """`volume_ending` of a file on disk."""
+    with open(path, "rb") as stream:
+        return volume_ending(stream.read(HEAD))
 
 
 def _neuroimage(head: bytes) -> str:

@@ -13,7 +13,7 @@ from scripts.errors import InputError
 from scripts.reading.dicom_file import DicomFile, is_dicom_stream
 from scripts.reading.dicomdir import dicomdir_files
 from scripts.reading.folder_series import is_series_path, series_files
-from scripts.reading.magic import HEAD, is_picture, volume_ending
+from scripts.reading.magic import HEAD, is_picture, volume_ending, volume_ending_of
 from scripts.reading.volumes import ITK_ENDINGS, NIBABEL_ENDINGS, UNMARKED_ENDINGS
 
 PICTURE_ENDINGS = (
@@ -185,7 +185,6 @@ def _starts_as_dicom(path: str) -> bool:
 
 def _starts_as_volume(path: str) -> bool:
     try:
-        with open(path, "rb") as stream:
-            return bool(volume_ending(stream.read(HEAD)))
+        return bool(volume_ending_of(path))
     except OSError:
         return False

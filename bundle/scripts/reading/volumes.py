@@ -22,7 +22,7 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.reading.case import MAX_BYTES, CaseImage, base_meta, check_bytes, check_size, finish_case
 from scripts.reading.fitting_name import FittingName
-from scripts.reading.magic import HEAD, volume_ending
+from scripts.reading.magic import volume_ending_of
 from scripts.reading.orientation import Volume, resolve_plane
 from scripts.reading.slices import Rule, choose
 
@@ -106,8 +106,7 @@ def open_volume(path: str) -> Opened:
     Raises:
         InputError: its header is damaged, or its voxels lie in a file that is not beside it.
     """
-    with open(path, "rb") as stream:
-        told = volume_ending(stream.read(HEAD))
+    told = volume_ending_of(path)
     name = path.lower()
     if told in ITK_ENDINGS or (not told and name.endswith(ITK_ENDINGS)):
         return _open_itk(path, told)
