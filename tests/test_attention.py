@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from scripts import attention
 from scripts.attention import attend
 from scripts.dropout import draw_kept
 
@@ -44,6 +45,35 @@ def test_values_and_gradients_equal_the_formula(masked: bool) -> None:
         strict=True,
     ):
         torch.testing.assert_close(mine, reference, rtol=1e-9, atol=1e-11)
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for block in (2**21, 64):  # all at once; one of six at a time, 5 x 8 numbers
+        monkeypatch.setattr(attention, "_BLOCK", block)
+        generator = torch.Generator().manual_seed(0)
+        query, key, value = (
+            torch.randn(2, 3, size, 8, generator=generator, dtype=torch.float64).requires_grad_() for size in (5, 8, 8)
+        )
+        mask = torch.rand(2, 1, 5, 8, generator=generator) > 0.3
+        mask[..., 0] = True
+        torch.manual_seed(5)
+        output = attend(query, key[:, :1], value, mask, dropout=0.3)
+        found.append((output, *torch.autograd.grad(output.square().sum(), (query, key, value))))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
+
+
+def test_one_number_is_kept_for_a_weight() -> None:
+    query, tokens = torch.randn(2, 1, 30, 8, requires_grad=True), torch.randn(2, 1, 500, 8)
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        attend(query, tokens, tokens, dropout=0.1)
+    assert sum(kept.values()) == 4 * (2 * 30 * 500 + query.numel() * 2 + tokens.numel())  # with query, output, tokens
 
 
 def test_keys_that_are_values_and_are_shared_by_heads_get_both_gradients() -> None:

@@ -75,3 +75,23 @@ def test_standardized_images_differ_where_a_layer_norm_hides_them() -> None:
 def test_an_unknown_norm_is_refused() -> None:
     with pytest.raises(ValueError, match="standardize"):
         branch(normalize_tokens="batch")
+
+
+def test_a_norm_whose_scale_and_shift_act_on_the_projections_learns_as_one_before_them() -> None:
+    one = branch()
+    for parameter in one.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    tokens, mask = torch.randn(3, 4, 6), torch.rand(3, 4) > 0.2
+    mask[:, 0] = True
+    expected = one.qformer(one.qformer.remember(one.token_norm(tokens), mask))
+    assert one.remember(tokens, mask).affine is not None
+    results = [
+        (states, torch.autograd.grad(states.square().sum(), tuple(one.parameters())))
+        for states in (one(tokens, mask), expected)
+    ]
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+    norm_gradients = results[0][1][[name for name, _ in one.named_parameters()].index("token_norm.weight")]
+    assert norm_gradients.abs().max() > 1e-2
+    with torch.no_grad():
+        assert one.remember(tokens, mask).affine is None
+        torch.testing.assert_close(one(tokens, mask), expected, rtol=1e-4, atol=1e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scripts.dropout import draw_kept, drop, keep
+from scripts.dropout import draw_kept, drop, keep, mark_dropped
 
 
 @pytest.mark.parametrize("dropout", [0.1, 0.25])
@@ -61,3 +61,17 @@ def test_keep_is_a_product_with_the_bools_whatever_the_strides(dtype: torch.dtyp
     kept = torch.rand(10, 6) > 0.5
     assert torch.equal(keep(x.T, kept), x.T * kept)
     assert torch.equal(keep(x[:, :1].expand(6, 4), kept[:6, :4]), x[:, :1] * kept[:6, :4])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_marks_are_what_would_not_be_kept(dtype: torch.dtype) -> None:
+    x = torch.rand(33, 10).to(dtype)
+    marked = x.clone()
+    torch.manual_seed(4)
+    stays = mark_dropped(marked, 0.3)
+    torch.manual_seed(4)
+    kept, share = draw_kept(x.shape, 0.3)
+    assert stays == share
+    assert torch.equal(marked.abs(), x)
+    assert torch.equal(marked.signbit(), ~kept)  # of zeros, too
+    assert not kept.all()

@@ -95,6 +95,20 @@ def test_absorbed_cross_attention_equals_plain_with_gradients() -> None:
             torch.testing.assert_close(left.grad, right.grad, atol=2e-3, rtol=2e-3, msg=name)
 
 
+@pytest.mark.parametrize("rows", [3, 6, 7, 9])
+def test_rows_that_are_wanted_are_those_of_all(rows: int) -> None:
+    model = small()
+    memory, ids = model.remember(torch.randn(2, 7, 24)), torch.randint(1, 50, (2, 5))
+    for mask in (None, torch.rand(2, 1, 1, 11) > 0.2, torch.rand(2, 1, 11, 11).add(torch.eye(11)) > 0.5):
+        every = model(memory, texts=(ids,), mask=mask)
+        torch.testing.assert_close(model(memory, texts=(ids,), mask=mask, rows=rows), every[:, :rows], **TOLERANCE)
+
+
+def test_scale_and_shift_are_not_left_to_the_absorbed_form() -> None:
+    with pytest.raises(ValueError, match="absorbed"):
+        small(absorbed=True).remember(torch.randn(1, 4, 24), None, (torch.ones(24), torch.zeros(24)))
+
+
 def test_masked_tokens_have_no_influence() -> None:
     model = small()
     tokens = torch.randn(2, 9, 24)

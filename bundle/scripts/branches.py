@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .qformer import Memory, QFormer
 
@@ -131,11 +132,21 @@ class Branch(nn.Module):
 
     def remember(self, tokens: Tensor, token_mask: Tensor | None = None) -> Memory:
         """Normalise tokens ``[B, V * N, C]``, add positions, project keys and values once."""
-        tokens = self.token_norm(tokens.to(self.qformer.query_tokens.dtype))
+        tokens = tokens.to(self.qformer.query_tokens.dtype)
+        if self._leaves_affine_to_projections():
+            norm = self.token_norm
+            tokens = F.layer_norm(tokens, norm.normalized_shape, eps=norm.eps)
+            return self.qformer.remember(tokens, token_mask, (norm.weight, norm.bias))
+        tokens = self.token_norm(tokens)
         if self.token_positions is not None:
             views = tokens.shape[1] // self.token_positions.shape[0]
             tokens = tokens + self.token_positions.repeat(views, 1)
         return self.qformer.remember(tokens, token_mask)
+
+    def _leaves_affine_to_projections(self) -> bool:
+        """Whether the norm's trained scale and shift act on projection weights: quicker where they learn."""
+        learns = torch.is_grad_enabled() and isinstance(self.token_norm, nn.LayerNorm)
+        return learns and self.token_positions is None and not self.qformer.absorbed
 
     def forward(self, tokens: Tensor, token_mask: Tensor | None = None) -> Tensor:
         """Query states ``[B, Q, H]`` of encoder tokens ``[B, V * N, C]``."""

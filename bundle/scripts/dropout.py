@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-__all__ = ["draw_kept", "drop", "keep"]
+__all__ = ["draw_kept", "drop", "keep", "mark_dropped"]
 
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by an element's bytes
 
@@ -19,7 +19,7 @@ _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by an element's byte
 def drop(x: Tensor, share: float, training: bool = True) -> Tensor:
     """``torch.nn.functional.dropout``: each element is 0 with probability ``share``, the others grow to make up for it.
 
-    On CPUs ``share`` is rounded to steps of 1/65536; the mean stays what it was.
+    On CPUs ``share`` is rounded to steps of 1/32768; the mean stays what it was.
     """
     if not training or not share or x.device.type != "cpu":
         return F.dropout(x, share, training)
@@ -28,10 +28,28 @@ def drop(x: Tensor, share: float, training: bool = True) -> Tensor:
 
 def draw_kept(shape: torch.Size, share: float) -> tuple[Tensor, float]:
     """Which elements stay when ``share`` of them is dropped, bool ``shape`` on the CPU, and the share that does."""
-    threshold = round(share * 65536) - 32768
+    numbers, stays = _draw(shape, share)
+    return numbers >= 0, stays
+
+
+def mark_dropped(x: Tensor, share: float) -> float:
+    """Give a ``share`` of the elements of a CPU tensor without minus signs such a sign, in place.
+
+    Returns:
+        The share that stays without one. The draws are those of :func:`draw_kept`.
+    """
+    numbers, stays = _draw(x.shape, share)
+    bits = _BITS[x.element_size()]
+    x.view(bits).bitwise_or_(numbers.to(bits).bitwise_and_(torch.iinfo(bits).min))
+    return stays
+
+
+def _draw(shape: torch.Size, share: float) -> tuple[Tensor, float]:
+    """Integers of which ``share`` is negative, int16 ``shape``, and the share that is not."""
     numbers = torch.empty((shape.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    kept = numbers.view(torch.int16)[: shape.numel()].view(shape) >= threshold
-    return kept, 1.0 - (threshold + 32768) / 65536
+    dropped = round(share * 2**15)
+    numbers = numbers.view(torch.int16)[: shape.numel()].view(shape)
+    return numbers.bitwise_right_shift_(1).sub_(dropped - 2**14), 1.0 - dropped / 2**15
 
 
 def keep(x: Tensor, kept: Tensor) -> Tensor:

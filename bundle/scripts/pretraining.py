@@ -39,6 +39,7 @@ def _concatenate(memories: list[Memory]) -> Memory:
             layer: tuple(torch.cat([memory.projected[layer][i] for memory in memories]) for i in (0, 1))
             for layer in first.projected
         },
+        affine=first.affine,
     )
 
 
@@ -127,14 +128,14 @@ class PretrainingBranch(nn.Module):
     def embed_texts(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Unit vectors ``[B, E]`` for retrieval, from ``[B, T]``."""
         mask = attention_mask.bool()[:, None, None, :]
-        hidden = self.branch.qformer(texts=(input_ids,), mask=mask, use_queries=False)
+        hidden = self.branch.qformer(texts=(input_ids,), mask=mask, use_queries=False, rows=1)
         return self.contrast.embed_text(hidden[:, 0])
 
     def match(self, memory: Memory, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """ITM states ``[B, Q, H]`` of pairs (image i, text i)."""
         queries = self.branch.qformer.query_count
         mask = matching_mask(queries, attention_mask)
-        return self.branch.qformer(memory, texts=(input_ids,), mask=mask)[:, :queries]
+        return self.branch.qformer(memory, texts=(input_ids,), mask=mask, rows=queries)
 
     def forward(
         self, tokens: Tensor, token_mask: Tensor | None, input_ids: Tensor, attention_mask: Tensor
@@ -181,7 +182,9 @@ class PretrainingBranch(nn.Module):
         queries, length = qformer.query_count, input_ids.shape[1]
         to_generate = input_ids.clone()
         to_generate[:, 0] = self.decoder_token_id
-        hidden = qformer(memory, texts=(to_generate, input_ids), mask=packed_mask(queries, attention_mask))
+        mask = packed_mask(queries, attention_mask)
+        # Of the text to contrast, the first token alone speaks.
+        hidden = qformer(memory, texts=(to_generate, input_ids), mask=mask, rows=queries + length + 1)
         images = self.contrast.embed_image(hidden[:, :queries])
         texts = self.contrast.embed_text(hidden[:, queries + length])
         generated = hidden[:, queries : queries + length]

@@ -30,11 +30,13 @@ class Memory:
         tokens: encoder tokens ``[B, N, C]``.
         mask: ``[B, N]`` bool, True where a token is real; None when all are.
         projected: per cross-attending layer ``(keys, values)``, each ``[B, h, N, d]``; empty in the absorbed form.
+        affine: scale and shift ``[C]`` that ``tokens`` still need and ``projected`` has (:meth:`Attention.project`).
     """
 
     tokens: Tensor
     mask: Tensor | None
     projected: dict[int, tuple[Tensor, Tensor]]
+    affine: tuple[Tensor, Tensor] | None = None
 
     def select(self, index: Tensor) -> Memory:
         """Memory of the images named by ``index`` ``[M]`` (repeats allowed), without projecting anything again."""
@@ -42,6 +44,7 @@ class Memory:
             tokens=self.tokens[index],
             mask=None if self.mask is None else self.mask[index],
             projected={layer: (keys[index], values[index]) for layer, (keys, values) in self.projected.items()},
+            affine=self.affine,
         )
 
 
@@ -95,9 +98,13 @@ class Attention(nn.Module):
         """``[B, S, H] -> [B, h, S, d]``."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values ``[B, h, N, d]`` of ``memory`` ``[B, N, C]``."""
-        return self.split(self.key(memory)), self.split(self.value(memory))
+    def project(self, memory: Tensor, affine: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Keys and values ``[B, h, N, d]`` of ``memory`` ``[B, N, C]``, or of ``memory * affine[0] + affine[1]``.
+
+        With ``affine`` (each ``[C]``) the weights are scaled instead, ``W (x * g + b) = (W * g) x + W b``: training
+        ``g`` and ``b`` then takes no gradient of every token, which is a third of the products of this projection.
+        """
+        return tuple(self.split(_linear_after(projection, memory, affine)) for projection in (self.key, self.value))
 
     def forward(
         self, hidden: Tensor, keys_values: tuple[Tensor, Tensor] | Tensor, mask: Tensor | None = None
@@ -129,6 +136,15 @@ class Attention(nn.Module):
         # Dropout leaves attention weights that no longer sum to one; the plain form then scales the bias with them,
         # this form does not. The expectation is the same, so only dropout > 0 distinguishes the two.
         return context + value_bias
+
+
+def _linear_after(projection: nn.Linear, x: Tensor, affine: tuple[Tensor, Tensor] | None) -> Tensor:
+    """``projection(x * affine[0] + affine[1])`` without touching ``x`` ``[..., C]``."""
+    if affine is None:
+        return projection(x)
+    scale, shift = affine
+    bias = projection.bias + (projection.weight * shift).sum(-1)
+    return F.linear(x, projection.weight * scale, bias)
 
 
 class FeedForward(nn.Module):
@@ -180,9 +196,14 @@ class QFormerLayer(nn.Module):
         mask: Tensor | None,
         memory: tuple[Tensor, Tensor] | Tensor | None,
         memory_mask: Tensor | None,
+        rows: int | None = None,
     ) -> Tensor:
-        """``hidden [B, S, H]`` whose first ``queries`` rows are queries, the rest text."""
-        hidden = self.self_attention(hidden, self.self_attention.project(hidden), mask)
+        """``hidden [B, S, H]`` whose first ``queries`` rows are queries, the rest text: its first ``rows`` rows."""
+        keys_values = self.self_attention.project(hidden)
+        if rows is not None:
+            hidden = hidden[:, :rows]
+            mask = mask[..., :rows, :] if mask is not None and mask.shape[-2] > 1 else mask
+        hidden = self.self_attention(hidden, keys_values, mask)
         query, text = hidden[:, :queries], hidden[:, queries:]
         if queries:
             if self.cross_attention is not None:
@@ -275,15 +296,24 @@ class QFormer(nn.Module):
     def has_text(self) -> bool:
         return self.word_embeddings is not None
 
-    def remember(self, tokens: Tensor, token_mask: Tensor | None = None) -> Memory:
+    def remember(
+        self, tokens: Tensor, token_mask: Tensor | None = None, affine: tuple[Tensor, Tensor] | None = None
+    ) -> Memory:
         """Prepare encoder tokens ``[B, N, C]`` for cross-attention: keys and values once per image.
 
-        ``token_mask`` ``[B, N]`` is True where a token is real.
+        Args:
+            token_mask: ``[B, N]``, True where a token is real.
+            affine: scale and shift ``[C]`` that the tokens are still to get (:meth:`Attention.project`).
+
+        Raises:
+            ValueError: tokens of another width, or ``affine`` in the absorbed form, which reads the tokens themselves.
         """
         if tokens.shape[-1] != self.encoder_width:
             raise ValueError(
                 f"encoder tokens are {tokens.shape[-1]} wide but this Q-Former was built for {self.encoder_width}"
             )
+        if self.absorbed and affine is not None:
+            raise ValueError("the absorbed form reads the tokens themselves: scale and shift them before")
         tokens = tokens.to(self.query_tokens.dtype)  # a cache may hold half precision
         if self.absorbed:  # every layer reads these very tokens: round them once
             tokens = tokens.to(autocast_type(tokens.device) or tokens.dtype)
@@ -291,8 +321,8 @@ class QFormer(nn.Module):
         if not self.absorbed:
             for index, layer in enumerate(self.layers):
                 if layer.cross_attention is not None:
-                    projected[index] = layer.cross_attention.project(tokens)
-        return Memory(tokens=tokens, mask=token_mask, projected=projected)
+                    projected[index] = layer.cross_attention.project(tokens, affine)
+        return Memory(tokens=tokens, mask=token_mask, projected=projected, affine=affine)
 
     def embed_text(self, *segments: Tensor) -> Tensor:
         """Word plus position embeddings ``[B, sum(T_i), H]`` of ids ``[B, T_i]``, before the shared norm.
@@ -312,6 +342,7 @@ class QFormer(nn.Module):
         texts: tuple[Tensor, ...] = (),
         mask: Tensor | None = None,
         use_queries: bool = True,
+        rows: int | None = None,
     ) -> Tensor:
         """Run queries and any number of text segments in one pass.
 
@@ -321,9 +352,11 @@ class QFormer(nn.Module):
             mask: bool, broadcastable to ``[B, 1, S, S]`` with ``S = Q + sum(T_i)``, True where row may see column;
                 None lets all see all.
             use_queries: False runs text alone.
+            rows: how many of the S positions are wanted, from the first on; None means all. What the last layer would
+                make of the others is left out.
 
         Returns:
-            Hidden states ``[B, S, H]``, queries first.
+            Hidden states ``[B, S, H]`` or ``[B, rows, H]``, queries first.
         """
         if use_queries and memory is None:
             raise ValueError("queries need a memory: call remember(tokens) first, or pass use_queries=False")
@@ -340,7 +373,8 @@ class QFormer(nn.Module):
             attended = None
             if use_queries and layer.cross_attention is not None:
                 attended = memory.tokens if self.absorbed else memory.projected[index]
-            hidden = layer(hidden, queries=queries, mask=mask, memory=attended, memory_mask=memory_mask)
+            wanted = rows if layer is self.layers[-1] else None
+            hidden = layer(hidden, queries=queries, mask=mask, memory=attended, memory_mask=memory_mask, rows=wanted)
         return hidden
 
     def copy_text_to_query_feed_forward(self) -> None:

@@ -28,6 +28,9 @@ def test_explicit_reading_gives_the_states_of_the_branch(absorbed: bool, views: 
     mask = torch.tensor([[True, True, False]]) if views else None
     tokens, token_mask = network.encode(image(views), mask)["general"]
     branch = network.branches["general"]
+    torch.nn.init.normal_(branch.token_norm.weight)
+    torch.nn.init.normal_(branch.token_norm.bias)
+    torch.testing.assert_close(read_tokens(branch, tokens, token_mask).states, branch(tokens, token_mask))  # may learn
     with torch.no_grad():
         reading = read_tokens(branch, tokens, token_mask)
         torch.testing.assert_close(reading.states, branch(tokens, token_mask), atol=1e-5, rtol=1e-5)

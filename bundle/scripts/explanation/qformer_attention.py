@@ -39,19 +39,22 @@ def read_tokens(branch: Branch, tokens: Tensor, token_mask: Tensor | None = None
     hidden = qformer.embedding_norm(qformer.query_tokens.expand(len(memory.tokens), -1, -1))
     weights: list[tuple[Tensor, Tensor | None]] = []
     for layer in qformer.layers:
-        hidden, own = _attend(layer.self_attention, hidden, hidden, None)
+        hidden, own = _attend(layer.self_attention, hidden, layer.self_attention.project(hidden), None)
         cross = None
         if layer.cross_attention is not None:
-            hidden, cross = _attend(layer.cross_attention, hidden, memory.tokens, mask)
+            keys_values = layer.cross_attention.project(memory.tokens, memory.affine)
+            hidden, cross = _attend(layer.cross_attention, hidden, keys_values, mask)
         hidden = layer.query_feed_forward(hidden)
         weights.append((own, cross))
     return Reading(hidden, weights)
 
 
-def _attend(attention: Attention, hidden: Tensor, memory: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def _attend(
+    attention: Attention, hidden: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """``Attention.forward`` in eval mode with its weights ``[B, h, Q, N]``; absorbed or not, the maths are the same."""
     query = attention.split(attention.query(hidden))
-    keys, values = attention.project(memory)
+    keys, values = keys_values
     scores = query @ keys.transpose(-1, -2) * query.shape[-1] ** -0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
