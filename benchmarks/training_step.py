@@ -10,6 +10,7 @@ with 32 queries, OPT-125m, texts of 32 tokens, dropout 0.1 in the Q-Formers.
 * the same with freed buffers kept for the next step, as in every run of ours (`scripts.allocator`): what the cache
   alone brings is measured there, so that nothing but the cache differs;
 * cache only: the published code, buffers kept, encoder tokens given;
+* ours in float32, with our encoders in every step and from the cache: what `feature_cache_dir` alone brings a user;
 * ours: tokens read from feature-cache shards (float16, checksums verified), packed passes, the absorbed form on the SAM
   branch, autocast to bfloat16 where the processor has units for it (`--amp auto`, as `amp_dtype: auto` in training;
   elsewhere all stays in float32), the frozen language model in bfloat16 there, as in `paper.json`, fused AdamW.
@@ -24,12 +25,13 @@ Best of the repeats; processor seconds with one thread (the default), wall secon
 Q-Former and language-model layers and 3 of 12 and 24 encoder blocks: it shows that everything runs, not the figures.
 
 Last line, one JSON object: `stage1_speedup` and `stage2_speedup` (published over ours, per pair), the same
-`..._buffers_kept` (both sides), `stage1_cache_only` and `stage2_cache_only` (with the encoders over without, buffers
-kept), `activation_ratio` (bytes kept for backward per pair of the SAM branch in stage 1, ours over published),
-`half_loss_error` (relative change of the stage-2 loss by float16 tokens; 0 is less than float32 can tell, 1e-7), and
-`amp`, what "ours" ran in: without bfloat16 units the speed-ups are those of exact means alone. They depend on the
-processor: on how much faster it multiplies in bfloat16 than in float32 (2 to 5 times), and the cache alone gains the
-less, the faster its float32 products are, which are most of an encoder.
+`..._buffers_kept` (both sides), `stage1_cache_only` and `stage2_cache_only` (published code with the encoders over
+without, buffers kept), the same `..._cache_only_ours` (this code in float32), `activation_ratio` (bytes kept for
+backward per pair of the SAM branch in stage 1, ours over published), `half_loss_error` (relative change of the stage-2
+loss by float16 tokens; 0 is less than float32 can tell, 1e-7), and `amp`, what "ours" ran in: without bfloat16 units
+the speed-ups are those of exact means alone. They depend on the processor: on how much faster it multiplies in bfloat16
+than in float32 (2 to 5 times), and the cache alone gains the less, the faster its float32 products are, which are most
+of an encoder.
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ from scripts.allocator import keep_memory  # noqa: E402
 from scripts.branches import Branch  # noqa: E402
 from scripts.data.cache_shards import ShardStore, pack  # noqa: E402
 from scripts.encoders.clip import ClipEncoder  # noqa: E402
+from scripts.encoders.sam_vit import SAM_SIZES, SamViT  # noqa: E402
 from scripts.language_model import LanguageModel  # noqa: E402
 from scripts.networks import CaptionNetwork  # noqa: E402
 from scripts.precision import resolved  # noqa: E402
@@ -124,6 +127,21 @@ def encoder_seconds(quick: bool, repeats: int) -> dict[str, float]:
             "general": best_seconds(lambda: clip.network(pixels["general"]), repeats),
             "detail": best_seconds(lambda: sam(pixels["detail"]), repeats),
         }
+
+
+def own_encoder_seconds(quick: bool, repeats: int) -> dict[str, float]:
+    """Seconds per image of both encoders as this project computes them in float32."""
+    torch.manual_seed(0)
+    set_float32_precision("fast")
+    size = SAM_SIZES["base"]
+    encoders = {
+        "general": ClipEncoder(config={**CLIP_L14, "patch_size": 14, "num_hidden_layers": 3 if quick else 24}),
+        "detail": SamViT(size._replace(depth=3, global_blocks=(2,)) if quick else size).eval(),
+    }
+    pixels = {"general": torch.rand(1, 3, 224, 224), "detail": torch.rand(1, 3, 1024, 1024)}
+    with torch.no_grad():
+        torch.rand(64, 64) @ torch.rand(64, 64)
+        return {name: best_seconds(partial(encoder, pixels[name]), repeats) for name, encoder in encoders.items()}
 
 
 def branch_of(name: str, options: argparse.Namespace, *, text: bool) -> Branch:
@@ -312,10 +330,25 @@ class Side(NamedTuple):
 
 def published_side(options: argparse.Namespace, *, kept_memory: bool) -> Side:
     how = {"threads": options.threads, "kept_memory": kept_memory}
-    encoders = apart(encoder_seconds, options.quick, options.repeats, **how)
     said = "published" + (", buffers kept" if kept_memory else "")
-    print(f"{said}, encoders, s per image: " + ", ".join(f"{k} {v:.2f}" for k, v in encoders.items()), flush=True)
-    return Side(sum(encoders.values()), steps_of("published", said, options, **how))
+    return Side(encoders_of(encoder_seconds, said, options, **how), steps_of("published", said, options, **how))
+
+
+def own_sides(options: argparse.Namespace) -> tuple[Side, Side]:
+    """Ours in its precision, tokens cached, and ours in float32."""
+    how = {"threads": options.threads, "kept_memory": True}
+    steps = steps_of("ours", "ours", options, **how)
+    exact = steps
+    if options.amp != "float32":
+        exact = steps_of("ours", "ours in float32", argparse.Namespace(**{**vars(options), "amp": "float32"}), **how)
+    return Side(0.0, steps), Side(encoders_of(own_encoder_seconds, "ours in float32", options, **how), exact)
+
+
+def encoders_of(measured: Callable[..., dict[str, float]], said: str, options: argparse.Namespace, **how: Any) -> float:
+    """Seconds per image of both encoders of one side."""
+    seconds = apart(measured, options.quick, options.repeats, **how)
+    print(f"{said}, encoders, s per image: " + ", ".join(f"{k} {v:.2f}" for k, v in seconds.items()), flush=True)
+    return sum(seconds.values())
 
 
 def steps_of(side: str, said: str, options: argparse.Namespace, **how: Any) -> dict[str, Timed]:
@@ -335,28 +368,28 @@ def main() -> None:
     options = parse()
     print(f"batch {options.batch}, {options.threads} thread(s), {options.layers} Q-Former and language-model layers, "
           f"ours in {options.amp}", flush=True)  # fmt: skip
-    how = {"threads": options.threads, "kept_memory": True}
     published, kept = (published_side(options, kept_memory=kept_memory) for kept_memory in (False, True))
-    ours = Side(0.0, steps_of("ours", "ours", options, **how))
-    error = apart(half_loss_error, options, **how)
+    ours, exact = own_sides(options)
+    error = apart(half_loss_error, options, threads=options.threads, kept_memory=True)
     print(f"the stage-2 loss changes by {error:.1e} of itself with cached float16 tokens", flush=True)
-    result = report(published, kept, ours, options.batch)
+    result = report(published, kept, ours, exact, options.batch)
     print(json.dumps({**result, "half_loss_error": error, "amp": options.amp}))
 
 
-def report(published: Side, kept: Side, ours: Side, size: int) -> dict[str, float]:
-    """Print the table; return what the last line says of it."""
+def report(published: Side, kept: Side, ours: Side, exact: Side, size: int) -> dict[str, float]:
+    """Print the seconds per pair; return what the last line says of them."""
     result = {}
-    print(f"\n{'s per pair':10}{'published':>12}{'buffers kept':>14}{'cache only':>12}{'ours':>10}"
-          f"{'cache gain':>12}{'gain':>8}")  # fmt: skip
     for stage in PARTS:
-        given, own = kept.seconds(stage, size), ours.seconds(stage, size)
-        whole, whole_kept = published.encoders + published.seconds(stage, size), kept.encoders + given
-        print(f"{stage:10}{whole:12.2f}{whole_kept:14.2f}{given:12.2f}{own:10.3f}"
-              f"{whole_kept / given:12.1f}{whole / own:8.1f}")  # fmt: skip
-        result[f"{stage}_speedup"] = round(whole / own, 2)
-        result[f"{stage}_speedup_buffers_kept"] = round(whole_kept / own, 2)
-        result[f"{stage}_cache_only"] = round(whole_kept / given, 2)
+        whole = {name: side.encoders + side.seconds(stage, size) for name, side in
+                 (("published", published), ("buffers kept", kept), ("ours", ours), ("float32", exact))}  # fmt: skip
+        given, own = kept.seconds(stage, size), exact.seconds(stage, size)
+        print(f"\n{stage}, s per pair: published {whole['published']:.2f}, buffers kept {whole['buffers kept']:.2f}, "
+              f"cache only {given:.2f}\n{'':8}ours in float32 {whole['float32']:.2f}, cached {own:.3f}, "
+              f"in its precision {whole['ours']:.3f}")  # fmt: skip
+        result[f"{stage}_speedup"] = round(whole["published"] / whole["ours"], 2)
+        result[f"{stage}_speedup_buffers_kept"] = round(whole["buffers kept"] / whole["ours"], 2)
+        result[f"{stage}_cache_only"] = round(whole["buffers kept"] / given, 2)
+        result[f"{stage}_cache_only_ours"] = round(whole["float32"] / own, 2)
     detail = "stage 1 detail"
     result["activation_ratio"] = round(ours.steps[detail].kept / published.steps[detail].kept, 3)
     return result
