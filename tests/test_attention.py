@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scripts import attention
 from scripts.attention import attend
-from scripts.dropout import draw_kept
+from scripts.dropout import draw_kept, kept_share
 
 
 def parts(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -35,7 +35,7 @@ def test_values_and_gradients_equal_the_formula(masked: bool) -> None:
     torch.manual_seed(5)
     output = attend(query, key, value, mask, dropout=0.3)
     torch.manual_seed(5)
-    kept, share = draw_kept(torch.Size((2, 3, 5, 7)), 0.3)
+    kept, share = draw_kept(torch.Size((2, 3, 5, 7)), 0.3), kept_share(0.3)
     expected = formula(query, key, value, mask, kept, share)
     torch.testing.assert_close(output, expected, rtol=1e-10, atol=1e-12)
     upstream = torch.randn_like(output)
@@ -82,7 +82,7 @@ def test_keys_that_are_values_and_are_shared_by_heads_get_both_gradients() -> No
     torch.manual_seed(5)
     output = attend(query, tokens, tokens, dropout=0.3)
     torch.manual_seed(5)
-    kept, share = draw_kept(torch.Size((2, 3, 5, 7)), 0.3)
+    kept, share = draw_kept(torch.Size((2, 3, 5, 7)), 0.3), kept_share(0.3)
     expected = formula(query, tokens, tokens, None, kept, share)
     torch.testing.assert_close(output, expected, rtol=1e-10, atol=1e-12)
     first, second = (torch.autograd.grad(x.square().sum(), tokens)[0] for x in (output, expected))

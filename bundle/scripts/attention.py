@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-from .dropout import mark_dropped
+from .dropout import kept_share, mark_dropped
 
 __all__ = ["attend", "autocast_type"]
 
@@ -71,8 +71,9 @@ class _DroppingAttention(torch.autograd.Function):
             # No autocast: it would make float32 of what is rounded to bfloat16 again. The kernel sums in float32.
             with torch.autocast("cpu", enabled=False):
                 torch.softmax(scores, -1, out=signed[part])
-            share = mark_dropped(signed[part], dropout)
+            mark_dropped(signed[part], dropout)
             torch.bmm(signed[part].relu(), values[part], out=output[part])
+        share = kept_share(dropout)
         output = output.div_(share).unflatten(0, lead)
         ctx.save_for_backward(query, key, value, signed, output)
         ctx.scale, ctx.share, ctx.lead = scale, share, lead

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-__all__ = ["draw_kept", "drop", "keep", "mark_dropped"]
+__all__ = ["draw_kept", "drop", "keep", "kept_share", "mark_dropped"]
 
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by an element's bytes
+_STEPS = 2**15
 
 
 def drop(x: Tensor, share: float, training: bool = True) -> Tensor:
@@ -26,30 +27,31 @@ def drop(x: Tensor, share: float, training: bool = True) -> Tensor:
     return _Dropout.apply(x, share)
 
 
-def draw_kept(shape: torch.Size, share: float) -> tuple[Tensor, float]:
-    """Which elements stay when ``share`` of them is dropped, bool ``shape`` on the CPU, and the share that does."""
-    numbers, stays = _draw(shape, share)
-    return numbers >= 0, stays
+def kept_share(share: float) -> float:
+    """What is left when ``share`` is dropped, in the steps that draws have."""
+    return 1.0 - round(share * _STEPS) / _STEPS
 
 
-def mark_dropped(x: Tensor, share: float) -> float:
+def draw_kept(shape: torch.Size, share: float) -> Tensor:
+    """Which elements stay when ``share`` of them is dropped, bool ``shape`` on the CPU."""
+    return _draw(shape, share) >= 0
+
+
+def mark_dropped(x: Tensor, share: float) -> None:
     """Give a ``share`` of the elements of a CPU tensor without minus signs such a sign, in place.
 
-    Returns:
-        The share that stays without one. The draws are those of :func:`draw_kept`.
+    The draws are those of :func:`draw_kept`.
     """
-    numbers, stays = _draw(x.shape, share)
     bits = _BITS[x.element_size()]
-    x.view(bits).bitwise_or_(numbers.to(bits).bitwise_and_(torch.iinfo(bits).min))
-    return stays
+    signs = _draw(x.shape, share).to(bits).bitwise_and_(torch.iinfo(bits).min)
+    x.view(bits).bitwise_or_(signs)
 
 
-def _draw(shape: torch.Size, share: float) -> tuple[Tensor, float]:
-    """Integers of which ``share`` is negative, int16 ``shape``, and the share that is not."""
+def _draw(shape: torch.Size, share: float) -> Tensor:
+    """Integers of which ``share`` is negative, int16 ``shape``: four from each 64-bit number."""
     numbers = torch.empty((shape.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    dropped = round(share * 2**15)
-    numbers = numbers.view(torch.int16)[: shape.numel()].view(shape)
-    return numbers.bitwise_right_shift_(1).sub_(dropped - 2**14), 1.0 - dropped / 2**15
+    numbers = numbers.view(torch.int16)[: shape.numel()].view(shape).bitwise_right_shift_(1)
+    return numbers.sub_(round(share * _STEPS) - _STEPS // 2)
 
 
 def keep(x: Tensor, kept: Tensor) -> Tensor:
@@ -61,7 +63,7 @@ def keep(x: Tensor, kept: Tensor) -> Tensor:
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, share: float) -> Tensor:
-        kept, ctx.stays = draw_kept(x.shape, share)
+        kept, ctx.stays = draw_kept(x.shape, share), kept_share(share)
         ctx.save_for_backward(kept)
         return keep(x, kept).div_(ctx.stays)
 
