@@ -96,14 +96,25 @@ def test_without_dropout_it_is_pytorchs() -> None:
     torch.testing.assert_close(attend(query, key, value, mask, dropout=1e-9), expected)  # nothing is dropped
 
 
-def test_bfloat16_keeps_its_type_and_stays_near() -> None:
-    query, key, value, mask = parts(torch.float32)
+@pytest.mark.parametrize("autocast", [False, True])
+def test_bfloat16_keeps_its_type_and_stays_near(autocast: bool) -> None:
+    inputs, mask = parts(torch.float32)[:3], parts()[3]
     results = []
     for kind in (torch.float32, torch.bfloat16):
         torch.manual_seed(5)
-        with torch.autocast("cpu", torch.bfloat16, enabled=kind is torch.bfloat16):
-            results.append(attend(query.to(kind), key, value, mask, dropout=0.2))
-    assert results[1].dtype == torch.bfloat16
-    torch.testing.assert_close(results[1].float(), results[0], atol=0.03, rtol=0.03)
-    results[1].float().sum().backward()
-    assert key.grad.dtype == torch.float32
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast and kind is torch.bfloat16):
+            output = attend(inputs[0].to(kind), *inputs[1:], mask, dropout=0.2)
+        assert output.dtype == kind
+        results.append((output.float(), *torch.autograd.grad(output.float().square().sum(), inputs)))
+    assert all(gradient.dtype == torch.float32 for gradient in results[1])
+    for near, exact in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(near, exact, atol=0.03 * float(exact.detach().abs().max()), rtol=0.03)
+
+
+def test_float32_under_autocast_stays_float32() -> None:
+    query, key, value, mask = parts(torch.float32)
+    torch.manual_seed(5)
+    expected = attend(query, key, value, mask, dropout=0.2)
+    torch.manual_seed(5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(attend(query, key, value, mask, dropout=0.2), expected)

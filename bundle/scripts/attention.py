@@ -43,7 +43,11 @@ def attend(
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     same = value is key
     key = key.to(query.dtype)
-    return _DroppingAttention.apply(query, key, key if same else value.to(query.dtype), mask, dropout, scale)
+    value = key if same else value.to(query.dtype)
+    # All in the type of the query. Autocast would make float32 of weights that are rounded to bfloat16 again; products
+    # and softmax sum in float32 without it.
+    with torch.autocast("cpu", enabled=False):
+        return _DroppingAttention.apply(query, key, value, mask, dropout, scale)
 
 
 def autocast_type(device: torch.device) -> torch.dtype | None:
@@ -68,9 +72,7 @@ class _DroppingAttention(torch.autograd.Function):
             scores = queries[part] @ keys[part].mT
             if mask is not None:
                 scores.masked_fill_(mask[part], torch.finfo(scores.dtype).min)
-            # No autocast: it would make float32 of what is rounded to bfloat16 again. The kernel sums in float32.
-            with torch.autocast("cpu", enabled=False):
-                torch.softmax(scores, -1, out=signed[part])
+            torch.softmax(scores, -1, out=signed[part])
             mark_dropped(signed[part], dropout)
             torch.bmm(signed[part].relu(), values[part], out=output[part])
         share = kept_share(dropout)
