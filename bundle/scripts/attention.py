@@ -116,7 +116,7 @@ def _stacked(x: Tensor, lead: torch.Size) -> Tensor:
 
 def _blocks(weights: Tensor) -> list[slice]:
     """Parts of the first dimension of ``[L, S, N]`` that the cache holds."""
-    size = max(1, _BLOCK // weights[0].numel())
+    size = max(1, _BLOCK // weights.shape[1:].numel())
     return [slice(first, first + size) for first in range(0, len(weights), size)]
 
 
