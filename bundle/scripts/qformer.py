@@ -143,8 +143,7 @@ def _linear_after(projection: nn.Linear, x: Tensor, affine: tuple[Tensor, Tensor
     if affine is None:
         return projection(x)
     scale, shift = affine
-    bias = projection.bias + (projection.weight * shift).sum(-1)
-    return F.linear(x, projection.weight * scale, bias)
+    return F.linear(x, projection.weight * scale, projection(shift))
 
 
 class FeedForward(nn.Module):
