@@ -106,11 +106,25 @@ def best_seconds(step: Callable[[], Any], repeats: int) -> float:
     return best
 
 
-def encoder_seconds(quick: bool, repeats: int) -> dict[str, float]:
-    """Seconds per image of both published encoders."""
+def encoder_seconds(side: str, quick: bool, repeats: int) -> dict[str, float]:
+    """Seconds per image of both encoders of a side, in float32."""
     torch.manual_seed(0)
     clip = ClipEncoder(config={**CLIP_L14, "patch_size": 14, "num_hidden_layers": 3 if quick else 24})
-    sam = published_code.segment_anything_encoder()(
+    if side == "published":
+        encoders = {"general": clip.network, "detail": published_sam(quick)}
+    else:
+        set_float32_precision("fast")
+        size = SAM_SIZES["base"]
+        sam = SamViT(size._replace(depth=3, global_blocks=(2,)) if quick else size).eval()
+        encoders = {"general": clip, "detail": sam}
+    pixels = {"general": torch.rand(1, 3, 224, 224), "detail": torch.rand(1, 3, 1024, 1024)}
+    with torch.no_grad():
+        torch.rand(64, 64) @ torch.rand(64, 64)  # loads the matrix library
+        return {name: best_seconds(partial(encoder, pixels[name]), repeats) for name, encoder in encoders.items()}
+
+
+def published_sam(quick: bool) -> nn.Module:
+    return published_code.segment_anything_encoder()(
         img_size=1024,
         embed_dim=768,
         depth=3 if quick else 12,
@@ -120,28 +134,6 @@ def encoder_seconds(quick: bool, repeats: int) -> dict[str, float]:
         use_rel_pos=True,
         window_size=14,
     ).eval()
-    pixels = {"general": torch.rand(1, 3, 224, 224), "detail": torch.rand(1, 3, 1024, 1024)}
-    with torch.no_grad():
-        torch.rand(64, 64) @ torch.rand(64, 64)  # loads the matrix library
-        return {
-            "general": best_seconds(lambda: clip.network(pixels["general"]), repeats),
-            "detail": best_seconds(lambda: sam(pixels["detail"]), repeats),
-        }
-
-
-def own_encoder_seconds(quick: bool, repeats: int) -> dict[str, float]:
-    """Seconds per image of both encoders as this project computes them in float32."""
-    torch.manual_seed(0)
-    set_float32_precision("fast")
-    size = SAM_SIZES["base"]
-    encoders = {
-        "general": ClipEncoder(config={**CLIP_L14, "patch_size": 14, "num_hidden_layers": 3 if quick else 24}),
-        "detail": SamViT(size._replace(depth=3, global_blocks=(2,)) if quick else size).eval(),
-    }
-    pixels = {"general": torch.rand(1, 3, 224, 224), "detail": torch.rand(1, 3, 1024, 1024)}
-    with torch.no_grad():
-        torch.rand(64, 64) @ torch.rand(64, 64)
-        return {name: best_seconds(partial(encoder, pixels[name]), repeats) for name, encoder in encoders.items()}
 
 
 def branch_of(name: str, options: argparse.Namespace, *, text: bool) -> Branch:
@@ -327,11 +319,15 @@ class Side(NamedTuple):
         """Seconds per pair, tokens given."""
         return sum(self.steps[name].seconds for name in PARTS[stage]) / size
 
+    def whole(self, stage: str, size: int) -> float:
+        """Seconds per pair, with the encoders in every step."""
+        return self.encoders + self.seconds(stage, size)
+
 
 def published_side(options: argparse.Namespace, *, kept_memory: bool) -> Side:
     how = {"threads": options.threads, "kept_memory": kept_memory}
     said = "published" + (", buffers kept" if kept_memory else "")
-    return Side(encoders_of(encoder_seconds, said, options, **how), steps_of("published", said, options, **how))
+    return Side(encoders_of("published", said, options, **how), steps_of("published", said, options, **how))
 
 
 def own_sides(options: argparse.Namespace) -> tuple[Side, Side]:
@@ -341,12 +337,12 @@ def own_sides(options: argparse.Namespace) -> tuple[Side, Side]:
     exact = steps
     if options.amp != "float32":
         exact = steps_of("ours", "ours in float32", argparse.Namespace(**{**vars(options), "amp": "float32"}), **how)
-    return Side(0.0, steps), Side(encoders_of(own_encoder_seconds, "ours in float32", options, **how), exact)
+    return Side(0.0, steps), Side(encoders_of("ours", "ours in float32", options, **how), exact)
 
 
-def encoders_of(measured: Callable[..., dict[str, float]], said: str, options: argparse.Namespace, **how: Any) -> float:
+def encoders_of(side: str, said: str, options: argparse.Namespace, **how: Any) -> float:
     """Seconds per image of both encoders of one side."""
-    seconds = apart(measured, options.quick, options.repeats, **how)
+    seconds = apart(encoder_seconds, side, options.quick, options.repeats, **how)
     print(f"{said}, encoders, s per image: " + ", ".join(f"{k} {v:.2f}" for k, v in seconds.items()), flush=True)
     return sum(seconds.values())
 
@@ -380,16 +376,14 @@ def report(published: Side, kept: Side, ours: Side, exact: Side, size: int) -> d
     """Print the seconds per pair; return what the last line says of them."""
     result = {}
     for stage in PARTS:
-        whole = {name: side.encoders + side.seconds(stage, size) for name, side in
-                 (("published", published), ("buffers kept", kept), ("ours", ours), ("float32", exact))}  # fmt: skip
-        given, own = kept.seconds(stage, size), exact.seconds(stage, size)
-        print(f"\n{stage}, s per pair: published {whole['published']:.2f}, buffers kept {whole['buffers kept']:.2f}, "
-              f"cache only {given:.2f}\n{'':8}ours in float32 {whole['float32']:.2f}, cached {own:.3f}, "
-              f"in its precision {whole['ours']:.3f}")  # fmt: skip
-        result[f"{stage}_speedup"] = round(whole["published"] / whole["ours"], 2)
-        result[f"{stage}_speedup_buffers_kept"] = round(whole["buffers kept"] / whole["ours"], 2)
-        result[f"{stage}_cache_only"] = round(whole["buffers kept"] / given, 2)
-        result[f"{stage}_cache_only_ours"] = round(whole["float32"] / own, 2)
+        whole, whole_kept, whole_exact = (side.whole(stage, size) for side in (published, kept, exact))
+        given, given_exact, own = (side.seconds(stage, size) for side in (kept, exact, ours))
+        print(f"\n{stage}, s per pair: published {whole:.2f}, buffers kept {whole_kept:.2f}, cache only {given:.2f}")
+        print(f"{'':8}ours in float32 {whole_exact:.2f}, cached {given_exact:.3f}, in its precision {own:.3f}")
+        result[f"{stage}_speedup"] = round(whole / own, 2)
+        result[f"{stage}_speedup_buffers_kept"] = round(whole_kept / own, 2)
+        result[f"{stage}_cache_only"] = round(whole_kept / given, 2)
+        result[f"{stage}_cache_only_ours"] = round(whole_exact / given_exact, 2)
     detail = "stage 1 detail"
     result["activation_ratio"] = round(ours.steps[detail].kept / published.steps[detail].kept, 3)
     return result
