@@ -87,6 +87,10 @@ def make_items(count: int = 22) -> list[dict[str, Any]]:
     return [{"image": f"/images/{number:02d}.png", "number": number} for number in range(count)]
 
 
+def _mean_loss() -> Average:
+    return Average(output_transform=lambda output: output["pred"]["loss"])
+
+
 def make_run(
     folder: Path,
     *,
@@ -104,6 +108,8 @@ def make_run(
     batch_size: int = 4,
     plain: bool = False,
     validate_every: int = 1,
+    held_out: int = 6,
+    train_metric: bool = False,
     **options: Any,
 ) -> SupervisedTrainer:
     """Build a trainer as a config would; ``trainer.checkpoints`` and ``trainer.history`` give access to its parts."""
@@ -116,22 +122,22 @@ def make_run(
     loader = DataLoader(
         dataset, batch_size=batch_size, sampler=sampler, drop_last=True, num_workers=workers, collate_fn=collate_cases
     )
-    held_out = CaptionDataset(make_items(6), image_transform=PixelsOf())
+    validation = CaptionDataset(make_items(held_out), image_transform=PixelsOf())
     trained = nn.parallel.DistributedDataParallel(network) if distributed else network
     optimizer = adamw(network, learning_rate=learning_rate)
     schedule = WarmupCosine(optimizer, total_steps=epochs * -(-len(loader) // accumulation), warmup_steps=2)
     evaluator = SupervisedEvaluator(
         device="cpu",
         val_data_loader=DataLoader(
-            held_out,
+            validation,
             batch_size=1,
-            sampler=EpochSampler(held_out, shuffle=False, pad=False),
+            sampler=EpochSampler(validation, shuffle=False, pad=False),
             collate_fn=collate_cases,
         ),
         network=network,
         prepare_batch=PrepareCase(),
         decollate=False,
-        key_val_metric={"loss": Average(output_transform=lambda output: output["pred"]["loss"])},
+        key_val_metric={"loss": _mean_loss()},
         metric_cmp_fn=lambda new, old: new < old,
     )
     history = History(output_dir=folder, evaluator=evaluator, every=3, tensorboard=False, curves=False)
@@ -160,6 +166,7 @@ def make_run(
         inferer=AutocastInferer(amp_dtype),
         decollate=False,
         accumulation_steps=accumulation,
+        key_train_metric={"loss": _mean_loss()} if train_metric else None,
         train_handlers=[
             checkpoints,
             RunRecord(output_dir=folder, seed=7),

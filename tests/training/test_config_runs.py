@@ -156,6 +156,36 @@ def test_sigterm_saves_and_exits_cleanly(tmp_path: Path, data: Path, stage: str)
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_a_run_stopped_during_validation_tells_and_keeps_what_a_whole_one_does(
+    tmp_path: Path, data: Path, stage: str
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run_config([stage], data, whole)
+    stop = {"validate#handlers": [{"_target_": "config_run.SignalDuringValidation", "epoch": 1}]}
+    parser = run_config([stage], data, cut, **stop)
+    assert parser.get_parsed_content("train#trainer").state.epoch == 1
+    assert not (cut / "samples.json").exists() and not (cut / "model.pt").exists()
+    run_config([stage], data, cut)
+    states = [read_checkpoint(checkpoint_files(folder)[0]) for folder in (whole, cut)]
+    assert_equal(*states, ignored={"seconds"})
+    shown = [_events(folder) for folder in (whole, cut)]
+    assert shown[0] == shown[1] and any(name.startswith("validation/") for name in shown[0])
+    for file in ("samples.json",) if stage == "train.json" else ():
+        assert (whole / file).read_text() == (cut / file).read_text()
+    log = (cut / "log.txt").read_text()
+    assert log.index("SIGTERM: saved") < log.index("resumed from") < log.index("epoch 1, iteration 4: ")
+
+
+def _events(folder: Path) -> dict[str, list[int]]:
+    """Steps at which TensorBoard was told each scalar and shown each picture."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    steps = {name: [event.step for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
+    return steps | {name: [event.step for event in events.Images(name)] for name in events.Tags()["images"]}
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_run_folder_tells_everything(tmp_path: Path, data: Path, stage: str) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from ignite.engine import Events
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "data")]
 from small_run import final_state, make_run  # noqa: E402
 
 from child_process import Child  # noqa: E402
+from nested import assert_equal  # noqa: E402
+from scripts.training.checkpoints import checkpoint_files, read_checkpoint  # noqa: E402
 
 if not dist.is_available() or not dist.is_gloo_available():
     pytest.skip("this PyTorch has no gloo", allow_module_level=True)
@@ -77,8 +81,6 @@ def test_two_killed_processes_resume_exactly(tmp_path: Path) -> None:
         pass
     assert [child.end(signal.SIGKILL) for child in children] == [-signal.SIGKILL] * 2
     _finish(_together(_train, tmp_path / "cut", options))
-    from nested import assert_equal
-
     for whole, cut in zip(_final(tmp_path / "whole"), _final(tmp_path / "cut"), strict=True):
         assert_equal(whole, cut)
 
@@ -93,6 +95,34 @@ def test_sigterm_to_one_process_stops_both_at_the_same_iteration(tmp_path: Path)
     assert "a signal to another process: saved" in output
     states = _final(tmp_path)
     assert states[0]["steps"] == states[1]["steps"]
+
+
+def _train_to_a_signal(folder: Path, rank: int, options: dict[str, Any]) -> None:
+    told, batch = options.pop("told"), options.pop("batch")
+    trainer = make_run(folder / "run", **options)
+
+    def send(evaluator: Any) -> None:
+        if (rank, evaluator.state.epoch, evaluator.state.iteration) == (told, 2, batch):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    trainer.evaluator.add_event_handler(Events.ITERATION_STARTED, send)
+    trainer.run()
+    assert trainer.state.epoch == 2
+
+
+@pytest.mark.parametrize(("told", "batch", "validated"), [(1, 1, False), (1, 2, False), (0, 3, True)])
+def test_a_signal_during_validation_stops_both_processes_and_the_resumed_run_is_exact(
+    tmp_path: Path, told: int, batch: int, validated: bool
+) -> None:
+    """Of five cases the first process validates three, the other two: at the third there is nobody to agree with."""
+    options = {"epochs": 3, "held_out": 5, "plain": True}  # without batch statistics, which each process has of its own
+    _finish(_together(_train, tmp_path / "whole", options))
+    _finish(_together(_train_to_a_signal, tmp_path / "cut", {**options, "told": told, "batch": batch}))
+    stopped = read_checkpoint(checkpoint_files(tmp_path / "cut" / "run")[0])
+    assert stopped["engine"]["epoch"] == 2 and stopped["engine"]["awaits_validation"] is not validated
+    _finish(_together(_train, tmp_path / "cut", options))
+    for whole, resumed in zip(_final(tmp_path / "whole"), _final(tmp_path / "cut"), strict=True):
+        assert_equal(whole, resumed)
 
 
 def _build(folder: Path, rank: int, options: dict[str, Any]) -> None:

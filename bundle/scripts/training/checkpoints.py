@@ -28,7 +28,7 @@ from .gradients import is_optimizer_step, optimizer_steps
 from .optimization import WarmupCosine, load_optimizer
 from .random_state import capture_random_state, restore_random_state
 from .sampling import EpochSampler
-from .stopping import StopSignal
+from .stopping import StopSignal, is_stopped
 
 logger = logging.getLogger(__name__)
 _FORMAT = 1
@@ -55,7 +55,8 @@ class Checkpoints:
         epoch_interval: save after so many epochs.
         keep_last: full checkpoints to keep; the second is there in case the disk damages the newest.
         keep_best: best models to keep.
-        stop_signals: signals that save and end the run cleanly.
+        stop_signals: signals that save and end the run cleanly: after a step, or in the middle of a validation, which
+            the resumed run then begins with.
 
     Raises:
         InputError: ``resume`` names no usable checkpoint (when the run starts).
@@ -91,6 +92,9 @@ class Checkpoints:
         self.best = BestModels(folder=self.folder, network=self.network, evaluator=evaluator, keep=keep_best)
         self.signal = StopSignal(stop_signals)
         self._random_state: dict[str, Any] | None = None
+        self._random_state_of_end: dict[str, Any] | None = None  # of an epoch whose end is not done
+        self._awaits_validation = False
+        self._common_batches = 0
         self._failed_save: str | None = None
         self._saved_iteration = 0
 
@@ -100,18 +104,25 @@ class Checkpoints:
 
     # ------------------------------------------------------------------ saving
 
-    def save(self, engine: Any) -> Path | None:
+    def save(self, engine: Any, *, awaits_validation: bool = False) -> Path | None:
         """Write a checkpoint of the present state; returns its path on the first process, None elsewhere.
 
         A full disk is reported and the run goes on: the earlier checkpoints are untouched, the next save tries again.
+
+        Args:
+            engine: the trainer.
+            awaits_validation: the epoch's iterations are done, but its end is not: validation, record, best model. The
+                random state kept is that before them, so that a resumed run begins with them.
         """
         extras = {name: extra.state_dict() for name, extra in self.extras.items()}
-        processes = _gather({"random": capture_random_state(), "extras": extras})
+        random_state = self._random_state_of_end if awaits_validation else capture_random_state()
+        processes = _gather({"random": random_state, "extras": extras})
         self._saved_iteration = engine.state.iteration
         if rank() > 0:
             return None
         path = self.folder / f"checkpoint_{engine.state.iteration:08d}.pt"
         state = self._state(engine, processes)
+        state["engine"]["awaits_validation"] = awaits_validation
         try:
             write_atomically(path, lambda file: torch.save(state, file))
         except OSError as error:
@@ -188,10 +199,11 @@ class Checkpoints:
         self.best.load_state_dict(state["best"])
         self._load_process(state["processes"])
         self._resume_position(engine, state["engine"])
-        self._saved_iteration = engine.state.iteration
+        self._saved_iteration = -1 if self._awaits_validation else engine.state.iteration
         logger.info("resumed from %s: epoch %d, iteration %d.", path, engine.state.epoch, engine.state.iteration)
 
     def _resume_position(self, engine: Any, saved: dict[str, int]) -> None:
+        self._awaits_validation = bool(saved.get("awaits_validation"))
         length = engine.state.epoch_length
         epochs, inside = divmod(saved["iteration"], saved["epoch_length"])
         sampler, batch_size = _sampler_of(engine)
@@ -242,6 +254,11 @@ class Checkpoints:
         engine.add_event_handler(Events.COMPLETED, self._after_run)
         engine.add_event_handler(Events.TERMINATE, self.signal.restore)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._after_failure)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.STARTED, self._before_validation_batches)
+            self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._after_validation_batch, engine)
+        if self._awaits_validation:
+            engine.add_event_handler(Events.STARTED, self._end_epoch)
 
     def _resume(self, engine: Any) -> None:
         if self.resume == "auto":
@@ -266,15 +283,38 @@ class Checkpoints:
 
     def _after_iteration(self, engine: Any) -> None:
         name = self.signal.received()
-        ends_epoch = engine.state.iteration % engine.state.epoch_length == 0
-        if ends_epoch or not is_optimizer_step(engine):
-            return  # the end of the epoch saves; half-summed gradients are not saved
-        if name:
+        if engine.state.iteration % engine.state.epoch_length == 0:
+            self._after_last_iteration(engine, name)
+        elif not is_optimizer_step(engine):
+            return  # half-summed gradients are not saved
+        elif name:
             self._stop(engine, name)
         elif self.save_every and engine.state.iteration - self._saved_iteration >= self.save_every:
             self.save(engine)
 
+    def _after_last_iteration(self, engine: Any, name: str) -> None:
+        """From here on a signal need not wait for the validation, unless that would lose metrics of the training."""
+        if engine.state.key_metric_name is None:
+            self._random_state_of_end = capture_random_state()
+            if name:
+                self._stop(engine, name, awaits_validation=True)
+
+    def _before_validation_batches(self, evaluator: Any) -> None:
+        """All processes look for a signal after as many batches; some may have one more than others."""
+        self._common_batches = min(_gather(evaluator.state.epoch_length or 0))
+
+    def _after_validation_batch(self, evaluator: Any, engine: Any) -> None:
+        if self._random_state_of_end is None or evaluator.state.iteration > self._common_batches:
+            return
+        name = self.signal.received()
+        if name:
+            self._stop(engine, name, awaits_validation=True)
+            evaluator.terminate(skip_completed=True)
+
     def _after_epoch(self, engine: Any) -> None:
+        self._random_state_of_end = None
+        if is_stopped(engine):
+            return
         self.best.update(engine)
         name = self.signal.received()
         if name:
@@ -282,8 +322,15 @@ class Checkpoints:
         elif engine.state.epoch % self.epoch_interval == 0:
             self.save(engine)
 
-    def _stop(self, engine: Any, name: str) -> None:
-        path = self.save(engine)
+    def _end_epoch(self, engine: Any) -> None:
+        """Do what the stopped run left of its epoch: validate, record, keep the best."""
+        self._restore_random_state()
+        self._random_state_of_end = capture_random_state()
+        engine.fire_event(Events.EPOCH_COMPLETED)
+        self._random_state = capture_random_state()  # for the next epoch's start
+
+    def _stop(self, engine: Any, name: str, *, awaits_validation: bool = False) -> None:
+        path = self.save(engine, awaits_validation=awaits_validation)
         engine.terminate(skip_completed=True)
         if rank() == 0:
             logger.warning("%s: saved %s; run again with resume 'auto' to go on.", name, path)

@@ -22,6 +22,7 @@ from ..errors import InputError
 from .batches import loss_parts
 from .curves import draw_curves
 from .sinks import SINKS
+from .stopping import is_stopped
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ class History:
         for event in (Events.COMPLETED, Events.TERMINATE):
             engine.add_event_handler(event, self._close)
         if self.evaluator is not None:
+            # a run that is resumed before a validation has no epoch started yet
+            self.evaluator.add_event_handler(Events.STARTED, lambda _: self._open(engine))
             self.evaluator.add_event_handler(Events.COMPLETED, self._record_validation)
 
     def state_dict(self) -> dict[str, Any]:
@@ -137,6 +140,8 @@ class History:
             self._write_scalars("train", means, iteration)
 
     def _record_epoch(self, engine: Any) -> None:
+        if is_stopped(engine):
+            return
         means = self._epoch.take()
         entry = self._entry(engine.state.epoch)
         entry.update({"iteration": engine.state.iteration, **means})

@@ -19,6 +19,7 @@ from ..precision import autocast, check_autocast_name
 from .batches import PrepareCase
 from .checkpoints import bare_network
 from .history import History
+from .stopping import is_stopped
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class SampleCaptions:
             engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
 
     def __call__(self, engine: Any) -> None:
+        if is_stopped(engine):
+            return
         captions = self._caption(engine.state.device)
         if rank() > 0:
             return

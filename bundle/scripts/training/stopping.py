@@ -58,6 +58,11 @@ class StopSignal:
         self._received = signal.Signals(number).name
 
 
+def is_stopped(engine: Any) -> bool:
+    """Tell handlers of an epoch's end that a signal has stopped the run there: the resumed run will do their work."""
+    return engine.should_terminate == "skip_completed"
+
+
 class EarlyStop:
     """Handler of a trainer: ends the run when the evaluator's key metric has not improved for a while.
 
