@@ -79,7 +79,7 @@ $(SAMPLES)/.ready: $(READY) $(BUNDLE)/scripts/samples.py
 	@$(PY) -m scripts.samples $(SAMPLES) && touch $@
 
 caption: $(READY) $(SAMPLES)/.ready
-	@test -e "$(IMAGE)" || { echo "IMAGE=$(IMAGE) does not exist: give a file or a folder of images"; exit 1; }
+	@image="$(IMAGE)"; test -e "$${image%::series}" || { echo "IMAGE=$(IMAGE) does not exist: give a file or a folder of images"; exit 1; }
 	@$(RUN) --config_file $(BUNDLE)/configs/inference.json --dataset_dir "$(IMAGE)" --output_dir "$(OUTPUT)"
 
 # Two processes, a file to each at a time: files share servers and trained runs within.

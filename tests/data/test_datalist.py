@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
     BasicTextSRStorage,
     GrayscaleSoftcopyPresentationStateStorage,
@@ -225,6 +226,19 @@ def test_strays_do_not_take_a_series_apart(export: tuple[Path, list[str]], caplo
     (folder / "cut").write_bytes((folder / "IM0").read_bytes()[:200])
     found = [Path(item["image"]).name for item in inference_items(folder)]
     assert found == ["IM0::series", "bad", "cut", "preview.png"]
+
+
+def test_files_without_preamble_are_told_by_their_first_element(export: tuple[Path, list[str]]) -> None:
+    """As old archives store them: the data set alone, from group 0008 on, and no ending in the name."""
+    folder, series = export
+    for file in sorted(folder.iterdir()):
+        made = pydicom.dcmread(file)
+        made.preamble, made.file_meta = None, FileMetaDataset()
+        made.save_as(file, implicit_vr=True, little_endian=True, enforce_file_format=False)
+        assert file.read_bytes()[:4] == b"\x08\x00\x05\x00"
+    (folder / "notes").write_bytes(b"\x08\x00 starts so too, and is none")
+    assert [item["image"] for item in inference_items(folder)] == series
+    assert [read_case(path).meta["series"]["images"] for path in series] == [3, 2]
 
 
 def test_a_series_above_other_folders_is_not_read_with_theirs(export: tuple[Path, list[str]]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from scripts.errors import InputError
-from scripts.reading.dicom_file import quiet_pydicom
+from scripts.reading.dicom_file import is_dicom_stream, quiet_pydicom
 from scripts.reading.headers import header_of
 
 ENDING = "::series"
@@ -67,12 +67,17 @@ def plain_files(folder: str) -> list[str]:
         return sorted(e.path for e in entries if not e.name.startswith(".") and e.is_file())
 
 
-def _has_preamble(file: str) -> bool:
+def _starts_as_dicom(file: str) -> bool:
     try:
         with open(file, "rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+            return is_dicom_stream(stream)
     except OSError:
         return False
+
+
+def _has_preamble(file: str) -> bool:
+    with open(file, "rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
 
 
 def _looked(file: str) -> DicomLook | None:
@@ -86,12 +91,13 @@ def _looked(file: str) -> DicomLook | None:
 @lru_cache(maxsize=100_000)
 def _look(file: str, modified: int, size: int) -> DicomLook | None:
     """Kept, as every series of a folder asks for all its files; ``modified`` and ``size`` tell states of one apart."""
-    if not file.lower().endswith(DICOM_ENDINGS) and not _has_preamble(file):
+    named = file.lower().endswith(DICOM_ENDINGS)
+    if not named and not _starts_as_dicom(file):
         return None
     if os.path.basename(file).upper() == "DICOMDIR":
         return DicomLook(is_image=False)  # the images that it names are found by themselves
     try:
         header = header_of(file)
     except InputError:
-        return DicomLook()
+        return DicomLook() if named or _has_preamble(file) else None  # two bytes alone are no proof
     return DicomLook(header.frames[0].series if header.frames else "", header.is_image)
