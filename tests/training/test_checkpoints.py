@@ -259,22 +259,27 @@ def test_a_run_that_never_validates_leaves_its_last_model(tmp_path: Path) -> Non
     assert saved and all(torch.equal(value, trained[name]) for name, value in saved.items())
 
 
-def test_a_full_disk_is_reported_and_keeps_what_was_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def _fill_the_disk(trainer: Any) -> None:
+    """After the first epoch no file grows beyond 2 kB while checkpoints are written."""
     import resource
 
-    trainer = make_run(tmp_path, epochs=3, save_every=0)
     save = trainer.checkpoints.save
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def save_on_a_full_disk(engine: Any) -> None:
-        if engine.state.epoch > 1:  # no file may grow beyond 2 kB while checkpoints are written
+    def save_on_a_full_disk(engine: Any, **options: Any) -> None:
+        if engine.state.epoch > 1:
             resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
         try:
-            save(engine)
+            save(engine, **options)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     trainer.checkpoints.save = save_on_a_full_disk
+
+
+def test_a_full_disk_is_reported_and_keeps_what_was_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = make_run(tmp_path, epochs=3, save_every=0)
+    _fill_the_disk(trainer)
     with caplog.at_level(logging.ERROR), pytest.raises(InputError, match="could not be written .* resume 'auto'"):
         trainer.run()
     assert "The newest one is still" in caplog.text
@@ -286,6 +291,21 @@ def test_a_full_disk_is_reported_and_keeps_what_was_there(tmp_path: Path, caplog
     whole.run()
     resumed.run()
     assert_equal(final_state(whole), final_state(resumed))
+
+
+@pytest.mark.parametrize("during_validation", [False, True])
+def test_a_signal_on_a_full_disk_is_no_clean_end(tmp_path: Path, during_validation: bool) -> None:
+    trainer = make_run(tmp_path, epochs=3, save_every=0)
+    _fill_the_disk(trainer)
+    if during_validation:
+        _signal_when(trainer.evaluator, Events.ITERATION_STARTED, 2, epoch=2)
+    else:
+        _signal_when(trainer, Events.ITERATION_STARTED, PER_EPOCH + 2)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(InputError, match="SIGTERM: checkpoint .* could not be written .* resume 'auto'"):
+        trainer.run()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert [path.name for path in checkpoint_files(tmp_path)] == ["checkpoint_00000005.pt"]
 
 
 def test_leftovers_of_a_killed_save_are_removed(tmp_path: Path) -> None:
@@ -365,11 +385,11 @@ def test_sigterm_saves_and_exits_cleanly(tmp_path: Path) -> None:
     assert resumed.state.iteration == saved
 
 
-def _signal_when(engine: Any, event: Any, iteration: int) -> None:
-    """Send this process SIGTERM once, when ``engine`` is there in its ``iteration``."""
+def _signal_when(engine: Any, event: Any, iteration: int, epoch: int = 0) -> None:
+    """Send this process SIGTERM when ``engine`` is there in its ``iteration``, of any ``epoch`` or of that one."""
 
     def send(engine: Any) -> None:
-        if engine.state.iteration == iteration:
+        if engine.state.iteration == iteration and epoch in (0, engine.state.epoch):
             os.kill(os.getpid(), signal.SIGTERM)
 
     engine.add_event_handler(event, send)
@@ -380,10 +400,7 @@ def _stopped_during_validation(folder: Path, epoch: int, batch: int, **options: 
     trainer = make_run(folder, **options)
     validated = []
     trainer.evaluator.add_event_handler(Events.COMPLETED, lambda evaluator: validated.append(evaluator.state.epoch))
-    trainer.add_event_handler(
-        Events.ITERATION_COMPLETED(once=epoch * PER_EPOCH),
-        lambda _: _signal_when(trainer.evaluator, Events.ITERATION_STARTED, batch),
-    )
+    _signal_when(trainer.evaluator, Events.ITERATION_STARTED, batch, epoch)
     trainer.run()
     assert epoch not in validated and trainer.state.epoch == epoch
     assert [entry["epoch"] for entry in trainer.history.epochs] == list(range(1, epoch))

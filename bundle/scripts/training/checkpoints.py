@@ -332,6 +332,8 @@ class Checkpoints:
     def _stop(self, engine: Any, name: str, *, awaits_validation: bool = False) -> None:
         path = self.save(engine, awaits_validation=awaits_validation)
         engine.terminate(skip_completed=True)
+        if self._failed_save:
+            raise InputError(f"{name}: {self._failed_save} and run again with resume 'auto'.")
         if rank() == 0:
             logger.warning("%s: saved %s; run again with resume 'auto' to go on.", name, path)
 
