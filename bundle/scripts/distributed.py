@@ -135,17 +135,25 @@ def parallel(network: nn.Module) -> nn.Module:
 
     Frozen parameters take no part: each process has read them itself, nothing is sent at the start nor in a step, and
     shards of a language model (:mod:`.sharding`) are left alone. A phase may leave a branch out, hence the search for
-    unused parameters.
+    unused parameters. Running statistics of batch normalisation that learns are the first process's in every pass:
+    all validate the network that it saves.
     """
     if world_size() == 1:
         return network
     device = next(network.parameters()).device
-    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-    frozen = [
-        name for name in (*dict(network.named_parameters()), *dict(network.named_buffers())) if name not in trained
-    ]
-    nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, frozen)
+    shared = {name for name, parameter in network.named_parameters() if parameter.requires_grad} | _statistics(network)
+    own = [name for name in (*dict(network.named_parameters()), *dict(network.named_buffers())) if name not in shared]
+    nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, own)
     ids = [device.index] if device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(
-        network, device_ids=ids, find_unused_parameters=True, broadcast_buffers=False
-    )
+    return nn.parallel.DistributedDataParallel(network, device_ids=ids, find_unused_parameters=True)
+
+
+def _statistics(network: nn.Module) -> set[str]:
+    """Names of the buffers of batch normalisation whose scale or shift learns."""
+    return {
+        f"{name}.{buffer}"
+        for name, module in network.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and any(parameter.requires_grad for parameter in module.parameters())
+        for buffer, _ in module.named_buffers()
+    }

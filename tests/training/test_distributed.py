@@ -12,12 +12,14 @@ import pytest
 import torch
 import torch.distributed as dist
 from ignite.engine import Events
+from torch import nn
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "data")]
 from small_run import final_state, make_run  # noqa: E402
 
 from child_process import Child  # noqa: E402
 from nested import assert_equal  # noqa: E402
+from scripts.distributed import parallel  # noqa: E402
 from scripts.training.checkpoints import checkpoint_files, read_checkpoint  # noqa: E402
 
 if not dist.is_available() or not dist.is_gloo_available():
@@ -123,6 +125,24 @@ def test_a_signal_during_validation_stops_both_processes_and_the_resumed_run_is_
     _finish(_together(_train, tmp_path / "cut", options))
     for whole, resumed in zip(_final(tmp_path / "whole"), _final(tmp_path / "cut"), strict=True):
         assert_equal(whole, resumed)
+
+
+def _validate_after_a_step(folder: Path, rank: int, _: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4).requires_grad_(False))
+    network[2].running_mean += rank  # a frozen encoder's: each process has read its own
+    wrapped = parallel(network)
+    wrapped.train()(torch.randn(8, 3, generator=torch.Generator().manual_seed(rank))).sum().backward()
+    with torch.no_grad():
+        wrapped.eval()(torch.ones(2, 3))
+    torch.save([module.running_mean.clone() for module in network[1:]], folder / f"{rank}.pt")
+
+
+def test_batch_statistics_that_learn_are_those_of_the_first_process(tmp_path: Path) -> None:
+    _finish(_together(_validate_after_a_step, tmp_path, {}))
+    (learned, frozen), (learned_too, frozen_too) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert torch.equal(learned, learned_too) and learned.abs().max() > 0.01
+    assert not torch.equal(frozen, frozen_too)
 
 
 def _build(folder: Path, rank: int, options: dict[str, Any]) -> None:
