@@ -283,3 +283,13 @@ def test_real_files_equal_pydicoms_reading(shared_data: Path) -> None:
             frames = 2**made.BitsStored - 1 - frames
         lossy = 2 if made.PhotometricInterpretation.startswith("YBR") else 0
         np.testing.assert_allclose(found, frames, atol=lossy, rtol=1e-6, err_msg=path.name)
+
+
+def test_an_image_without_pixels_and_an_object_that_has_none_are_told_apart(tmp_path: Path) -> None:
+    source = PACKAGED / "CT_small.dcm"
+    for length in (1500, 3000):  # within its header
+        (tmp_path / "cut.dcm").write_bytes(source.read_bytes()[:length])
+        with pytest.raises(InputError, match=r"cut\.dcm: is a DICOM image without its pixels: cut short"):
+            read_case(tmp_path / "cut.dcm")
+    with pytest.raises(InputError, match="is a structured report, which holds no image"):
+        read_case(PACKAGED / "test-SR.dcm")

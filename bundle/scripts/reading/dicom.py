@@ -19,7 +19,7 @@ from scripts.reading import attributes
 from scripts.reading.acquisition import acquisition_of
 from scripts.reading.case import CaseImage, base_meta, check_bytes, finish_case
 from scripts.reading.dicom_file import DicomFile, describe_document, quiet_pydicom, read_dataset
-from scripts.reading.dicom_kinds import is_segmentation
+from scripts.reading.dicom_kinds import is_image_class, is_segmentation
 from scripts.reading.dicom_pixels import Frame, check_frame, decode_frame
 from scripts.reading.dicom_stack import FrameRef, Stack, frames_of, noted_series, stacks_of, volume_of
 from scripts.reading.headers import frames_at
@@ -92,6 +92,12 @@ def read_dicom(
     return case
 
 
+def _why_no_pixels(dataset: pydicom.Dataset) -> str:
+    if is_image_class(dataset):
+        return "is a DICOM image without its pixels: cut short, or exported without them; export it again"
+    return f"is {describe_document(dataset)}, which holds no image; give an image"
+
+
 def _frames(
     path: str, files: list[DicomFile], meta: dict[str, Any]
 ) -> tuple[dict[DicomFile, pydicom.Dataset], list[FrameRef]]:
@@ -99,7 +105,7 @@ def _frames(
     if len(files) == 1:
         dataset = read_dataset(files[0])
         if not any(k in dataset for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-            raise InputError(f"{files[0].name}: is {describe_document(dataset)}, which holds no image; give an image")
+            raise InputError(f"{files[0].name}: {_why_no_pixels(dataset)}")
         check_frame(dataset, files[0].name)
         return {files[0]: dataset}, frames_of(files[0], dataset)
     frames, unusable = [], 0

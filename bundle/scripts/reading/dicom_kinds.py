@@ -74,6 +74,11 @@ def holds_no_image(header: pydicom.Dataset) -> bool:
     return kind_of(header) == NO_IMAGE or (foreign and safe(header, "Rows") is None)
 
 
+def is_image_class(header: pydicom.Dataset) -> bool:
+    """Whether a data set is by its class an image; without pixels it is then one that was cut short or stripped."""
+    return _sop_class(header).startswith(_STORAGE) and not holds_no_image(header)
+
+
 def is_localizer(header: pydicom.Dataset) -> bool:
     """Scout views. They carry HU tags but their values are line integrals: windows in HU mean nothing."""
     return "LOCALIZER" in word(header, "ImageType").split("\\")
