@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.captioning import caption_batch
+from scripts.captioning import CaptionedBatch, caption_batch
 from scripts.confidence import ConfidenceRule
 from scripts.errors import InputError, WeightsError
 from scripts.generation import GenerationOptions
@@ -270,10 +270,9 @@ class CaptionPredictor:
             source = "array" if isinstance(image, np.ndarray | Tensor) else _as_given(image)
             place = {"row": row, "of": len(images)}
             case = self.case(source, pixels, meta, made, **place, asked=asked, prompt=prompt, options=options)
-            logprobs = made["token_logprobs"][row, : int(made["lengths"][row])].float().tolist()
             confidence = case.record["confidence"]
-            text = made["captions"][row]
-            captions.append(Caption(text, confidence, tuple(logprobs), case.words, case, made["seconds"]))
+            text = made.captions[row]
+            captions.append(Caption(text, confidence, tuple(made.logprobs_of(row)), case.words, case, made.seconds))
         return captions
 
     def options_of(self, generation: Mapping[str, Any]) -> GenerationOptions:
@@ -294,7 +293,7 @@ class CaptionPredictor:
         source: str | list[str],
         pixels: Tensor,
         meta: ImageMeta,
-        made: Mapping[str, Any],
+        made: CaptionedBatch,
         *,
         row: int = 0,
         of: int = 1,

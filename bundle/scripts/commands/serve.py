@@ -39,7 +39,7 @@ MAX_JSON = 2**20
 MAX_UPLOAD = 2**28
 READING = ("window", "slice", "plane", "prompt", "explain")
 LIMITS = {"num_beams": 32, "max_new_tokens": 512, "num_return": 1}
-DEFAULT_BUNDLE = Path(__file__).resolve().parents[1]
+DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 
 
 class RefusedError(Exception):

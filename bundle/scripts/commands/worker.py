@@ -174,7 +174,7 @@ def serve(worker: Worker, lines: Iterable[str], replies: IO[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default=str(Path(__file__).resolve().parents[1]), help="the bundle folder")
+    parser.add_argument("--bundle", default=str(Path(__file__).resolve().parents[2]), help="the bundle folder")
     parser.add_argument("--weights", help="another checkpoint than the bundle's")
     given = parser.parse_args(arguments)
     keep_memory()

@@ -44,7 +44,7 @@ def environment() -> dict[str, Any]:
 def network_trace(network: CaptionNetwork) -> dict[str, Any]:
     """``prompt``, ``generation`` (all options), and ``network``, a hash of what the network is built of."""
     return {
-        "prompt": network.prompt,
+        "prompt": network.prompt.text,
         "generation": json.loads(json.dumps(asdict(network.options))),
         "network": structure_sha256(network),
     }
