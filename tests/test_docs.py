@@ -165,3 +165,34 @@ def test_quoted_errors_are_those_of_the_program() -> None:
     for quotation in quoted:
         for part in filter(None, (part.strip(" ,") for part in quotation.split("..."))):
             assert part in printed, f"{quotation!r} is no sentence of the program"
+
+
+def test_module_openings_are_statements() -> None:
+    """A module says what it is ("CT windows by name"), not what it is about ("Which window to show")."""
+    riddles = re.compile(r"(What|Where|Whether|Which|How|Who|Whose|When|Why|Do|Does|Is|Are)\b")
+    folders = ("bundle/scripts", "integrations", "studies", "tools", "benchmarks")
+    wrong = []
+    for file in sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py")):
+        opening = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+        if opening is None or riddles.match(opening):
+            wrong.append(f"{file.relative_to(ROOT)}: {(opening or 'no docstring').splitlines()[0]}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_room_is_in_the_page_and_the_picture_of_the_architecture() -> None:
+    import sys
+
+    sys.path.insert(0, str(ROOT / "tools" / "docs"))
+    import architecture_picture as picture
+
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = set(picture.room_imports()) - {picture.GROUND}
+    names = {f"`{room}/`" if (BUNDLE / "scripts" / room).is_dir() else f"`{room}.py`" for room in rooms}
+    names |= {f"`{module}`" for module in picture.loose_modules()}
+    assert not {name for name in names if name not in page}
+    grouped = {room for members, _, _ in picture.FAMILIES.values() for room in members}
+    assert rooms <= grouped
+    placed = [room for floor in picture.floors(picture.room_imports()) for room in floor]
+    assert sorted(placed) == sorted({*rooms, picture.GROUND})
+    level = {room: n for n, floor in enumerate(picture.floors(picture.room_imports())) for room in floor}
+    assert all(level[room] > level[other] for room, other in picture.direct(picture.room_imports()))

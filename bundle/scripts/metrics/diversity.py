@@ -1,4 +1,4 @@
-"""What BLEU hides about a captioner as a whole: one caption for all, copies of the training set, loops, lengths."""
+"""Diversity of captions: distinct ones, copies of the training set, loops, lengths; BLEU hides them."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from scripts.metrics.pairs import Pairs
 from scripts.metrics.protocols import Protocol
 from scripts.metrics.resampling import RESAMPLES, Groups, bootstrap
-from scripts.metrics.scores import SCORES, UnavailableScoreError, Captions, Extras
+from scripts.metrics.scores import SCORES, Captions, Extras, UnavailableScoreError
 from scripts.metrics.statistic import CorpusScore, Single, Statistic
 
 __all__ = ["Scores", "score_captions", "score_pairs"]

@@ -1,4 +1,4 @@
-"""The shape that every corpus score has here: a sum of one row an image, and a function of that sum.
+"""Corpus scores as sums: one row an image, and a function of the sum of rows.
 
 BLEU sums n-gram counts and divides afterwards; ROUGE-L sums scores and takes the mean. Written this way one piece of
 code gives the score, its bootstrap interval, and a paired test between two systems, and several processes need only

@@ -1,4 +1,4 @@
-"""The words that somebody gives for a caption to continue: with what the network writes after them they are the text.
+"""Prompts: words that a caption begins with because they were given; the network continues them.
 
 A caption without them says something else: after "CT of the chest with no" the network writes "pleural effusion".
 """

@@ -1,4 +1,4 @@
-"""Outputs: captioned cases to files (jsonl, html, overlay, fhir, nifti, DICOM).
+"""Captioned cases to files: JSON Lines, page, overlay, FHIR, NIfTI, DICOM.
 
 Writers are found by name in `WRITERS` and loaded at first use, so none costs a run without it.
 """

@@ -1,4 +1,4 @@
-"""What the report says, before it is HTML or Markdown: sections of titles, sentences, tables and charts."""
+"""Content of the report, before it is HTML or Markdown: sections of titles, sentences, tables and charts."""
 
 from __future__ import annotations
 
