@@ -190,6 +190,9 @@ def test_every_room_is_in_the_page_and_the_picture_of_the_architecture() -> None
     names = {f"`{room}/`" if (BUNDLE / "scripts" / room).is_dir() else f"`{room}.py`" for room in rooms}
     names |= {f"`{module}`" for module in picture.loose_modules()}
     assert not {name for name in names if name not in page}
+    for name in re.findall(rf"\b(?:{'|'.join(sorted(rooms))})/[\w/]+", page):
+        place = BUNDLE / "scripts" / name
+        assert place.exists() or place.with_suffix(".py").is_file(), f"ARCHITECTURE.md names {name}"
     grouped = {room for members, _, _ in picture.FAMILIES.values() for room in members}
     assert rooms <= grouped
     placed = [room for floor in picture.floors(picture.room_imports()) for room in floor]
