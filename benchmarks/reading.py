@@ -1,4 +1,4 @@
-"""What reading costs.
+"""Cost of reading.
 
     .venv/bin/python benchmarks/reading.py [--quick]
 

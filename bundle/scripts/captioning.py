@@ -1,4 +1,4 @@
-"""Images to captions with everything that outputs need: the one path that batches, the predictor and repeats share.
+"""Captioning: images to captions with all that outputs need, the one path of batches, predictor and repeats.
 
 Shape legend: B cases, V views, T new tokens.
 """

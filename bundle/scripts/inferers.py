@@ -1,4 +1,4 @@
-"""Where the caption networks meet MONAI's engines: an ``Inferer`` for captioning and for validation losses."""
+"""``Inferer`` classes of MONAI's engines: captioning, and validation losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``CaptionPredictor``: file or array in, :class:`Caption` out. The one face that integrations use."""
+"""``CaptionPredictor``, the face of the bundle for Python: file or array in, :class:`Caption` out."""
 
 from __future__ import annotations
 

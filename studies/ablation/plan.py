@@ -1,4 +1,4 @@
-"""What ``run.py`` trains: the arms, what is the same for all of them, and the command of each stage."""
+"""Plan of ``run.py``: the arms, what is the same for all of them, and the command of each stage."""
 
 from __future__ import annotations
 

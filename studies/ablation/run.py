@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     add("--overlay", nargs="+", default=[], help="config files laid over every stage of every arm")
     add("--bundle", type=Path, default=ROOT / "bundle", help=argparse.SUPPRESS)
     add("--resamples", type=int, default=1000, help="bootstrap draws over groups of images (default: 1000)")
-    add("--page", type=Path, help="also put the tables between the markers of this page, such as docs/ablation.md")
+    add("--page", type=Path, help="also put the tables between the markers of this page, such as docs/experiments.md")
     add("--keep", action="store_true", help="keep all checkpoints (default: those of finished runs are removed)")
     add("--report_only", action="store_true", help="train nothing, make the tables of what is finished")
     return shape

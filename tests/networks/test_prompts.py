@@ -61,9 +61,9 @@ def test_a_question_is_no_part_of_the_answer_but_first_words_of_a_call_are(
     asked = made_of(network)
     assert asked.captions == network.decode(asked.token_ids) and asked.prompts == ["", ""]
     assert record_of(asked)["prompt"] == ""
-    assert made_of(network, "w7 w8")["captions"] == asked.captions  # as a trace names it
+    assert made_of(network, "w7 w8").captions == asked.captions  # as a trace names it
     given = made_of(network, "w9 w10")
-    assert all(caption.startswith("w9 w10 ") for caption in given["captions"])
+    assert all(caption.startswith("w9 w10 ") for caption in given.captions)
 
 
 def test_several_captions_of_an_image_begin_alike(network: CaptionNetwork) -> None:

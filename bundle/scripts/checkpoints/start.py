@@ -1,4 +1,4 @@
-"""Where a branch starts: one value names a checkpoint, its layout is recognised by its keys.
+"""Start of a branch: one value names a checkpoint, its layout is recognised by its keys.
 
 | source | layout |
 | --- | --- |

@@ -1,4 +1,4 @@
-"""Make captions again from their traces and say whether they are the same.
+"""Captions made again from their traces, and compared to the last digit.
 
     python -m scripts.commands.repeat OUT/captions.jsonl [--line 3]        # or one record as a .json file
 

@@ -1,4 +1,4 @@
-"""What to generate (`GenerationOptions`) and what comes back (`Generated`).
+"""Options of generation (`GenerationOptions`) and its result (`Generated`).
 
 Legend: B images, R captions an image, T `max_new_tokens`.
 """

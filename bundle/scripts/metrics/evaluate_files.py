@@ -23,7 +23,8 @@ from scripts.metrics.pairs import Item, Pairs, match, read_items
 from scripts.metrics.protocols import PROTOCOLS, Protocol, protocol
 from scripts.metrics.reliance import image_reliance
 from scripts.metrics.resampling import LEVEL, RESAMPLES, Groups, compare, unit_of
-from scripts.metrics.scoring import Extras, Scores, score_pairs
+from scripts.metrics.scores import Extras
+from scripts.metrics.scoring import Scores, score_pairs
 from scripts.metrics.tables import as_markdown, as_text
 from scripts.metrics.versions import versions
 

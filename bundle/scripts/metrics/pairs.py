@@ -1,4 +1,4 @@
-"""Two files, one of predictions and one of references, into pairs of captions of the same image.
+"""Pairs of captions of the same image, from a file of predictions and a file of references.
 
 Predictions: the ``captions.jsonl`` that inference writes, a JSON list, or ImageCLEF's ``ID,Caption`` CSV. References: a
 MONAI datalist (one of its splits), JSON Lines, or the same CSV. Images match by path: the same path, or one that ends

@@ -1,4 +1,4 @@
-"""The last step of ``configs/evaluate.json``: score the captions that a run wrote, print the table, keep it."""
+"""Last step of ``configs/evaluate.json``: scores the captions that a run wrote, prints the table, keeps it."""
 
 from __future__ import annotations
 

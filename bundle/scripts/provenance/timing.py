@@ -1,4 +1,4 @@
-"""How long each step of a caption takes, measured from outside: nothing in the network knows of it.
+"""Timing of each step of a caption, measured from outside: nothing in the network knows of it.
 
 Steps: ``read`` (files to tensor), ``encode <branch>`` (frozen encoder), ``qformer`` (all branches' Q-Formers),
 ``prefill`` (the language model reads the prefix), ``decode`` (all that generation does after it).

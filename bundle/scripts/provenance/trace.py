@@ -1,4 +1,4 @@
-"""What a caption's trace holds besides what the reader recorded: enough to make the caption again and to know it is.
+"""Trace of a caption: enough to make it again and to know that it is the same.
 
 Nothing here names a person, a host or a time, so equal runs give equal traces.
 """

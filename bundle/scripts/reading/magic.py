@@ -1,4 +1,4 @@
-"""What the first bytes of a file say it is, whatever its name.
+"""File kinds by their first bytes, whatever the name.
 
 NIfTI: nifti1.h and nifti2.h, gzip around it or not, either byte order. MGH: FreeSurfer's table of the header, big
 endian. NRRD and MetaImage begin with text. Analyze has no mark of its own, and the voxels of a pair have none either:

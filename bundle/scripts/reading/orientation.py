@@ -1,4 +1,4 @@
-"""From voxel axes to what a radiologist sees.
+"""Orientation: voxel axes to the view that a radiologist expects.
 
 Patient axes are DICOM's L (to the patient's left), P (to the back), S (to the head). Shown upright:
 

@@ -1,4 +1,4 @@
-"""Which slices of a volume, frames of a cine or pages of a file to take.
+"""Choice of slices of a volume, frames of a cine or pages of a file.
 
 A *rule* is one of: an index (``12``, ``-1`` from the end), a fraction (``0.25``, or ``"25%"``) of the way through,
 ``"first"``, ``"middle"`` (index ``n // 2``), ``"last"``, ``"most_informative"``, ``"even:5"`` (five at equal

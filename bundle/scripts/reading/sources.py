@@ -1,4 +1,4 @@
-"""What a path is: told by its first bytes, and by its name where they do not tell."""
+"""Sources: the kind of a path, by its first bytes, and by its name where they do not tell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training: what MONAI's and Ignite's engines leave out, as handlers and small callables for their configs."""
+"""Training: handlers and small callables that MONAI's and Ignite's engines leave out."""
 
 from scripts import loads_submodules
 from scripts.training.attach import AttachAll

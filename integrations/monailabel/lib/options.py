@@ -1,4 +1,4 @@
-"""What a request may ask of a caption."""
+"""Options of a caption request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of the cases that a feature cache encodes, and what to say of those that cannot be read."""
+"""Images of the cases that a feature cache encodes, and the sentences for those that cannot be read."""
 
 from __future__ import annotations
 

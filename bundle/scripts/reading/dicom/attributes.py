@@ -1,4 +1,4 @@
-"""What may leave a DICOM header: numbers, and words from the closed lists in this file. Nothing else.
+"""Attributes that may leave a DICOM header: numbers, and words from the closed lists in this file. Nothing else.
 
 Free text (descriptions, comments, names), identifiers, dates and UIDs stay inside the reader, since any of them can
 name a person. Descriptions are searched for the words of `_HINTS` and only the hint itself is handed on.

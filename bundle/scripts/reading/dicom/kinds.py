@@ -1,4 +1,4 @@
-"""What a DICOM object is, told by its SOP class (PS3.4 B.5, PS3.6 A) and modality: an image to describe, or not.
+"""Kinds of DICOM objects, by SOP class (PS3.4 B.5, PS3.6 A) and modality: an image to describe, or not.
 
 A study holds more than its images: segmentations, dose grids and maps drawn on them, reports and presentation states
 about them. Some of these have pixels too, and none is what a caption should be of. This is the one place that says so:

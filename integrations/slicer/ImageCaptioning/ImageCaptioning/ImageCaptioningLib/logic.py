@@ -1,4 +1,4 @@
-"""What the panel's buttons do, without the panel."""
+"""Logic of the panel's buttons, without the panel."""
 
 from __future__ import annotations
 
