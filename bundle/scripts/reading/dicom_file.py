@@ -28,7 +28,8 @@ MAX_INFLATED = 2**29
 HEADER_TAGS = [
     "SpecificCharacterSet", "SOPClassUID", "ImageType", "Modality", "SeriesInstanceUID", "SeriesNumber",
     "InstanceNumber", "AcquisitionNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-    "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel",
+    "SliceLocation", "ConcatenationUID", "InConcatenationNumber", "NumberOfFrames", "Rows", "Columns",
+    "SamplesPerPixel", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 """All that sorting a folder needs; the rest of a header is skipped unread."""
 
