@@ -127,7 +127,9 @@ def remark_on(header: Dataset, keyword: str) -> str:
     if tag not in header.keys():  # noqa: SIM118
         return ""
     element = header.get_item(tag)
-    if element.value is None or (isinstance(element.value, (str, bytes)) and not element.value.strip(_BLANK[type(element.value)])):
+    if element.value is None or (
+        isinstance(element.value, (str, bytes)) and not element.value.strip(_BLANK[type(element.value)])
+    ):
         return ""
     if _finite(safe(header, keyword)) is None:
         return UNREADABLE

@@ -165,6 +165,8 @@ def _is_little(holder: pydicom.Dataset) -> bool:
 
 def _of_text(value: bytes) -> np.ndarray | None:
     try:
-        return (np.array([int(part) for part in value.decode("ascii").strip(" \0").split("\\")]) & 0xFFFF).astype(np.uint16)
+        return (np.array([int(part) for part in value.decode("ascii").strip(" \0").split("\\")]) & 0xFFFF).astype(
+            np.uint16
+        )
     except ValueError:
         return None

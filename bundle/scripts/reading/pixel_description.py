@@ -86,7 +86,9 @@ def _colour(dataset: pydicom.Dataset, encoded: Codestream | None, notes: list[st
     samples = whole(dataset, "SamplesPerPixel")
     if encoded and encoded.components and encoded.components != samples:
         if samples:
-            notes.append(f"the header says {samples} samples a pixel, the compressed image {encoded.components}: believed")
+            notes.append(
+                f"the header says {samples} samples a pixel, the compressed image {encoded.components}: believed"
+            )
         samples = encoded.components
     if not samples:
         samples = 3 if said in _COLOUR else 1
@@ -95,11 +97,17 @@ def _colour(dataset: pydicom.Dataset, encoded: Codestream | None, notes: list[st
     photometric = said
     if said not in known and samples in (1, 3):
         photometric = "MONOCHROME2" if samples == 1 else "RGB"
-        what = "does not name its photometric interpretation" if not said else "names a colour that its samples do not have"
+        what = (
+            "does not name its photometric interpretation"
+            if not said
+            else "names a colour that its samples do not have"
+        )
         notes.append(f"the header {what}; {photometric} was assumed")
     if encoded and encoded.colour_transform and photometric not in ("YBR_ICT", "YBR_RCT"):
         if photometric.startswith("YBR"):
-            notes.append(f"the header says {photometric}, the compressed image transforms its colour itself: RGB was read")
+            notes.append(
+                f"the header says {photometric}, the compressed image transforms its colour itself: RGB was read"
+            )
         photometric = "YBR_RCT" if samples == 3 else photometric
     return samples, photometric
 
@@ -188,7 +196,9 @@ def _fit_length(dataset: pydicom.Dataset, made: PixelDescription, name: str) -> 
     if there < needed:
         made.notes.append(f"the header describes {made.frames} frames, the data holds {int(there // made.frame_bytes)}")
     elif there >= needed + made.frame_bytes or there > needed * 1.01 + 1024:
-        made.notes.append(f"the pixel data holds {there:,} bytes where the header describes {needed:,.0f}; the first were read")
+        made.notes.append(
+            f"the pixel data holds {there:,} bytes where the header describes {needed:,.0f}; the first were read"
+        )
 
 
 def _reconsider(made: PixelDescription, there: int) -> None:

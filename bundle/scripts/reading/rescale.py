@@ -61,7 +61,9 @@ def _stated(holder: pydicom.Dataset, keyword: str, name: str, notes: list[str]) 
     remark = remark_on(holder, keyword)
     values = numbers(holder, keyword)
     if remark == UNREADABLE or (values and abs(values[0]) > _LARGEST):
-        raise InputError(f"{name}: its {keyword} is there but is no number that can be used; correct it or export again")
+        raise InputError(
+            f"{name}: its {keyword} is there but is no number that can be used; correct it or export again"
+        )
     if not values:
         return None
     value = values[0]

@@ -14,7 +14,7 @@ from scripts.reading.dicom_file import DicomFile, is_dicom_stream
 from scripts.reading.dicomdir import dicomdir_files
 from scripts.reading.folder_series import is_series_path, series_files
 from scripts.reading.magic import HEAD, is_picture, volume_ending, volume_ending_of
-from scripts.reading.volumes import ITK_ENDINGS, NIBABEL_ENDINGS, UNMARKED_ENDINGS
+from scripts.reading.volumes import TEXT_HEADED, NIBABEL_ENDINGS, UNMARKED_ENDINGS
 
 PICTURE_ENDINGS = (
     ".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".pgm", ".ppm", ".pbm", ".pnm",
@@ -100,7 +100,7 @@ def _file(path: str) -> Source:
         return Source("volume", path)
     if is_picture(head):
         return Source("picture", path)
-    if name.endswith(NIBABEL_ENDINGS + ITK_ENDINGS):  # damaged: its reader says how
+    if name.endswith(NIBABEL_ENDINGS + TEXT_HEADED):  # damaged: its reader says how
         return Source("volume", path)
     if name.endswith(PICTURE_ENDINGS):
         return Source("picture", path)
@@ -162,7 +162,7 @@ def _folder(path: str) -> Source:
                 continue
             if _starts_as_dicom(full):
                 dicom.append(DicomFile(full))
-            elif name.lower().endswith(NIBABEL_ENDINGS + ITK_ENDINGS + PICTURE_ENDINGS) or _starts_as_volume(full):
+            elif name.lower().endswith(NIBABEL_ENDINGS + TEXT_HEADED + PICTURE_ENDINGS) or _starts_as_volume(full):
                 others.append(full)
             else:
                 skipped += 1

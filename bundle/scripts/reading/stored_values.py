@@ -117,7 +117,9 @@ def _used_bits(array: np.ndarray, described: PixelDescription, *, overlays: bool
 def _can_shift(array: np.ndarray, shift: int, described: PixelDescription) -> bool:
     """Whether HighBit is to be believed; else a note says why it was not."""
     if shift < 0 or shift > described.allocated - described.stored:
-        described.notes.append(f"HighBit {described.high_bit} is impossible with {described.stored} bits; it was left out")
+        described.notes.append(
+            f"HighBit {described.high_bit} is impossible with {described.stored} bits; it was left out"
+        )
         return False
     unsigned = array.view(f"u{array.dtype.itemsize}")
     below = int(np.bitwise_or.reduce(unsigned, axis=None)) & ((1 << shift) - 1)

@@ -93,7 +93,9 @@ def encoded_frame(dataset: pydicom.Dataset, index: int, name: str) -> Codestream
     if found is None:
         return None
     if found.kind not in _KINDS[syntax]:
-        raise InputError(f"{name}: its header says {_name(syntax)}, but its pixel data is {found.kind}; export it again")
+        raise InputError(
+            f"{name}: its header says {_name(syntax)}, but its pixel data is {found.kind}; export it again"
+        )
     rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
     if found.rows and (found.rows, found.columns) != (rows, columns):
         raise InputError(
