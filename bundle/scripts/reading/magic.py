@@ -11,7 +11,7 @@ import re
 import struct
 import zlib
 
-__all__ = ["HEAD", "is_picture", "volume_ending", "volume_ending_of"]
+__all__ = ["HEAD", "archive_kind", "is_picture", "volume_ending", "volume_ending_of"]
 
 HEAD = 4096
 """Bytes that tell."""
@@ -26,6 +26,21 @@ _MGH_TYPES = (0, 1, 3, 4)
 def is_picture(head: bytes) -> bool:
     """Whether a file starts as one of the picture formats that are read."""
     return head.startswith(_PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or bool(_PNM.match(head))
+
+
+_ARCHIVES = {
+    b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"7z\xbc\xaf\x27\x1c": "7-Zip", b"Rar!\x1a\x07": "RAR",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+}  # fmt: skip
+
+
+def archive_kind(head: bytes) -> str:
+    """What packs a file that begins so: "tar", "tar in gzip", "gzip", "zip", "bzip2", ...; "" where nothing does."""
+    if head[257:262] == b"ustar":
+        return "tar"
+    if head.startswith(b"\x1f\x8b"):
+        return "tar in gzip" if _unzipped(head)[257:262] == b"ustar" else "gzip"
+    return next((kind for mark, kind in _ARCHIVES.items() if head.startswith(mark)), "")
 
 
 def volume_ending(head: bytes) -> str:
