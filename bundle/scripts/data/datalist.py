@@ -209,7 +209,9 @@ def _check_entry(entry: dict[str, Any], where: str) -> None:
     caption = entry.get("caption")
     for text in [caption] if isinstance(caption, str) else caption if isinstance(caption, list) else []:
         if isinstance(text, str) and ("\0" in text or any("\ud800" <= character <= "\udfff" for character in text)):
-            raise InputError(f"{where} has a 'caption' with a NUL or half a character (a lone surrogate); write it again.")
+            raise InputError(
+                f"{where} has a 'caption' with a NUL or half a character (a lone surrogate); write it again."
+            )
 
 
 def _check_caption(caption: Any, where: str) -> None:

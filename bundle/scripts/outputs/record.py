@@ -60,12 +60,17 @@ def caption_record(
         "modality": noted.get("modality") or None,
         "window": noted.get("window"),
         "slice": noted.get("slice"),
-        "notes": [] if meta is None else list(dict.fromkeys(note for view in meta.views for note in view.get("notes") or ())),
+        "notes": [] if meta is None else _notes(meta),
         "model_version": provenance.get("model_version"),
         "weights": provenance.get("weights"),
         "trace": {"input": noted, **provenance.get("trace", {})},
         "error": error,
     }
+
+
+def _notes(meta: ImageMeta) -> list[str]:
+    """Of all files of the case, each once."""
+    return list(dict.fromkeys(note for view in meta.views for note in view.get("notes") or ()))
 
 
 def captioned_case(

@@ -1,7 +1,7 @@
 """Label volumes, told from images: a segmentation shows no tissue, and nothing can be described in it.
 
-Few formats say so. A volume is taken for labels when all of its values are whole and not negative, there are few of them,
-and nearly all voxels that are not background have neighbours of the same value. Images have noise.
+Few formats say so. A volume is taken for labels when all of its values are whole and not negative, there are few of
+them, and nearly all voxels that are not background have neighbours of the same value. Images have noise.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def refuse_labels(path: str, shown: list[np.ndarray], volume: Volume, plane: str
         if len(values) > _MOST_LABELS or not (_is_flat(slice) or slice.min() == slice.max()):
             return
     raise InputError(
-        f"{path}: holds labels ({len(values)} whole values in even regions), not an image; give the image that they were "
+        f"{path}: holds labels ({len(values)} whole values in even regions), not an image; give the image that they "
+        "were "
         "drawn on"
     )
 

@@ -16,7 +16,8 @@ __all__ = ["HEAD", "archive_kind", "is_picture", "volume_ending", "volume_ending
 HEAD = 4096
 """Bytes that tell."""
 _PICTURES = (
-    b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
+    b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8",
+    b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
 )  # fmt: skip
 _PNM = re.compile(rb"P[1-6][\s#]")
 _META_IMAGE = re.compile(rb"\s*[A-Za-z]+[ \t]*[=:](?s:.*)(?:\A|\n)[ \t]*NDims[ \t]*[=:]|\s*NDims[ \t]*[=:]")

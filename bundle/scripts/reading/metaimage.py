@@ -1,7 +1,7 @@
 """MetaImage files (.mha, .mhd), by the format's documentation: https://itk.org/Wiki/MetaIO/Documentation.
 
-The rows of the matrix are the directions of the voxel axes in L, P, S. A file without a matrix, and one of two axes, does
-not say how it lies in the patient.
+The rows of the matrix are the directions of the voxel axes in L, P, S. A file without a matrix, and one of two axes,
+does not say how it lies in the patient.
 """
 
 from __future__ import annotations

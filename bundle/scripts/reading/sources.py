@@ -102,7 +102,9 @@ def _file(path: str) -> Source:
     if is_picture(head):
         return Source("picture", path)
     if packed and not (packed == "gzip" and name.endswith(NIBABEL_ENDINGS)):
-        raise InputError(f"{path}: is packed ({packed}), which is not looked into; unpack it and give the image or folder")
+        raise InputError(
+            f"{path}: is packed ({packed}), which is not looked into; unpack it and give the image or folder"
+        )
     if name.endswith(NIBABEL_ENDINGS + TEXT_HEADED):  # damaged: its reader says how
         return Source("volume", path)
     if name.endswith(PICTURE_ENDINGS):
@@ -154,7 +156,7 @@ def _member_is_dicom(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
 
 
 def _member_kind(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
-    """"archive", "picture or volume" or "" for a member that is not DICOM."""
+    """ "archive", "picture or volume" or "" for a member that is not DICOM."""
     try:
         with archive.open(info) as stream:
             head = stream.read(HEAD)

@@ -1,9 +1,9 @@
 """TIFF pages (TIFF 6.0, BigTIFF) of the kinds that Pillow refuses, narrows to 8 bits, or turns wrongly.
 
-Read here: grey and RGB, with alpha or other samples, of 8 to 64 bits, unsigned, signed or float, in either byte order, in
-strips or tiles, in one plane or several; uncompressed, deflate, LZW or PackBits, with either predictor. All else
-(palettes, 1 to 4 bits, JPEG, fax, CMYK, YCbCr) is Pillow's, which gets the file with every orientation set to 1, since it
-turns uncompressed pages before it knows their size.
+Read here: grey and RGB, with alpha or other samples, of 8 to 64 bits, unsigned, signed or float, in either byte order,
+in strips or tiles, in one plane or several; uncompressed, deflate, LZW or PackBits, with either predictor. All else
+(palettes, 1 to 4 bits, JPEG, fax, CMYK, YCbCr) is Pillow's, which gets the file with every orientation set to 1: of
+uncompressed pages it exchanges width and height before it unpacks them.
 """
 
 from __future__ import annotations

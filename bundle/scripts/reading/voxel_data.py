@@ -1,6 +1,7 @@
 """Voxels of NRRD and MetaImage files: from the bytes that a header describes to slices.
 
-Shape legend: ``T`` volumes of a sequence, ``Z Y X`` voxels (the last axis is the fastest in the file), ``C`` components.
+Shape legend: ``T`` volumes of a sequence, ``Z Y X`` voxels (the last axis is the fastest in the file), ``C``
+components.
 """
 
 from __future__ import annotations

@@ -66,7 +66,9 @@ def window_channels(pixels: np.ndarray, meta: dict[str, Any], window: Any = "aut
     return shown, description
 
 
-def _each_by_its_own(pixels: np.ndarray, meta: dict[str, Any], window: str, path: str) -> tuple[np.ndarray, Description]:
+def _each_by_its_own(
+    pixels: np.ndarray, meta: dict[str, Any], window: str, path: str
+) -> tuple[np.ndarray, Description]:
     """Views whose frames have windows of their own, each with its window; the description is the first view's."""
     done = [
         _by_request(pixels[k : k + 1], {**meta, "voi": voi}, window, path) for k, voi in enumerate(meta["voi_of_views"])

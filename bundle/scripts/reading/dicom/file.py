@@ -79,7 +79,9 @@ class DicomFile:
             with gzip.GzipFile(fileobj=stream) as inner:
                 data = inner.read(MAX_INFLATED + 1)
         except (OSError, EOFError, zlib.error):
-            raise InputError(f"{self.name}: its compressed data is damaged or cut short; copy or export it again") from None
+            raise InputError(
+                f"{self.name}: its compressed data is damaged or cut short; copy or export it again"
+            ) from None
         if len(data) > MAX_INFLATED:
             raise InputError(f"{self.name}: grows over {MAX_INFLATED >> 20} MiB when unpacked; refused")
         return BytesIO(data)

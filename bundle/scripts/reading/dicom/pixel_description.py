@@ -1,4 +1,4 @@
-"""How pixels are stored (PS3.3 C.7.6.3): what the header says, completed where it is silent, corrected where it cannot be.
+"""How pixels are stored (PS3.3 C.7.6.3): what the header says, completed and corrected where it cannot be.
 
 What a compressed frame says of itself wins over the header. Whatever had to be believed instead of read is a note.
 """
@@ -65,8 +65,8 @@ def describe_pixels(dataset: pydicom.Dataset, encoded: Codestream | None, native
     keyword = next(key for key in _KEYWORDS if key in dataset)
     samples, photometric = _colour(dataset, encoded, notes)
     made = PixelDescription(
-        keyword, whole(dataset, "Rows"), whole(dataset, "Columns"), max(1, whole(dataset, "NumberOfFrames", 1)), samples,
-        photometric, 0, 0, None, False, 0, notes,
+        keyword, whole(dataset, "Rows"), whole(dataset, "Columns"), max(1, whole(dataset, "NumberOfFrames", 1)),
+        samples, photometric, 0, 0, None, False, 0, notes,
     )  # fmt: skip
     _bits(dataset, made, encoded, native, name)
     _planar(dataset, made, native)
@@ -74,7 +74,8 @@ def describe_pixels(dataset: pydicom.Dataset, encoded: Codestream | None, native
         _fit_length(dataset, made, name)
     if made.samples not in (1, 3) or made.photometric.startswith("YBR_PARTIAL"):
         raise InputError(
-            f"{name}: has {made.samples} samples a pixel as {made.photometric or 'an unnamed colour'}, which is not read; "
+            f"{name}: has {made.samples} samples a pixel as {made.photometric or 'an unnamed colour'}, which is not "
+            "read; "
             "export it again as RGB or grey"
         )
     return made
@@ -190,7 +191,8 @@ def _fit_length(dataset: pydicom.Dataset, made: PixelDescription, name: str) -> 
         needed = made.frame_bytes * made.frames
     if there < made.frame_bytes:
         raise InputError(
-            f"{name}: its header describes {needed:,.0f} bytes of pixels and it holds {there:,}: it was cut short, or its "
+            f"{name}: its header describes {needed:,.0f} bytes of pixels and it holds {there:,}: it was cut short, "
+            "or its "
             "header is wrong; export it again"
         )
     if there < needed:

@@ -149,7 +149,8 @@ def _modality(
     slope, intercept = rescale.slope, rescale.intercept
     if slope == 0 and array.min() != array.max():
         raise InputError(
-            f"{name}: its RescaleSlope is 0, which would give every pixel the value {intercept:g}; correct it or export "
+            f"{name}: its RescaleSlope is 0, which would give every pixel the value {intercept:g}; correct it or "
+            "export "
             "the image again"
         )
     luts = [f"rescale {slope:g}x{intercept:+g}"]

@@ -1,8 +1,8 @@
 """Frames of a series, or of one enhanced multi-frame file, put in order.
 
 Frames belong together when series, size and orientation agree, whether they come one a file (also as enhanced files of
-one frame), many a file, or as the parts of a concatenation. They are ordered by position along the slice normal, never by
-name or instance number; only where positions or orientations are missing, by SliceLocation, then by instance number.
+one frame), many a file, or as the parts of a concatenation. They are ordered by position along the slice normal, never
+by name or instance number; only where positions or orientations are missing, by SliceLocation, then by instance number.
 Frames at the same position (phases, echoes, b-values) are dealt out, in instance
 order, to volumes of their own, of which ``frame`` chooses one. Uneven gaps and gantry tilt are tolerated: slices as
 acquired are not touched; across them, gaps are bridged by linear interpolation.

@@ -54,7 +54,8 @@ def check_syntax(dataset: pydicom.Dataset, name: str) -> None:
         return
     if not syntax.startswith(_STANDARD):
         raise InputError(
-            f"{name}: its transfer syntax is private to a manufacturer, so only that manufacturer's software decodes it; "
+            f"{name}: its transfer syntax is private to a manufacturer, so only that manufacturer's software decodes "
+            "it; "
             "export it again in a standard one, such as Explicit VR Little Endian"
         )
     if syntax.startswith(_VIDEO):
@@ -71,7 +72,8 @@ def check_syntax(dataset: pydicom.Dataset, name: str) -> None:
         _check_native(dataset, syntax, name)
     elif isinstance(data := safe(dataset, "PixelData"), bytes) and data[:4] not in (b"\xfe\xff\x00\xe0", b""):
         raise InputError(
-            f"{name}: its header says {_name(syntax)}, but its pixel data is not compressed; correct its transfer syntax"
+            f"{name}: its header says {_name(syntax)}, but its pixel data is not compressed; correct its transfer "
+            "syntax"
         )
 
 
@@ -117,7 +119,8 @@ def _check_native(dataset: pydicom.Dataset, syntax: uid.UID | None, name: str) -
         found = None
     kind = found.kind if found else "of an unknown kind"
     raise InputError(
-        f"{name}: its header says {_name(syntax)}, but its pixel data is compressed ({kind}); correct its transfer syntax"
+        f"{name}: its header says {_name(syntax)}, but its pixel data is compressed ({kind}); correct its transfer "
+        "syntax"
     )
 
 
