@@ -23,7 +23,8 @@ _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL
 
 @dataclass
 class PixelDescription:
-    """Fields are named as the header's; ``high_bit`` is None where the header has none."""
+    """Fields are named as the header's; ``high_bit`` is None where the header has none, ``precision`` the bits that a
+    compressed image states for itself (0: it states none)."""
 
     keyword: str
     rows: int
@@ -37,6 +38,7 @@ class PixelDescription:
     signed: bool
     planar: int
     notes: list[str] = field(default_factory=list)
+    precision: int = 0
 
     @property
     def is_float(self) -> bool:
@@ -124,18 +126,14 @@ def _bits(
     if made.allocated != 1 and (made.allocated % 8 or not 8 <= made.allocated <= 64):
         raise InputError(f"{name}: allocates {made.allocated} bits a sample; 1, 8, 16, 32 and 64 are read")
     stored = whole(dataset, "BitsStored")
-    if precision and stored != precision:
-        if stored:
-            made.notes.append(f"the header says {stored} bits, the compressed image has {precision}: believed")
-        stored = precision
+    if precision > made.allocated:
+        made.notes.append(f"the header allocates {made.allocated} bits, the compressed image has {precision}: believed")
+        made.allocated = 16 if precision <= 16 else 32
     if not 1 <= stored <= made.allocated:
-        if not 1 <= precision <= 64:
-            why = "does not say how many bits are stored" if not stored else f"says {stored} bits are stored"
-            made.notes.append(f"the header {why}; {made.allocated}, all that are allocated, was assumed")
-            stored = made.allocated
-        else:
-            made.allocated = 8 if precision <= 8 else 16 if precision <= 16 else 32
-    made.stored = stored
+        why = "does not say how many bits are stored" if not stored else f"says {stored} bits are stored"
+        stored = precision or made.allocated
+        made.notes.append(f"the header {why}; {stored} was assumed")
+    made.stored, made.precision = stored, precision
     high = number(dataset, "HighBit")
     made.high_bit = None if high is None else int(high)
     _sign(dataset, made, encoded)

@@ -77,7 +77,7 @@ def _decoded(
         "pixel_vr": dataset[described.keyword].VR,
     }  # fmt: skip
     if not described.is_float:
-        options.update(bits_stored=described.stored, pixel_representation=int(described.signed),
+        options.update(bits_stored=max(described.stored, described.precision), pixel_representation=int(described.signed),
                        planar_configuration=described.planar)  # fmt: skip
     if syntax.is_encapsulated:
         table, lengths = safe(dataset, "ExtendedOffsetTable"), safe(dataset, "ExtendedOffsetTableLengths")
@@ -90,9 +90,28 @@ def _decoded(
     )
     if array.ndim != (2 if described.samples == 1 else 3):
         raise ValueError("decodes to another number of axes")
-    if described.is_float or described.allocated == 1 or syntax.is_encapsulated:
+    if described.is_float or described.allocated == 1:
         return array
+    if syntax.is_encapsulated:
+        return _fitting(array, described)
     return _used_bits(array, described, overlays=_has_overlay_bits(dataset))
+
+
+def _fitting(array: np.ndarray, described: PixelDescription) -> np.ndarray:
+    """Values of a compressed image that states more bits than the header: encoders write whole words. Where the values
+    need those bits, they are believed."""
+    stored = described.stored
+    if described.precision <= stored or array.dtype.kind not in "iu":
+        return array
+    low, high = (-(2 ** (stored - 1)), 2 ** (stored - 1)) if described.signed else (0, 2**stored)
+    if low <= int(array.min()) and int(array.max()) < high:
+        return array
+    if described.signed and int(array.min()) >= 0 and int(array.max()) < 2**stored:
+        spare = 8 * array.dtype.itemsize - stored  # written without its sign bits
+        return np.right_shift(np.left_shift(array, spare), spare)
+    described.notes.append(f"the header says {stored} bits, the compressed image has {described.precision}: believed")
+    described.stored = described.precision
+    return array
 
 
 def _used_bits(array: np.ndarray, described: PixelDescription, *, overlays: bool) -> np.ndarray:
