@@ -107,7 +107,7 @@ package: $(READY)
 	@$(PY) tools/package.py $(BUNDLE) dist
 
 fuzz: $(READY)
-	@$(PY) tests/reading/fuzzing.py --count 2000 --seed 0 --keep runs/fuzz
+	@$(PY) tests/reading/fuzzing.py --count 2000 --structured 20000 --seed 0 --keep runs/fuzz
 
 lint: $(READY)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

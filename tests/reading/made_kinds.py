@@ -74,7 +74,11 @@ def dicom_grey(folder: Path) -> Iterator[Made]:
     ):
         if (signed and name in ("JPEG-LS", "JPEG lossless") and stored != allocated) or (inverse and signed):
             continue  # coded as unsigned there, to be taken with the sign of the header: tested by themselves
-        if name in ("RLE", "JPEG lossless") and (allocated, stored) == (16, 8) or (name == "JPEG lossless" and signed):
+        if (
+            name in ("RLE", "JPEG-LS", "JPEG lossless")
+            and (allocated, stored) == (16, 8)
+            or (name == "JPEG lossless" and signed)
+        ):
             continue  # which the encoders here do not write
         low, high = (-(2 ** (stored - 1)), 2 ** (stored - 1) - 1) if signed else (0, 2**stored - 1)
         values = picture(low, high, number)
@@ -147,7 +151,9 @@ def dicom_colour(folder: Path) -> Iterator[Made]:
         path = folder / f"baseline{planar}{photometric}.dcm"
         made.save_as(path, enforce_file_format=True)
         yield Made("DICOM colour, JPEG baseline", f"PlanarConfiguration {planar}, labelled {photometric}", path,
-                   smooth().transpose(2, 0, 1), tolerance=8)  # fmt: skip
+                   smooth().transpose(2, 0, 1), tolerance=8,
+                   rule="PS3.5 8.2.1: the photometric interpretation is that of the stream" if photometric == "RGB" else "",
+                   )  # fmt: skip
 
 
 def _planes(made: object, planar: int | None) -> None:
@@ -324,7 +330,7 @@ def nrrds(folder: Path) -> Iterator[Made]:
         if array is None:
             array = np.stack([volume, volume[::-1], volume[:, ::-1]], -1)
         sizes = " ".join(str(n) for n in reversed(array.shape))
-        vectors = {"volume": "(1.5,0,0) (0,1.5,0) (0,0,2)", "flat": "(1.5,0,0) (0,1.5,0)",
+        vectors = {"volume": "(1.5,0,0) (0,1.5,0) (0,0,2)", "flat": "(1.5,0) (0,1.5)",
                    "vector": "none (1.5,0,0) (0,1.5,0) (0,0,2)",
                    "sequence": "(1.5,0,0) (0,1.5,0) (0,0,2) none"}[look]  # fmt: skip
         kinds = {"volume": "domain domain domain", "flat": "domain domain", "vector": "vector domain domain domain",
@@ -340,7 +346,8 @@ def nrrds(folder: Path) -> Iterator[Made]:
         middle = volume[DEPTH // 2][None]
         colour = look == "vector" and kind == "u1"
         expected = array[DEPTH // 2].transpose(2, 0, 1) if colour else middle
-        yield Made(f"NRRD, {look}", f"{kind}, {order}, {encoding}", path, expected)
+        rule = "NRRD, encoding: 'bz2', 'bzip2': bzip2-compressed raw data" if encoding == "bzip2" else ""
+        yield Made(f"NRRD, {look}", f"{kind}, {order}, {encoding}", path, expected, rule=rule)
 
 
 def metaimages(folder: Path) -> Iterator[Made]:

@@ -87,7 +87,9 @@ def dcm2pnm(path: Path) -> np.ndarray | None:
     with tempfile.TemporaryDirectory() as folder:
         shown = Path(folder) / "shown.png"
         voi = ["+Wl", "1"] if "VOILUTSequence" in made else []
-        if subprocess.run(["dcm2pnm", *voi, "+on2", str(path), str(shown)], capture_output=True, check=False).returncode:
+        if subprocess.run(
+            ["dcm2pnm", *voi, "+on2", str(path), str(shown)], capture_output=True, check=False
+        ).returncode:
             return None
         array = np.asarray(Image.open(shown)).astype(np.float64)
     top = 65535.0 if array.max() > 255 else 255.0

@@ -12,8 +12,10 @@ def unpack_lzw(data: bytes, needed: int) -> bytes:
     """The first ``needed`` bytes (or fewer, where there are no more) of a strip, codes packed from the highest bit.
 
     Raises:
-        ValueError: a code that no table can have.
+        ValueError: a code that no table can have, or it does not begin as strips do.
     """
+    if len(data) < 2 or data[0] << 1 | data[1] >> 7 != _CLEAR:
+        raise ValueError("does not begin with the code that clears the table")
     plain = [bytes((value,)) for value in range(256)] + [b"", b""]
     table, previous = list(plain), b""
     found: list[bytes] = []
@@ -47,7 +49,11 @@ def unpack_lzw(data: bytes, needed: int) -> bytes:
 
 
 def unpack_bits(data: bytes, needed: int) -> bytes:
-    """The first ``needed`` bytes (or fewer, where there are no more) of PackBits runs."""
+    """The ``needed`` bytes (or fewer, where there are no more) of PackBits runs.
+
+    Raises:
+        ValueError: runs go on beyond them, which no row of a strip does.
+    """
     found = bytearray()
     at = 0
     while at < len(data) and len(found) < needed:
@@ -59,4 +65,6 @@ def unpack_bits(data: bytes, needed: int) -> bytes:
         elif count > 128:
             found += data[at : at + 1] * (257 - count)
             at += 1
-    return bytes(found[:needed])
+    if len(found) > needed or len(data) - at > 1:
+        raise ValueError("runs go on beyond the strip")
+    return bytes(found)

@@ -22,6 +22,7 @@ _TYPES = {
     "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4", "LONG": "i4", "ULONG": "u4",
     "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4", "DOUBLE": "f8",
 }  # fmt: skip
+_BYTE_ORDERS = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
 _LETTERS = ("LR", "PA", "SI")
 
@@ -41,6 +42,9 @@ def read_metaimage(path: str) -> VoxelFile:
     if not 1 <= channels <= 1000:
         raise InputError(f"{path}: claims {channels} channels a voxel; its header is damaged")
     notes: list[str] = []
+    orders = [_is_true(fields, name) for name in _BYTE_ORDERS if name in fields]
+    if len(set(orders)) > 1:
+        notes.append("the file states two byte orders; big endian was believed")
     array = read_voxels(_layout(path, fields, end, sizes, channels), notes)
     while array.ndim < 5:
         array = array[None]
@@ -77,12 +81,14 @@ def _layout(path: str, fields: dict[str, str], end: int, sizes: list[int], chann
     said = fields.get("ElementType", "").upper().removeprefix("MET_").removesuffix("_ARRAY")
     if said not in _TYPES:
         raise InputError(f"{path}: its ElementType is not one of MetaImage's; export it again")
-    big = _is_true(fields, "BinaryDataByteOrderMSB") or _is_true(fields, "ElementByteOrderMSB")
+    big = any(_is_true(fields, name) for name in _BYTE_ORDERS)
     kind = np.dtype(_TYPES[said]).newbyteorder(">" if big else "<")
     shape = (*reversed(sizes), channels)
     encoding = (
         "gzip" if _is_true(fields, "CompressedData") else "raw" if _is_true(fields, "BinaryData", True) else "text"
     )
+    if encoding != "gzip" and "CompressedDataSize" in fields:
+        raise InputError(f"{path}: says that its data is not compressed and gives a compressed size; export it again")
     files = data_files(path, ".mha")
     skip = (_whole(fields, "HeaderSize") or [0])[0]
     if not files:

@@ -66,6 +66,12 @@ def open_neuroimage(path: str, ending: str) -> NeuroImage:
             "and sides are not known, stored right-to-left, back-to-front, feet-to-head was assumed"
         )
     voxels = _Voxels(path, image.dataobj, shape, named)
+    if "MGH" not in name and int(header["bitpix"]) != 8 * voxels.kind.itemsize:
+        notes.append(
+            f"the header says {int(header['bitpix'])} bits a voxel, its type has {8 * voxels.kind.itemsize}: believed"
+        )
+    if "MGH" not in name:
+        voxels.note_excess()
     return NeuroImage(f"nibabel {name}", shape, _TO_LPS @ affine, known, voxels, notes)
 
 
@@ -90,6 +96,8 @@ class NeuroImage:
         components = self.shape[4] if len(self.shape) > 4 else 1
         if components > 1 and not self.voxels.is_colour:
             meta["notes"].append(f"each voxel has {components} components; the first was taken")
+        self.voxels.prepare(index)
+        meta["notes"] += self.voxels.notes
         meta["luts"] = ["slope and intercept"] if self.voxels.scale != (1.0, 0.0) else []
         full = tuple((*self.shape[:3], 1, 1)[:3])
         calls: list[int] = []
@@ -123,6 +131,7 @@ class _Voxels:
         self._check_length()
         self.raw = ArrayProxy(file_like, (shape, self.kind, self.offset, 1.0, 0.0), mmap="c")
         self.kept: dict[int, np.ndarray] = {}
+        self.notes: list[str] = []
         self.volume: tuple[int, np.ndarray] | None = None
 
     @property
@@ -133,6 +142,7 @@ class _Voxels:
     def plane(self, index: int, axis: int, position: int, *, whole: bool) -> np.ndarray:
         """``[C, A, B]`` across ``axis``; with ``whole``, uncompressed files too are read at once."""
         where: list[Any] = [np.s_[:]] * min(3, len(self.shape))
+        self.prepare(index)
         try:
             block = self._unpacked(index) if self.packed else self._whole(index) if whole else None
             if axis < len(where):
@@ -146,6 +156,11 @@ class _Voxels:
         if len(self.shape) == 2 and axis != 2:
             found = found[:, None]
         return _scaled(found, self.scale, self.is_colour)
+
+    def prepare(self, index: int) -> None:
+        """Unpack a compressed file, so that what there is to say of it is known."""
+        if self.packed:
+            self._unpacked(index)
 
     def _extra(self, index: int) -> tuple[Any, ...]:
         """What to take of the axes after the third: one volume, of it the first component or all colours."""
@@ -167,13 +182,23 @@ class _Voxels:
         if key not in self.kept:
             start, size = (self.offset, count * self.kind.itemsize) if whole else (self.offset + index * one, one)
             with open(self.file, "rb") as stream:
-                data, _ = unpacked(self.path, stream, kind="gzip", claimed=self.offset + count * self.kind.itemsize,
-                                   keep=(start, start + size))  # fmt: skip
+                data, there = unpacked(self.path, stream, kind="gzip", claimed=self.offset + count * self.kind.itemsize,
+                                       keep=(start, start + size))  # fmt: skip
+            self._note(there - self.offset - count * self.kind.itemsize)
             self.kept = {key: data.view(self.kind)}
         if not whole:
             return self.kept[key].reshape(self.shape[:3], order="F")
         full = self.kept[key].reshape(self.shape, order="F")
         return full[(*[np.s_[:]] * min(3, len(self.shape)), *self._extra(index))]
+
+    def note_excess(self) -> None:
+        """Say where an uncompressed file is longer than its header says; of a compressed one reading it tells."""
+        if not self.packed:
+            self._note(os.path.getsize(self.file) - self.offset - int(np.prod(self.shape)) * self.kind.itemsize)
+
+    def _note(self, excess: int) -> None:
+        if excess > 1 and not self.notes:
+            self.notes.append(f"{excess:,} bytes follow the voxels that the header describes; the first were read")
 
     def _check_length(self) -> None:
         """Compare what the header claims with what the file can hold, before any memory is asked for."""

@@ -70,7 +70,10 @@ def read_nrrd(path: str) -> VoxelFile:
     if not 2 <= len(sizes) <= 5 or min(sizes) < 1 or len(sizes) != int(dimension[0]):
         raise InputError(f"{path}: has {dimension[0]:g} axes of sizes {sizes}; 2 to 5 axes, none empty, are needed")
     notes: list[str] = []
-    array = read_voxels(_layout(path, header, sizes), notes)
+    layout = _layout(path, header, sizes)
+    if "endian" not in header.fields and layout.kind.itemsize > 1 and layout.encoding != "text":
+        notes.append("the file does not say its byte order; little endian was assumed")
+    array = read_voxels(layout, notes)
     space, frames, components = _axes(path, header, sizes)
     order = [frames, *reversed(space), components]
     ours = [len(sizes) - 1 - axis for axis in order if axis is not None]  # numpy's axes run the other way

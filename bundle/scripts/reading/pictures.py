@@ -78,6 +78,10 @@ class _Pages:
 
     def read(self, index: int, meta: dict[str, Any]) -> View:
         page = self.tiff[index] if index < len(self.tiff) else None
+        if page is not None and page.excess > 1:
+            meta["notes"].append(
+                f"the page holds {page.excess:,} bytes beyond what its size needs; the first were read"
+            )
         if page is not None and page.is_ours:
             check_size(self.path, *page.size)
             return _tiff_view(page, page.read(self.path), meta)

@@ -68,7 +68,7 @@ class TiffPage:
         known = (
             len(bits) == 1 and bits <= {8, 16, 32, 64} and len(formats) == 1 and formats <= set(_KINDS)
             and self.one(_PHOTOMETRIC, 1) in (0, 1, 2) and self.one(_COMPRESSION, 1) in _OURS
-            and self.one(_FILL_ORDER, 1) == 1 and self.one(_SAMPLES, 1) >= colours
+            and self.one(_FILL_ORDER, 1) == 1 and self.one(_PREDICTOR, 1) in (1, 2, 3) and self.one(_SAMPLES, 1) >= colours
             and not (formats == {3} and bits == {8})
         )  # fmt: skip
         plain = bits == {8} and formats == {1} and self.one(_PLANAR, 1) == 1 and self.one(_SAMPLES, 1) == colours
@@ -78,6 +78,18 @@ class TiffPage:
     def size(self) -> tuple[int, int]:
         """(rows, columns) as stored."""
         return self.one(_HEIGHT), self.one(_WIDTH)
+
+    @property
+    def excess(self) -> int:
+        """Bytes that an uncompressed page has beyond what its size needs; 0 where that cannot be told."""
+        samples, bits = self.one(_SAMPLES, 1), self.one(_BITS, 1)
+        sizes = self.tags.get(_STRIP_SIZES)
+        if self.one(_COMPRESSION, 1) != 1 or not sizes or self.one(_PHOTOMETRIC, 1) == 6:
+            return 0
+        height, width = self.size
+        planes, together = (samples, 1) if self.one(_PLANAR, 1) == 2 else (1, samples)
+        needed = planes * height * ((width * together * bits + 7) // 8)
+        return max(0, sum(sizes) - needed)
 
     def read(self, path: str) -> np.ndarray:
         """The samples ``[H, W, C]`` as stored: neither turned nor inverted.
@@ -140,6 +152,8 @@ class TiffPage:
             data = packed
         if len(data) < needed:
             raise EOFError
+        if len(data) > needed and compression in _DEFLATE:
+            raise ValueError("holds more than its size")
         predictor = self.one(_PREDICTOR, 1)
         if predictor == 3 and kind.kind == "f":
             return _float_differences(data[:needed], kind, shape)

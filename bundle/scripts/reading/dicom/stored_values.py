@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from scripts.errors import InputError
 from scripts.reading.dicom.attributes import safe, whole
@@ -85,9 +85,11 @@ def _decoded(
             options["extended_offsets"] = (table, lengths)
     elif not described.is_float:
         options["correct_unused_bits"] = False
-    array, _ = get_decoder(syntax).as_array(
-        safe(dataset, described.keyword), index=index, decoding_plugin=plugin_for(syntax), validate=False, **options
-    )
+    options.update(index=index, decoding_plugin=plugin_for(syntax), validate=False)
+    data = safe(dataset, described.keyword)
+    array, _ = get_decoder(syntax).as_array(data, **options)
+    if syntax == RLELossless and _holds_more(data, options):
+        described.notes.append("the compressed image holds more pixels than the header says; the first were read")
     if array.ndim != (2 if described.samples == 1 else 3):
         raise ValueError("decodes to another number of axes")
     if described.is_float or described.allocated == 1:
@@ -95,6 +97,15 @@ def _decoded(
     if syntax.is_encapsulated:
         return _fitting(array, described)
     return _used_bits(array, described, overlays=_has_overlay_bits(dataset))
+
+
+def _holds_more(data: bytes, options: dict[str, Any]) -> bool:
+    """Whether an RLE frame, which states no size, can be decoded with one more row."""
+    try:
+        get_decoder(RLELossless).as_array(data, **{**options, "rows": options["rows"] + 1})
+    except Exception:  # as it should be: too short for it
+        return False
+    return True
 
 
 def _fitting(array: np.ndarray, described: PixelDescription) -> np.ndarray:

@@ -109,9 +109,7 @@ def encoded_frame(dataset: pydicom.Dataset, index: int, name: str) -> Codestream
 def _check_native(dataset: pydicom.Dataset, syntax: uid.UID | None, name: str) -> None:
     """Uncompressed pixel data has a length; fragments of a compressed frame begin with an item (PS3.5 A.4)."""
     data = safe(dataset, "PixelData")
-    if not isinstance(data, bytes) or not data.startswith(b"\xfe\xff\x00\xe0"):
-        return
-    if not dataset["PixelData"].is_undefined_length:
+    if not isinstance(data, bytes) or not _is_made_of_fragments(data):
         return
     try:
         found = codestream_of(get_frame(data, 0, number_of_frames=max(1, whole(dataset, "NumberOfFrames", 1))))
@@ -122,6 +120,14 @@ def _check_native(dataset: pydicom.Dataset, syntax: uid.UID | None, name: str) -
         f"{name}: its header says {_name(syntax)}, but its pixel data is compressed ({kind}); correct its transfer "
         "syntax"
     )
+
+
+def _is_made_of_fragments(data: bytes) -> bool:
+    """Whether data is items end to end, which no pixels are by chance."""
+    at = 0
+    while data[at : at + 4] == b"\xfe\xff\x00\xe0" and at + 8 <= len(data):
+        at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+    return at > 0 and (len(data) - at in (0, 1) or data[at : at + 4] == b"\xfe\xff\xdd\xe0")
 
 
 def _is_on_a_server(dataset: pydicom.Dataset) -> bool:
