@@ -1,7 +1,7 @@
 """Files of every kind that is read, made afresh with known pixels: each codec, sign, depth, layout and byte order.
 
-Each maker yields `Made`: a file, the pixels that were written into it, and what a reader that stops at the stored values
-gives. `tests/reading/second_readers.py` asks such readers; `tests/reading/test_second_readers.py` compares.
+Each maker yields `Made`: a file, the pixels that were written into it, and what a reader that stops at the stored
+values gives. `tests/reading/second_readers.py` asks such readers; `tests/reading/test_second_readers.py` compares.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ HEIGHT, WIDTH, DEPTH = 40, 56, 5
 
 @dataclass
 class Made:
-    """``expected`` ``[C, H, W]`` was written; ``stored`` is what readers give that apply no look-up table (the same where
-    None). ``rule`` is the sentence of a standard, where other readers do not read the kind right."""
+    """``expected`` ``[C, H, W]`` was written; ``stored`` is what readers give that apply no look-up table (the same
+    where None). ``rule`` is the sentence of a standard, where other readers do not read the kind right."""
 
     kind: str
     name: str
@@ -152,8 +152,7 @@ def dicom_colour(folder: Path) -> Iterator[Made]:
         made.save_as(path, enforce_file_format=True)
         yield Made("DICOM colour, JPEG baseline", f"PlanarConfiguration {planar}, labelled {photometric}", path,
                    smooth().transpose(2, 0, 1), tolerance=8,
-                   rule="PS3.5 8.2.1: the photometric interpretation is that of the stream" if photometric == "RGB" else "",
-                   )  # fmt: skip
+                   rule="PS3.5 8.2.1: that of the stream counts" if photometric == "RGB" else "")  # fmt: skip
 
 
 def _planes(made: object, planar: int | None) -> None:
@@ -258,11 +257,11 @@ def tiffs(folder: Path) -> Iterator[Made]:
         data = values[..., 0] if samples == 1 else values.transpose(2, 0, 1) if look == "planes" else values
         if look == "planes":
             layout["planarconfig"] = "separate"
-        tifffile.imwrite(path, data, byteorder=order, bigtiff=big, compression=packed,
-                         predictor=2 if packed and dtype.kind != "f" and look != "planes" else None, **layout)  # fmt: skip
+        predictor = 2 if packed and dtype.kind != "f" and look != "planes" else None
+        tifffile.imwrite(path, data, byteorder=order, bigtiff=big, compression=packed, predictor=predictor, **layout)
         colours = values[..., : 1 if samples == 2 else samples].transpose(2, 0, 1)
         white = -1 - colours.astype(int) if dtype.kind == "i" else top - colours
-        yield Made(f"TIFF, {look}", f"{kind}, {'big' if order == '>' else 'little'} endian, BigTIFF {big}, {packed}", path,
+        yield Made(f"TIFF, {look}", f"{order}{kind}, BigTIFF {big}, {packed}", path,
                    white if look == "white" else colours, colours,
                    rule="TIFF 6.0: 0 = WhiteIsZero, 0 is imaged as white" if look == "white" else "")  # fmt: skip
     for orientation, packed, kind, colour in itertools.product(range(1, 9), (None, "zlib"), ("u1", "u2"), (1, 3)):
@@ -369,7 +368,8 @@ def metaimages(folder: Path) -> Iterator[Made]:
             f"ObjectType = Image\nNDims = {len(space)}\nBinaryData = True\nBinaryDataByteOrderMSB = {big}\n"
             f"CompressedData = {packed}\n" + (f"CompressedDataSize = {len(data)}\n" if packed else "")
             + f"TransformMatrix = {matrix}\nOffset = {' '.join('0' for _ in space)}\n"
-            f"ElementSpacing = {' '.join('1.5' for _ in space)}\nDimSize = {' '.join(str(n) for n in reversed(space))}\n"
+            f"ElementSpacing = {' '.join('1.5' for _ in space)}\n"
+            f"DimSize = {' '.join(str(n) for n in reversed(space))}\n"
             + ("ElementNumberOfChannels = 3\n" if "colour" in look else "")
             + f"ElementType = {names[kind]}\nElementDataFile = LOCAL\n"
         )  # fmt: skip

@@ -1,8 +1,8 @@
 """Files whose tags contradict each other or their data: structured mutations of good ones, for `fuzzing`.
 
 Each mutation leaves something in the file by which it can be told: the length of the data, what a compressed frame says
-of itself, a VR, a checksum, a second orientation. What reads such a file must give the pixels of the good one, or say in a
-note what it believed, or refuse. (A file in which nothing contradicts, such as one whose rescale was changed to another
+of itself, a VR, a checksum, a second orientation. What reads such a file must give the pixels of the good one, or say
+in a note what it believed, or refuse. (A file in which nothing contradicts, such as one whose rescale was changed to another
 good number, is another good file.)
 """
 
@@ -103,9 +103,12 @@ def _planar(made: Any, chance: random.Random) -> str:
 
 
 def _size(made: Any, chance: random.Random) -> str:
+    if getattr(made, "resized", False):
+        return ""
     keyword = chance.choice(("Rows", "Columns"))
     factor = chance.choice((0.5, 2, 3, 0.9, 1.1))
     setattr(made, keyword, int(made[keyword].value * factor))
+    made.resized = True  # a cut to the same share would make another good file of it
     return f"{keyword} times {factor}"
 
 
@@ -260,19 +263,20 @@ def _offsets(made: Any, chance: random.Random) -> str:
 
 
 def _short(made: Any, chance: random.Random) -> str:
-    if made.file_meta.TransferSyntaxUID.is_encapsulated:
+    if made.file_meta.TransferSyntaxUID.is_encapsulated or getattr(made, "resized", False):
         return ""
     keep = chance.choice((0.25, 0.5, 0.9))
     length = int(len(made.PixelData) * keep) // 2 * 2
     vr = made["PixelData"].VR
     made.PixelData = made.PixelData[:length]
     made["PixelData"].VR = vr
+    made.resized = True
     return f"{keep:.0%} of the pixel data"
 
 
 _DICOM: tuple[Mutation, ...] = (
-    _planar, _size, _frames, _samples, _photometric, _bits, _absent, _sign, _rescale, _rescale, _padding, _window, _table,
-    _table, _syntax, _offsets, _short,
+    _planar, _size, _frames, _samples, _photometric, _bits, _absent, _sign, _rescale, _rescale, _padding, _window,
+    _table, _table, _syntax, _offsets, _short,
 )  # fmt: skip
 
 
@@ -316,7 +320,8 @@ def _zero_sform(data: bytes, _: random.Random) -> bytes:
 _NIFTI: list[tuple[str, Change]] = [
     ("dim[1]", _nifti_field(42, "h", (0, -3, 7, 300))), ("dim[2]", _nifti_field(44, "h", (0, 20, 77))),
     ("dim[0]", _nifti_field(40, "h", (0, 9, -1, 1))), ("bitpix", _nifti_field(72, "h", (1, 12, 128, 24))),
-    ("datatype", _nifti_field(70, "h", (0, 1, 3, 1792, 2048))), ("vox_offset", _nifti_field(108, "f", (0.0, 368.0, 1e9))),
+    ("datatype", _nifti_field(70, "h", (0, 1, 3, 1792, 2048))),
+    ("vox_offset", _nifti_field(108, "f", (0.0, 368.0, 1e9))),
     ("the sform is zero", _zero_sform), ("sform_code", _nifti_field(254, "h", (0,))),
     ("scl_slope", _nifti_field(112, "f", (0.0, float("nan")))), ("pixdim", _nifti_field(80, "f", (0.0, 9.0))),
 ]  # fmt: skip
@@ -349,19 +354,23 @@ def _flip_voxels(data: bytes, chance: random.Random) -> bytes:
 
 _NRRD: list[tuple[str, Change]] = [
     ("sizes", _line(b"sizes", (b"56 40", b"56 40 9 2", b"0 40 5", b"20 40 5", b"x"))),
-    ("dimension", _line(b"dimension", (b"1", b"5", b"9", b"", b"-1"))), ("type", _line(b"type", (b"block", b"", b"int64"))),
-    ("encoding", _line(b"encoding", (b"raw", b"gzip", b"bzip2", b"hex", b"x", b""))), ("endian", _line(b"endian", (b"", b"x"))),
+    ("dimension", _line(b"dimension", (b"1", b"5", b"9", b"", b"-1"))),
+    ("type", _line(b"type", (b"block", b"", b"int64"))),
+    ("encoding", _line(b"encoding", (b"raw", b"gzip", b"bzip2", b"hex", b"x", b""))),
+    ("endian", _line(b"endian", (b"", b"x"))),
     ("kinds", _line(b"kinds", (b"", b"domain", b"time time time"))), ("space", _line(b"space", (b"", b"nowhere"))),
     ("space directions", _line(b"space directions", (b"", b"(0,0,0) (0,0,0) (0,0,0)", b"(1,0,0) (1,0,0) (1,0,0)"))),
     ("a voxel's bit", _flip_voxels),
 ]  # fmt: skip
 _META: list[tuple[str, Change]] = [
     ("DimSize", _line(b"DimSize", (b"56 40", b"56 40 9", b"0 40 5", b"20 20 5", b"x"))),
-    ("NDims", _line(b"NDims", (b"1", b"2", b"5", b"x"))), ("ElementType", _line(b"ElementType", (b"MET_X", b"MET_DOUBLE"))),
+    ("NDims", _line(b"NDims", (b"1", b"2", b"5", b"x"))),
+    ("ElementType", _line(b"ElementType", (b"MET_X", b"MET_DOUBLE"))),
     ("CompressedData", _line(b"CompressedData ", (b"= True", b"= False"))),
     ("ElementNumberOfChannels", _line(b"ElementNumberOfChannels", (b"2", b"4", b"0", b"x"))),
     ("TransformMatrix", _line(b"TransformMatrix", (b"", b"0 0 0 0 0 0 0 0 0", b"1 0 0 1 0 0 1 0 0", b"x"))),
-    ("ElementDataFile", _line(b"ElementDataFile", (b"", b"other.raw", b"/etc/passwd"))), ("a voxel's bit", _flip_voxels),
+    ("ElementDataFile", _line(b"ElementDataFile", (b"", b"other.raw", b"/etc/passwd"))),
+    ("a voxel's bit", _flip_voxels),
 ]  # fmt: skip
 
 
@@ -389,7 +398,8 @@ def _tiff_tag(tag: int, values: Iterable[int]) -> Change:
 
 
 _TIFF: list[tuple[str, Change]] = [
-    ("ImageWidth", _tiff_tag(256, (0, 28, 55, 57, 112, 60000))), ("ImageLength", _tiff_tag(257, (0, 20, 39, 41, 60000))),
+    ("ImageWidth", _tiff_tag(256, (0, 28, 55, 57, 112, 60000))),
+    ("ImageLength", _tiff_tag(257, (0, 20, 39, 41, 60000))),
     ("BitsPerSample", _tiff_tag(258, (1, 12, 24, 64))), ("Compression", _tiff_tag(259, (5, 7, 32773, 50000))),
     ("StripByteCounts", _tiff_tag(279, (0, 7))), ("RowsPerStrip", _tiff_tag(278, (0, 1, 7))),
     ("SamplesPerPixel", _tiff_tag(277, (0, 2, 4, 9))), ("SampleFormat", _tiff_tag(339, (0, 5, 9))),

@@ -2,9 +2,9 @@
 
     PYTHONPATH=bundle .venv/bin/python tests/reading/second_readers.py
 
-SimpleITK (DICOM through GDCM), DCMTK (``dcmdjpeg``, ``dcmdjpls``, ``dcmdrle``, and ``dcm2pnm`` for look-up tables), nibabel,
-tifffile and Pillow. Each stops where it stops: at stored values, or after the look-up tables that it knows. A reader agrees
-where it gives what was written, up to the scale of its output.
+SimpleITK (DICOM through GDCM), DCMTK (``dcmdjpeg``, ``dcmdjpls``, ``dcmdrle``, and ``dcm2pnm`` for look-up tables),
+nibabel, tifffile and Pillow. Each stops where it stops: at stored values, or after the look-up tables that it knows. A
+reader agrees where it gives what was written, up to the scale of its output.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _UNPACKERS = {JPEGLosslessSV1: "dcmdjpeg", JPEGLSLossless: "dcmdjpls", RLELossle
 
 def simpleitk(path: Path) -> np.ndarray | None:
     """The middle slice of the first volume, ``[C, H, W]``."""
-    import SimpleITK as sitk
+    import SimpleITK
 
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        image = sitk.ReadImage(str(path))
+        image = SimpleITK.ReadImage(str(path))
     except RuntimeError:
         return None
-    array = sitk.GetArrayFromImage(image)
+    array = SimpleITK.GetArrayFromImage(image)
     components = image.GetNumberOfComponentsPerPixel()
     array = array if components > 1 else array[..., None]
     while array.ndim > 4:

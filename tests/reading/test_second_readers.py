@@ -13,6 +13,7 @@ import second_readers
 
 from scripts.reading import read_case
 
+Maker = Callable[[Path], Iterator[made_kinds.Made]]
 AT_LEAST = {"dicom_grey": 100, "dicom_high_bit": 12, "dicom_colour": 25, "dicom_tables": 50, "tiffs": 250,
             "niftis": 100, "nrrds": 140, "metaimages": 100}  # fmt: skip
 """Combinations of each maker: some 900 in all."""

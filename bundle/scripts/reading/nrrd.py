@@ -162,8 +162,8 @@ def _axes(path: str, header: _Header, sizes: list[int]) -> tuple[list[int], int 
         frames.append(space.pop())
     if not 2 <= len(space) <= 3 or len(frames) > 1 or len(components) > 1:
         raise InputError(
-            f"{path}: has {len(space)} axes of space and {len(frames) + len(components)} others; 2 or 3 and at most one "
-            "of volumes and one of components are read"
+            f"{path}: has {len(space)} axes of space and {len(frames) + len(components)} others; 2 or 3 and at most "
+            "one of volumes and one of components are read"
         )
     return space, (frames or [None])[0], (components or [None])[0]
 

@@ -68,7 +68,8 @@ class TiffPage:
         known = (
             len(bits) == 1 and bits <= {8, 16, 32, 64} and len(formats) == 1 and formats <= set(_KINDS)
             and self.one(_PHOTOMETRIC, 1) in (0, 1, 2) and self.one(_COMPRESSION, 1) in _OURS
-            and self.one(_FILL_ORDER, 1) == 1 and self.one(_PREDICTOR, 1) in (1, 2, 3) and self.one(_SAMPLES, 1) >= colours
+            and self.one(_FILL_ORDER, 1) == 1 and self.one(_PREDICTOR, 1) in (1, 2, 3)
+            and self.one(_SAMPLES, 1) >= colours
             and not (formats == {3} and bits == {8})
         )  # fmt: skip
         plain = bits == {8} and formats == {1} and self.one(_PLANAR, 1) == 1 and self.one(_SAMPLES, 1) == colours
@@ -79,17 +80,33 @@ class TiffPage:
         """(rows, columns) as stored."""
         return self.one(_HEIGHT), self.one(_WIDTH)
 
-    @property
-    def excess(self) -> int:
-        """Bytes that an uncompressed page has beyond what its size needs; 0 where that cannot be told."""
+    def excess(self, path: str) -> int:
+        """Bytes that a page holds beyond what its size needs, uncompressed or deflated; 0 where that cannot be told."""
         samples, bits = self.one(_SAMPLES, 1), self.one(_BITS, 1)
-        sizes = self.tags.get(_STRIP_SIZES)
-        if self.one(_COMPRESSION, 1) != 1 or not sizes or self.one(_PHOTOMETRIC, 1) == 6:
+        sizes, compression = self.tags.get(_STRIP_SIZES), self.one(_COMPRESSION, 1)
+        if compression not in (*_NONE, *_DEFLATE) or not sizes or self.one(_PHOTOMETRIC, 1) == 6:
             return 0
         height, width = self.size
         planes, together = (samples, 1) if self.one(_PLANAR, 1) == 2 else (1, samples)
         needed = planes * height * ((width * together * bits + 7) // 8)
-        return max(0, sum(sizes) - needed)
+        if needed > MAX_BYTES:
+            return 0
+        there = sum(sizes) if compression in _NONE else self._inflated(path, needed + 2)
+        return max(0, there - needed)
+
+    def _inflated(self, path: str, most: int) -> int:
+        """Bytes that all strips hold, counted up to ``most``."""
+        total = 0
+        with open(path, "rb") as stream:
+            for offset, size in zip(self.tags.get(_STRIPS, []), self.tags.get(_STRIP_SIZES, []), strict=False):
+                stream.seek(offset)
+                try:
+                    total += len(zlib.decompressobj().decompress(stream.read(size), max(1, most - total)))
+                except zlib.error:
+                    return 0
+                if total >= most:
+                    break
+        return total
 
     def read(self, path: str) -> np.ndarray:
         """The samples ``[H, W, C]`` as stored: neither turned nor inverted.

@@ -1,8 +1,8 @@
 """Compressed voxel data, read to its very end: a checksum is only worth something to who looks at it.
 
 gzip (CRC-32 and length, RFC 1952), zlib (Adler-32, RFC 1950) and bzip2 (CRC-32 a block). A stream that ends early,
-whose checksum does not fit, or that holds much more than the header says, is refused; also where one slice alone is wanted,
-since nobody could tell on which side of a flipped byte it lies.
+whose checksum does not fit, or that holds much more than the header says, is refused; also where one slice alone is
+wanted, since nobody could tell on which side of a flipped byte it lies.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def _decoded(
         "pixel_vr": dataset[described.keyword].VR,
     }  # fmt: skip
     if not described.is_float:
-        options.update(bits_stored=max(described.stored, described.precision), pixel_representation=int(described.signed),
-                       planar_configuration=described.planar)  # fmt: skip
+        options["bits_stored"] = max(described.stored, described.precision)
+        options.update(pixel_representation=int(described.signed), planar_configuration=described.planar)
     if syntax.is_encapsulated:
         table, lengths = safe(dataset, "ExtendedOffsetTable"), safe(dataset, "ExtendedOffsetTableLengths")
         if table and lengths:
