@@ -4,8 +4,8 @@
 
 Python runs lines of ``.pth`` files that begin with ``import`` at every start. This one does nothing unless the command
 is ``-m monai.bundle``; then it hands `scripts.command_line.as_typed` the arguments and ends the program with its
-sentence where they cannot be meant. Without it (an environment that was not made by ``make``) configs check themselves, except
-for a config that does not exist.
+sentence where they cannot be meant. Without it (an environment that was not made by ``make``) configs check
+themselves, except for a config that does not exist.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Each mutation leaves something in the file by which it can be told: the length of the data, what a compressed frame says
 of itself, a VR, a checksum, a second orientation. What reads such a file must give the pixels of the good one, or say
-in a note what it believed, or refuse. (A file in which nothing contradicts, such as one whose rescale was changed to another
-good number, is another good file.)
+in a note what it believed, or refuse. (A file in which nothing contradicts, such as one whose rescale was changed to
+another good number, is another good file.)
 """
 
 from __future__ import annotations
