@@ -130,8 +130,8 @@ def test_padding_in_the_wrong_sign(tmp_path: Path, vr: str, signed: bool, implic
 
 @pytest.mark.parametrize("sop_class", ["1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.2"])
 def test_a_picture_labelled_ct_is_not_windowed_in_hounsfield_units(tmp_path: Path, sop_class: str) -> None:
-    made = made_files.dataset(made_files.phantom(top=255), modality="CT", allocated=8, RescaleSlope=1, RescaleIntercept=0,
-                              BodyPartExamined="HEAD")  # fmt: skip
+    tags = {"RescaleSlope": 1, "RescaleIntercept": 0, "BodyPartExamined": "HEAD"}
+    made = made_files.dataset(made_files.phantom(top=255), modality="CT", allocated=8, **tags)
     made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = sop_class
     case = read_case(made_files.save(tmp_path / "a.dcm", made))
     assert case.meta["units"] == "display"
