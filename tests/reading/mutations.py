@@ -355,7 +355,7 @@ def _flip_voxels(data: bytes, chance: random.Random) -> bytes:
 _NRRD: list[tuple[str, Change]] = [
     ("sizes", _line(b"sizes", (b"56 40", b"56 40 9 2", b"0 40 5", b"20 40 5", b"x"))),
     ("dimension", _line(b"dimension", (b"1", b"5", b"9", b"", b"-1"))),
-    ("type", _line(b"type", (b"block", b"", b"int64"))),
+    ("type", _line(b"type", (b"block", b""))),
     ("encoding", _line(b"encoding", (b"raw", b"gzip", b"bzip2", b"hex", b"x", b""))),
     ("endian", _line(b"endian", (b"", b"x"))),
     ("kinds", _line(b"kinds", (b"", b"domain", b"time time time"))), ("space", _line(b"space", (b"", b"nowhere"))),

@@ -80,6 +80,8 @@ class _Pages:
         page = self.tiff[index] if index < len(self.tiff) else None
         if page is not None and not (page.is_ours and page.one(259, 1) != 1) and page.excess(self.path) > 1:
             meta["notes"].append("the page holds more bytes than its size needs; the first were read")
+        if page is not None and page.is_vaguely_subsampled:
+            meta["notes"].append("YCbCr colour that does not say how it is subsampled; not at all was assumed")
         if page is not None and page.is_ours:
             check_size(self.path, *page.size)
             return _tiff_view(page, page.read(self.path), meta)

@@ -53,6 +53,11 @@ class TiffPage:
         return self.one(_PHOTOMETRIC) == 0
 
     @property
+    def is_vaguely_subsampled(self) -> bool:
+        """YCbCr outside of JPEG without its subsampling, which TIFF 6.0 would take for 2 by 2 and hardly a writer means."""
+        return self.one(_PHOTOMETRIC) == 6 and self.one(_COMPRESSION, 1) not in (6, 7) and 530 not in self.tags
+
+    @property
     def alpha(self) -> int:
         """0 without alpha, 1 where colours have been multiplied by it, 2 where not (TIFF 6.0, ExtraSamples)."""
         colours = 3 if self.one(_PHOTOMETRIC) == 2 else 1
