@@ -54,7 +54,7 @@ class TiffPage:
 
     @property
     def is_vaguely_subsampled(self) -> bool:
-        """YCbCr outside of JPEG without its subsampling, which TIFF 6.0 would take for 2 by 2 and hardly a writer means."""
+        """YCbCr outside of JPEG that does not say its subsampling, for which TIFF 6.0 assumes 2 by 2."""
         return self.one(_PHOTOMETRIC) == 6 and self.one(_COMPRESSION, 1) not in (6, 7) and 530 not in self.tags
 
     @property
