@@ -403,5 +403,5 @@ _TIFF: list[tuple[str, Change]] = [
     ("BitsPerSample", _tiff_tag(258, (1, 12, 24, 64))), ("Compression", _tiff_tag(259, (5, 7, 32773, 50000))),
     ("StripByteCounts", _tiff_tag(279, (0, 7))), ("RowsPerStrip", _tiff_tag(278, (0, 1, 7))),
     ("SamplesPerPixel", _tiff_tag(277, (0, 2, 4, 9))), ("SampleFormat", _tiff_tag(339, (0, 5, 9))),
-    ("PhotometricInterpretation", _tiff_tag(262, (5, 6, 8, 99))), ("Predictor", _tiff_tag(317, (7, 99))),
+    ("PhotometricInterpretation", _tiff_tag(262, (5, 6, 99))), ("Predictor", _tiff_tag(317, (7, 99))),
 ]  # fmt: skip
