@@ -34,13 +34,14 @@ help:
 
 setup: $(READY)
 
-$(READY): requirements.txt requirements-dev.txt tools/debian.sh
+$(READY): requirements.txt requirements-dev.txt tools/debian.sh tools/command_line_hook.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 		{ echo "Python 3.11 is needed, found $$($(PYTHON) --version): call make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing packages into $(VENV) (once, some minutes) ..."
 	@$(PY) -m pip install -q torch==2.13.0
 	@$(PY) -m pip install -q -r requirements.txt -r requirements-dev.txt
+	@$(PY) tools/command_line_hook.py $(BUNDLE) >/dev/null
 	@sh tools/debian.sh
 	@touch $@
 
@@ -106,7 +107,7 @@ package: $(READY)
 	@$(PY) tools/package.py $(BUNDLE) dist
 
 fuzz: $(READY)
-	@$(PY) tests/reading/fuzzing.py --count 2000 --seed 0 --keep runs/fuzz
+	@$(PY) tests/reading/fuzzing.py --count 2000 --structured 20000 --seed 0 --keep runs/fuzz
 
 lint: $(READY)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

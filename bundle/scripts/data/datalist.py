@@ -54,6 +54,7 @@ def load_datalist(
         where = f"entry {index} of '{section}' in {path}"
         if not isinstance(entry, dict):
             raise InputError(f"{where} is not an object with an 'image' key: {_short(entry)}.")
+        _check_entry(entry, where)
         image = _absolute_images(entry.get("image"), where, root, check_files)
         if require_caption:
             _check_caption(entry.get("caption"), where)
@@ -104,10 +105,12 @@ class _PathGuard:
 
     def resolve(self, name: str, where: str) -> str:
         """Return the absolute form of ``name``; symbolic links inside the dataset folder are kept as given."""
-        if "\0" in name or not name.strip():
+        if "\0" in name or not name.strip() or not _is_path(name):
             raise InputError(f"{where} has an 'image' that is not a path: {name!r}.")
         joined = os.path.join(self._root, name)
         absolute, file = os.path.normpath(joined), _file_of(joined)
+        if "\\" in name and os.sep == "/" and not os.path.exists(file):
+            raise InputError(f"{where} names {name} with Windows back-slashes; write its path with / instead.")
         # ".." is judged on the real path, since normpath would fold "link/.." differently from the kernel.
         real = self._real(file)
         if real != self._real_root and not real.startswith(self._real_root.rstrip(os.sep) + os.sep):
@@ -134,15 +137,27 @@ def _find_datalist(path: Path, dataset_dir: Path) -> Path:
     raise InputError(f"datalist {path} does not exist (also looked in {dataset_dir}); set 'datalist' to a JSON file.")
 
 
+class _Object(dict[str, Any]):
+    """A JSON object that remembers which of its keys were there twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        keys = [key for key, _ in pairs]
+        self.twice = sorted({key for key in keys if keys.count(key) > 1}) if len(self) < len(keys) else []
+
+
 def _read_json(path: Path) -> dict[str, Any]:
+    """The object of a JSON file in UTF-8, UTF-16 (what a Windows shell writes) or UTF-32, told by its first bytes."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_bytes(), object_pairs_hook=_Object)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"datalist {path} is not valid JSON: {error}.") from error
+        raise InputError(f"datalist {path} is not valid JSON in UTF-8: {error}.") from error
     except OSError as error:
         raise InputError(f"datalist {path} cannot be read: {error.strerror or error}.") from error
     if not isinstance(content, dict):
         raise InputError(f'datalist {path} must be a JSON object such as {{"training": [...]}}.')
+    if content.twice:
+        raise InputError(f"datalist {path} has the section '{content.twice[0]}' twice; join the two into one list.")
     return content
 
 
@@ -173,6 +188,30 @@ def _absolute_images(image: Any, where: str, root: _PathGuard, check_files: bool
         if not os.path.exists(_file_of(path)):
             raise InputError(f"{where} names {path}, which does not exist; correct the entry or set dataset_dir.")
     return paths[0] if isinstance(image, str) else paths
+
+
+def _is_path(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
+
+
+def _check_entry(entry: dict[str, Any], where: str) -> None:
+    """Refuse what JSON lets through and nothing can be done with.
+
+    Raises:
+        InputError: a key is there twice, or a caption holds NUL or half of a surrogate pair.
+    """
+    if twice := getattr(entry, "twice", None):
+        raise InputError(f"{where} has the key '{twice[0]}' twice; keep one of the two.")
+    caption = entry.get("caption")
+    for text in [caption] if isinstance(caption, str) else caption if isinstance(caption, list) else []:
+        if isinstance(text, str) and ("\0" in text or any("\ud800" <= character <= "\udfff" for character in text)):
+            raise InputError(
+                f"{where} has a 'caption' with a NUL or half a character (a lone surrogate); write it again."
+            )
 
 
 def _check_caption(caption: Any, where: str) -> None:

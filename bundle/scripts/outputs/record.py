@@ -34,7 +34,8 @@ def caption_record(
     """One line of ``captions.jsonl``.
 
     ``confidence`` is the geometric mean of the caption's token probabilities, ``exp(mean(log p))``, in (0, 1];
-    ``support`` is the probability that the concept reader gives to plane, modality and organ of the caption.
+    ``support`` is the probability that the concept reader gives to plane, modality and organ of the caption;
+    ``notes`` say what had to be chosen or believed while the image was read.
 
     Args:
         source: the path or paths as the user gave them.
@@ -60,11 +61,17 @@ def caption_record(
         "modality": noted.get("modality") or None,
         "window": noted.get("window"),
         "slice": noted.get("slice"),
+        "notes": [] if meta is None else _notes(meta),
         "model_version": provenance.get("model_version"),
         "weights": provenance.get("weights"),
         "trace": {"input": noted, **provenance.get("trace", {})},
         "error": error,
     }
+
+
+def _notes(meta: ImageMeta) -> list[str]:
+    """Of all files of the case, each once."""
+    return list(dict.fromkeys(note for view in meta.views for note in view.get("notes") or ()))
 
 
 def captioned_case(
