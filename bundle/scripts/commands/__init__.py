@@ -1,0 +1,1 @@
+"""What `python -m scripts.commands.NAME` starts."""
