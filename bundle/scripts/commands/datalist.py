@@ -37,7 +37,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code: 0, 1 where too many files are missing or leaks were found, 2 for an error."""
+    """Command line; returns the exit code: 1 where too many files are missing or leaks were found, 2 for an error."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     jobs = {"list": _list, "check": _check, "look": _look, "leaks": _leaks}
     try:

@@ -1,7 +1,8 @@
 """Datalists and inference inputs: JSON or folders in, lists of cases out, everything checked before work starts.
 
-A datalist is MONAI's JSON object of lists, or, for any length, JSON Lines (`json_lines`), which stays on the disk. A case is a dictionary whose ``image`` is one absolute path (file, folder of one DICOM series, or ``FILE::series`` for
-the series of that file where it shares its folder) or a list of such paths (views of one case). All other keys of a
+A datalist is MONAI's JSON object of lists, or, for any length, JSON Lines (`json_lines`), which stays on the disk. A
+case is a dictionary whose ``image`` is one absolute path (file, folder of one DICOM series, or ``FILE::series`` for the
+series of that file where it shares its folder) or a list of such paths (views of one case). All other keys of a
 datalist entry are kept as they are.
 """
 

@@ -13,7 +13,7 @@ Rules
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from scripts.reading.case import MAX_BYTES, CaseImage, base_meta, check_bytes, c
 from scripts.reading.fitting_name import FittingName
 from scripts.reading.magic import volume_ending_of
 from scripts.reading.orientation import Volume, resolve_plane
+from scripts.reading.rescale import apply_rescale
 from scripts.reading.slices import Rule, choose
 
 NIBABEL_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz", ".hdr.gz", ".mgh", ".mgz")
@@ -35,11 +36,19 @@ _GZIP_LIMIT = 1040
 """Deflate cannot shrink further than 1032 times; a header that claims more is wrong."""
 
 
-def read_volume(path: str | Path, *, slice: Rule = "middle", plane: str = "auto", frame: Rule = "auto") -> CaseImage:
+def read_volume(
+    path: str | Path, *, slice: Rule = "middle", plane: str = "auto", frame: Rule = "auto",
+    rescale: Sequence[float] | None = None,
+) -> CaseImage:  # fmt: skip
     """A volume file -> `CaseImage` with one view a chosen slice.
 
+    Args:
+        path, slice, plane, frame: see `scripts.reading.read_case`.
+        rescale: slope and intercept that a table gives for stored values (`scripts.reading.rescale`).
+
     Raises:
-        InputError: damaged, truncated, of an unknown layout, or the slice, plane or frame does not exist.
+        InputError: damaged, truncated, of an unknown layout, the slice, plane or frame does not exist, or ``rescale``
+            does not fit what the file holds.
     """
     path = str(path)
     reader, frames, get_volume = open_volume(path)
@@ -57,6 +66,8 @@ def read_volume(path: str | Path, *, slice: Rule = "middle", plane: str = "auto"
         views += slices_of(get_volume(index, meta), meta, slice=slice, plane=plane)
     meta["notes"] = list(dict.fromkeys(meta["notes"]))
     case = finish_case(views, meta)
+    if rescale is not None:
+        apply_rescale(case, rescale, already=looks_like_hu(case.pixels))
     if looks_like_hu(case.pixels):
         case.meta.update(modality="CT", modality_source="values look like Hounsfield units", units="HU")
     return case

@@ -33,6 +33,9 @@ class LoadCased(MapTransform):
     `Letterboxd` stacks. Grey images have three equal channels that share memory. Meta of several paths is the first
     path's, with ``views`` holding all.
 
+    An item's ``reading`` holds such options for its own files, as data sets give them:
+    ``{"slice": "even:8", "rescale": [1, -1024], "modality": "CT"}``.
+
     Args:
         keys: of paths in the item.
         slice, plane, frame, series, modality, mask_text: see `scripts.reading.read_case`.
@@ -56,7 +59,8 @@ class LoadCased(MapTransform):
         for key in self.key_iterator(item):
             paths = item[key]
             single = isinstance(paths, (str, Path))
-            loaded = [self._load(path) for path in ([paths] if single else list(paths))]
+            options = self._options(item)
+            loaded = [self._load(path, options) for path in ([paths] if single else list(paths))]
             if not loaded:
                 raise InputError(f"{key}: the list of image paths is empty; give at least one")
             views = [view for tensor, _ in loaded for view in tensor]
@@ -65,8 +69,16 @@ class LoadCased(MapTransform):
             item[f"{key}_meta"] = meta
         return item
 
-    def _load(self, path: str | Path) -> tuple[torch.Tensor, dict[str, Any]]:
-        case = read_case(path, **self.options)
+    def _options(self, item: Mapping[Hashable, Any]) -> dict[str, Any]:
+        """The transform's options under those of the item."""
+        own = item.get("reading") or {}
+        known = {*self.options, "rescale"}
+        if not isinstance(own, Mapping) or set(own) - known:
+            raise InputError(f"{item.get('image')}: 'reading' is {own!r}; it may hold {', '.join(sorted(known))}.")
+        return {**self.options, **own}
+
+    def _load(self, path: str | Path, options: Mapping[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
+        case = read_case(path, **options)
         pixels = torch.from_numpy(case.pixels)
         case.meta["view_count"] = len(pixels)
         return pixels.expand(-1, 3, -1, -1), case.meta

@@ -116,17 +116,22 @@ def build_datalist(
 
 
 class _Spool(Sequence[Entry]):
-    """Entries in a file, and of each its section and group in memory."""
+    """Entries in a file, and of each its section and group in memory.
+
+    Images of equal captions are one group where a set tells nothing better (``named`` is 0 then).
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._offsets, self._groups, self._sections = array("Q", [0]), array("Q"), array("b")
+        self._offsets, self._groups = array("Q", [0]), array("Q")
+        self._sections, self._named = array("b"), array("b")
 
     def add(self, section: str, entry: Entry) -> None:
         line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
         self._file.write(line)
         self._offsets.append(self._offsets[-1] + len(line))
-        self._groups.append(group_number(entry["group"]))
+        self._groups.append(group_number(entry.get("group") or f"text {entry['caption'].lower()}"))
+        self._named.append("group" in entry)
         self._sections.append(SECTIONS.index(section) if section else UNASSIGNED)
 
     def __len__(self) -> int:
@@ -143,6 +148,10 @@ class _Spool(Sequence[Entry]):
     @property
     def sections(self) -> np.ndarray:
         return np.frombuffer(self._sections, np.int8)
+
+    @property
+    def named(self) -> np.ndarray:
+        return np.frombuffer(self._named, np.int8).astype(bool)
 
     def assign(self, chosen: np.ndarray, sections: np.ndarray | int) -> None:
         self.sections[chosen] = sections
@@ -178,15 +187,15 @@ def _split(spool: _Spool, options: BuildOptions, layout: Layout) -> tuple[str, l
         wanted = {}
     else:
         spool.assign(chosen, assign_groups(spool.groups[chosen], wanted, options.seed))
-    if not layout.group and not official:
-        notes.append("the set names no patient, study or article: images of equal captions were kept together")
+    if not spool.named.all() and any(wanted.values()):
+        notes.append("not all entries name a patient, study or article; of those, equal captions were kept together")
     drawn = ", ".join(f"{name} {share:g}" for name, share in wanted.items() if share)
     how = f"by group, seed {options.seed}: {drawn}" if drawn else ""
     return ("; ".join(filter(None, ("official", how and f"rest {how}"))) if official else how or "none"), notes
 
 
 def _settle_crossing(spool: _Spool, options: BuildOptions) -> list[str]:
-    kept = spool.sections >= 0
+    kept = (spool.sections >= 0) & spool.named
     crossing = crossing_groups(spool.groups[kept], spool.sections[kept])
     if not len(crossing):
         return []

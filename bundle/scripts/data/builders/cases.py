@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
 import re
@@ -139,10 +138,11 @@ class Cases:
         known |= self._about(rows[0], caption, licence)
         groups = [images] if self.views == "case" or self.layout.join_texts else [[image] for image in images]
         for paths in groups:
-            group = known.get("group") or self._group_by_path(paths[0]) or _group_by_text(caption)
-            carried = _carried(rows[0]) if self.layout.carry else {}
-            image = paths[0] if len(paths) == 1 else paths
-            yield {**carried, "image": image, "caption": caption, **known, "group": group}
+            entry = _carried(rows[0]) if self.layout.carry else {}
+            entry |= {"image": paths[0] if len(paths) == 1 else paths, "caption": caption, **known}
+            if group := known.get("group") or self._group_by_path(paths[0]):
+                entry["group"] = group
+            yield entry
 
     def _count(self, what: str) -> None:
         self.folder.counts[what] += 1
@@ -172,7 +172,8 @@ class Cases:
 
     def _section_text(self, row: Row) -> str:
         names = ("findings", "impression") if self.section == "both" else (self.section,)
-        texts = [self._text(f"caption {name}", row) for name in names if self.layout.caption.get(name)]
+        templates = [self.templates[f"caption {name}"] for name in names if self.layout.caption.get(name)]
+        texts = [" ".join(template.fill(row)) for template in templates]
         if not any(texts) and self.layout.report:
             sections = report_sections(self._report(row))
             texts = [sections.get(name, "") for name in names]
@@ -257,11 +258,6 @@ class Cases:
 def _carried(row: Row) -> Entry:
     """What else an entry of a datalist says."""
     return {key: value for key, value in row.items() if key not in ("section", "here", "language", "row", "split")}
-
-
-def _group_by_text(caption: str) -> str:
-    """Images of equal captions stay on one side where a set tells nothing better."""
-    return f"text {hashlib.sha256(caption.lower().encode()).hexdigest()[:12]}"
 
 
 def shown(names: Sequence[str], count: int = 5) -> str:

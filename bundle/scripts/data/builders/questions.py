@@ -15,7 +15,8 @@ FIELDS = ("plane", "modality", "organ", "abnormality")
 _ASKED = {
     "plane": r"\bplane\b|\bview\b|projection|orientation of (?:the|this) (?:image|scan|slice)",
     "modality": r"modality|imaging (?:method|technique|mode)|type of (?:scan|image|imaging|mri|mr|ct)|"
-    r"(?:how|method).* (?:image|scan) (?:taken|acquired|obtained)|mr weighting|is this an? (?:mri|ct|x-?ray|ultrasound)",
+    r"(?:how|method).* (?:image|scan) (?:taken|acquired|obtained)|mr weighting|"
+    r"is this an? (?:mri|ct|x-?ray|ultrasound)",
     "organ": r"organ|part of (?:the )?body|body part|which (?:region|area) of the body",
     "abnormality": r"abnormal|wrong with|alarming|diagnos|disease|what is (?:the )?(?:primary|most)",
 }

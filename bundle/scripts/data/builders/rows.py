@@ -73,7 +73,7 @@ def choose_variant(name: str, folder: SetFolder, variant: str = "") -> Layout:
     for layout in named:
         parts = layout.split_names.values()
         tables = any(folder.find(layout.rows.files, variables) for variables in parts)
-        if tables and all(folder.find([file], {}) for file in layout.exists):
+        if tables and (not layout.exists or folder.find(layout.exists, {})):
             return layout
     first = [next(iter(layout.split_names.values())) for layout in named]
     files = [_filled(layout.rows.files[0], variables) for layout, variables in zip(named, first, strict=True)]
@@ -119,20 +119,21 @@ class Rows:
         place = here.relative_to(self.folder.root).as_posix()
         constants = {**variables, "here": place, "language": self.folder.language, "row": ""}
         known = list(dict.fromkeys(itertools.chain(*head, constants)))
+        joins = [self._join(join, {**variables, "here": place}, known, str(path)) for join in self.layout.joins]
+        known += [column for join in joins for column in join.columns]
         extracts = [(Template.compile(f"{{{column}}}", known, str(path)), re.compile(pattern))
                     for column, pattern in self.layout.extract.items()]  # fmt: skip
         known += [name for _, pattern in extracts for name in pattern.groupindex]
-        joins = [self._join(join, {**variables, "here": place}, known, str(path)) for join in self.layout.joins]
-        known += [column for join in joins for column in join.columns]
         self.compiled = {name: Template.compile(text, known, str(path)) for name, text in self.texts.items()}
         keep = self._keep(known, str(path))
         for number, row in enumerate(itertools.chain(head, stream)):
             self.folder.counts["rows"] += 1
             row = {**constants, **row, "row": f"{number:08d}"}
+            joined = all(join.extend(row) for join in joins)
             for template, pattern in extracts:
                 found = pattern.search(template.first(row))
                 row.update(found.groupdict("") if found else dict.fromkeys(pattern.groupindex, ""))
-            if all(join.extend(row) for join in joins) and all(t.first(row).lower() in v for t, v in keep):
+            if joined and all(template.first(row).lower() in values for template, values in keep):
                 yield section or self._section(row, path), row
             else:
                 self.folder.counts["not of this selection"] += 1
@@ -177,7 +178,8 @@ class Rows:
     def _mentioned(self) -> set[str]:
         """Lower-case heads of all columns that templates name: a joined table keeps no others in memory."""
         slots = re.findall(r"\{\??([^{}:]+)(?::\d+)?\}", " ".join(self.texts.values()))
-        spellings = [spelling for slot in [*slots, *self.layout.keep] for spelling in slot.split("|")]
+        named = [*slots, *self.layout.keep, *(column.lstrip("?") for column in self.layout.extract)]
+        spellings = [spelling for slot in named for spelling in slot.split("|")]
         return {re.split(r"[.\[]", spelling)[0].strip().lower() for spelling in spellings}
 
 

@@ -75,7 +75,7 @@ def read_table(path: Path, options: TableOptions | None = None) -> Iterator[Row]
 
 def open_text(path: Path) -> IO[str]:
     """A text file, gzipped or not, its byte order mark left out."""
-    raw = gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
+    raw = gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")  # noqa: SIM115
     return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
 
 
