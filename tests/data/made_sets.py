@@ -1,4 +1,5 @@
 """Made trees of public data sets: their exact names and columns, a few made images each."""
+# ruff: noqa: E501 (rows of tables stand on one line)
 
 from __future__ import annotations
 
@@ -64,7 +65,9 @@ def roco(root: Path) -> None:
         here = root / "data" / split / "radiology"
         ids = [f"ROCO_{number:05d}" for number in range(start, start + 4)]
         plain(here / "captions.txt", [f'{name}\t {WORDS}, "{name[-1]}"' for name in ids])
-        rows = [(name, f"PMC{name[-5:]}_CRIONM-{name[-1]}.jpg", "CC BY" if n else "CC BY-NC") for n, name in enumerate(ids)]
+        rows = [
+            (name, f"PMC{name[-5:]}_CRIONM-{name[-1]}.jpg", "CC BY" if n else "CC BY-NC") for n, name in enumerate(ids)
+        ]
         table(here / "licences.txt", ["ROCO_ID", "PMC_ID", "CC"], rows)
         for name in ids:
             picture(here / "images" / f"{name}.jpg")
@@ -97,7 +100,9 @@ def rocov2_parquet(root: Path) -> None:
 
 
 def imageclef_2023(root: Path) -> None:
-    _imageclef(root, "ImageCLEFmedical_Caption_2023_caption_prediction_{}_labels.csv", "ImageCLEFmedical_Caption_2023", "\t")
+    _imageclef(
+        root, "ImageCLEFmedical_Caption_2023_caption_prediction_{}_labels.csv", "ImageCLEFmedical_Caption_2023", "\t"
+    )
 
 
 def imageclef_2022(root: Path) -> None:
@@ -121,7 +126,10 @@ def medicat(root: Path) -> None:
     rows = []
     for number in range(30):
         name, figure = f"{number // 2:040x}", f"{number}-Figure1-1.png"
-        licence = {"doi": "10.1/x", "oa": {"is_oa": True, "oa_status": "gold", "license": "cc-by" if number % 3 else None}}
+        licence = {
+            "doi": "10.1/x",
+            "oa": {"is_oa": True, "oa_status": "gold", "license": "cc-by" if number % 3 else None},
+        }
         rows.append({"pdf_hash": name, "fig_key": "Figure1", "fig_uri": figure, "s2_caption": f"Figure {number}. {WORDS} {number}",
                      "s2orc_caption": None, "s2orc_references": None, "radiology": number % 5 > 0, "oa_info": licence})  # fmt: skip
         picture(root / "release" / "figures" / f"{name}_{figure}")
@@ -129,7 +137,9 @@ def medicat(root: Path) -> None:
 
 
 def pmc_oa(root: Path) -> None:
-    rows = [{"image": f"PMC{number // 2:06d}_Fig{number}_1.jpg", "caption": f"{WORDS} {number}"} for number in range(24)]
+    rows = [
+        {"image": f"PMC{number // 2:06d}_Fig{number}_1.jpg", "caption": f"{WORDS} {number}"} for number in range(24)
+    ]
     json_lines(root / "pmc_oa.jsonl", rows)
     for row in rows:
         picture(root / "images" / row["image"])
@@ -138,11 +148,19 @@ def pmc_oa(root: Path) -> None:
 def iu_openi(root: Path) -> None:
     for number in range(1, 13):
         images = [f"CXR{number}_1_IM-0001-{view}" for view in (3001, 4001)]
-        parts = {"COMPARISON": "None.", "INDICATION": "XXXX-year-old", "FINDINGS": f"The heart is XXXX normal {number}.", "IMPRESSION": "No disease."}
+        parts = {
+            "COMPARISON": "None.",
+            "INDICATION": "XXXX-year-old",
+            "FINDINGS": f"The heart is XXXX normal {number}.",
+            "IMPRESSION": "No disease.",
+        }
         texts = "".join(f'<AbstractText Label="{label}">{text}</AbstractText>' for label, text in parts.items())
         figures = "".join(f'<parentImage id="{image}"><panel/></parentImage>' for image in images)
-        body = f'<MedlineCitation><Article><Abstract>{texts}</Abstract></Article></MedlineCitation><MeSH><major>normal</major></MeSH>'
-        plain(root / "ecgen-radiology" / f"{number}.xml", [f'<eCitation><uId id="CXR{number}"/>{body}{figures}</eCitation>'])
+        body = f"<MedlineCitation><Article><Abstract>{texts}</Abstract></Article></MedlineCitation><MeSH><major>normal</major></MeSH>"
+        plain(
+            root / "ecgen-radiology" / f"{number}.xml",
+            [f'<eCitation><uId id="CXR{number}"/>{body}{figures}</eCitation>'],
+        )
         for image in images:
             picture(root / "NLMCXR_png" / f"{image}.png")
 
@@ -150,7 +168,18 @@ def iu_openi(root: Path) -> None:
 def iu_kaggle(root: Path) -> None:
     reports, projections = [], []
     for uid in range(1, 13):
-        reports.append((uid, "normal", "normal", "Xray Chest PA", "pain", "None.", f"The lungs are clear {uid}." if uid != 3 else "", "Normal chest."))
+        reports.append(
+            (
+                uid,
+                "normal",
+                "normal",
+                "Xray Chest PA",
+                "pain",
+                "None.",
+                f"The lungs are clear {uid}." if uid != 3 else "",
+                "Normal chest.",
+            )
+        )
         for view, projection in ((1001, "Frontal"), (2001, "Lateral")):
             name = f"{uid}_IM-0001-{view}.dcm.png"
             projections.append((uid, name, projection))
@@ -167,7 +196,9 @@ def r2gen(root: Path) -> None:
         for number in range(count):
             name = f"CXR{number}_{split}"
             paths = [f"{name}/0.png", f"{name}/1.png"]
-            content[split].append({"id": name, "report": f"the chest of one {number} .", "image_path": paths, "split": split})
+            content[split].append(
+                {"id": name, "report": f"the chest of one {number} .", "image_path": paths, "split": split}
+            )
             for path in paths:
                 picture(root / "images" / path, seed=number + 1)
     as_json(root / "annotation.json", content)
@@ -199,11 +230,37 @@ def mimic_reports(root: Path) -> None:
 
 
 def padchest(root: Path) -> None:
-    columns = ["", "ImageID", "ImageDir", "StudyID", "PatientID", "PatientBirth", "PatientSex_DICOM", "ViewPosition_DICOM", "Projection", "Report", "Labels"]
+    columns = [
+        "",
+        "ImageID",
+        "ImageDir",
+        "StudyID",
+        "PatientID",
+        "PatientBirth",
+        "PatientSex_DICOM",
+        "ViewPosition_DICOM",
+        "Projection",
+        "Report",
+        "Labels",
+    ]
     rows = []
     for number in range(20):
         name, projection = f"{number}_image.png", "PA" if number % 2 else "L"
-        rows.append((number, name, number % 3, f"s{number // 2}", f"p{number // 4}", 1950, "F", "POSTEROANTERIOR", projection, f"sin hallazg {number}", "['normal']"))
+        rows.append(
+            (
+                number,
+                name,
+                number % 3,
+                f"s{number // 2}",
+                f"p{number // 4}",
+                1950,
+                "F",
+                "POSTEROANTERIOR",
+                projection,
+                f"sin hallazg {number}",
+                "['normal']",
+            )
+        )
         path = root / str(number % 3) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         grey = np.random.default_rng(number).integers(0, 4095, (40, 36), dtype=np.uint16)
@@ -226,13 +283,35 @@ def padchest_gr(root: Path) -> None:
 
 
 def chexpert_plus(root: Path) -> None:
-    columns = ["path_to_image", "path_to_dcm", "frontal_lateral", "ap_pa", "deid_patient_id", "report", "section_findings", "section_impression", "split"]
+    columns = [
+        "path_to_image",
+        "path_to_dcm",
+        "frontal_lateral",
+        "ap_pa",
+        "deid_patient_id",
+        "report",
+        "section_findings",
+        "section_impression",
+        "split",
+    ]
     rows = []
     for number in range(10):
         split = "train" if number < 7 else "valid"
         for view, side in ((1, "Frontal"), (2, "Lateral")):
             stem = f"{split}/patient{number:05d}/study1/view{view}_{side.lower()}"
-            rows.append((f"{stem}.jpg", f"{stem}.dcm", side, "AP", f"patient{number:05d}", "whole", "" if number % 4 else "Findings.", f"1. One effusion {number}.", split))
+            rows.append(
+                (
+                    f"{stem}.jpg",
+                    f"{stem}.dcm",
+                    side,
+                    "AP",
+                    f"patient{number:05d}",
+                    "whole",
+                    "" if number % 4 else "Findings.",
+                    f"1. One effusion {number}.",
+                    split,
+                )
+            )
             picture(root / "PNG" / "PNG" / f"{stem}.png")
     table(root / "df_chexpert_plus_240401.csv", columns, rows)
 
@@ -243,8 +322,25 @@ def medpix2(root: Path) -> None:
         rows = []
         for number in range(start, start + 4):
             image = f"MPX10{number + start:02d}_synpic{46280 + number + start}"
-            about = {"ACR Codes": "8.-1", "Age": 70, "Caption": f"Axial CT of the chest {number}.", "Figure Part": None, "Modality": "CT - noncontrast", "Plane": "Axial", "Sex": "male"}
-            rows.append({"Type": "CT", "U_id": image[:7], "image": image, "Description": about, "Location": "Bladder", "Location Category": "Genitourinary"})
+            about = {
+                "ACR Codes": "8.-1",
+                "Age": 70,
+                "Caption": f"Axial CT of the chest {number}.",
+                "Figure Part": None,
+                "Modality": "CT - noncontrast",
+                "Plane": "Axial",
+                "Sex": "male",
+            }
+            rows.append(
+                {
+                    "Type": "CT",
+                    "U_id": image[:7],
+                    "image": image,
+                    "Description": about,
+                    "Location": "Bladder",
+                    "Location Category": "Genitourinary",
+                }
+            )
             picture(base / "images" / f"{image}.png")
         json_lines(base / "splitted_dataset" / f"descriptions_{split}.jsonl", rows)
 
@@ -258,7 +354,10 @@ def vqa_med_2019(root: Path) -> None:
                       f"{name}|what organ system is primarily present?|chest", f"{name}|is this a normal image?|no"]  # fmt: skip
             picture(root / images / f"{name}.jpg")
         plain(root / f"All_QA_Pairs_{split}.txt", lines)
-    plain(root / "VQAMed2019_Test_Questions_w_Ref_Answers.txt", ["synpic54082|modality|what modality is shown?|cta - ct angiography"])
+    plain(
+        root / "VQAMed2019_Test_Questions_w_Ref_Answers.txt",
+        ["synpic54082|modality|what modality is shown?|cta - ct angiography"],
+    )
     picture(root / "VQAMed2019_Test_Images" / "synpic54082.jpg")
 
 
@@ -266,8 +365,15 @@ def vqa_med_2019_categories(root: Path) -> None:
     for split in ("train", "val", "test"):
         for number in range(3):
             picture(root / split / "images" / f"synpic{split}{number}.jpg")
-        for kind, question, answer in (("Modality", "what modality is shown?", "mr"), ("Organ", "what organ is this?", "head"), ("Plane", "which plane?", "axial")):
-            plain(root / split / "QA" / f"{kind}.csv", [f"synpic{split}{number}|{question}|{answer}" for number in range(3)])
+        for kind, question, answer in (
+            ("Modality", "what modality is shown?", "mr"),
+            ("Organ", "what organ is this?", "head"),
+            ("Plane", "which plane?", "axial"),
+        ):
+            plain(
+                root / split / "QA" / f"{kind}.csv",
+                [f"synpic{split}{number}|{question}|{answer}" for number in range(3)],
+            )
 
 
 def vqa_rad(root: Path) -> None:
@@ -275,8 +381,26 @@ def vqa_rad(root: Path) -> None:
         rows = []
         for number in range(start, start + count):
             name = f"synpic{number}.jpg"
-            rows.append({"image_name": name, "qid": number, "question": "What modality is used?", "answer": "x-ray", "answer_type": "OPEN", "question_type": "MODALITY"})
-            rows.append({"image_name": name, "qid": number, "question": "In what plane was this taken?", "answer": "PA", "answer_type": "OPEN", "question_type": "PLANE"})
+            rows.append(
+                {
+                    "image_name": name,
+                    "qid": number,
+                    "question": "What modality is used?",
+                    "answer": "x-ray",
+                    "answer_type": "OPEN",
+                    "question_type": "MODALITY",
+                }
+            )
+            rows.append(
+                {
+                    "image_name": name,
+                    "qid": number,
+                    "question": "In what plane was this taken?",
+                    "answer": "PA",
+                    "answer_type": "OPEN",
+                    "question_type": "PLANE",
+                }
+            )
             picture(root / "images" / name)
         as_json(root / f"{split}.json", rows)
 
@@ -285,10 +409,42 @@ def slake(root: Path) -> None:
     for split, start in (("train", 0), ("validate", 10), ("test", 20)):
         rows = []
         for number in range(start, start + 3):
-            common = {"img_id": number, "img_name": f"xmlab{number}/source.jpg", "modality": "CT", "answer_type": "OPEN"}
-            rows.append({**common, "qid": number, "q_lang": "en", "question": "What modality is used to take this image?", "answer": "CT", "content_type": "Modality"})
-            rows.append({**common, "qid": number, "q_lang": "en", "question": "Which organ is shown?", "answer": "chest", "content_type": "Organ"})
-            rows.append({**common, "qid": number, "q_lang": "zh", "question": "图像的成像方式是什么?", "answer": "CT", "content_type": "Modality"})
+            common = {
+                "img_id": number,
+                "img_name": f"xmlab{number}/source.jpg",
+                "modality": "CT",
+                "answer_type": "OPEN",
+            }
+            rows.append(
+                {
+                    **common,
+                    "qid": number,
+                    "q_lang": "en",
+                    "question": "What modality is used to take this image?",
+                    "answer": "CT",
+                    "content_type": "Modality",
+                }
+            )
+            rows.append(
+                {
+                    **common,
+                    "qid": number,
+                    "q_lang": "en",
+                    "question": "Which organ is shown?",
+                    "answer": "chest",
+                    "content_type": "Organ",
+                }
+            )
+            rows.append(
+                {
+                    **common,
+                    "qid": number,
+                    "q_lang": "zh",
+                    "question": "图像的成像方式是什么?",
+                    "answer": "CT",
+                    "content_type": "Modality",
+                }
+            )
             picture(root / "imgs" / f"xmlab{number}" / "source.jpg", seed=number + 1)
         as_json(root / f"{split}.json", rows)
 
@@ -304,7 +460,7 @@ def deepeyenet(root: Path) -> None:
 
 
 def peir_gross(root: Path) -> None:
-    rows = [f"{number:08d}.jpg\tone image of the head, \"{number}" for number in range(20)]
+    rows = [f'{number:08d}.jpg\tone image of the head, "{number}' for number in range(20)]
     plain(root / "peir_gross" / "peir_gross.tsv", rows)
     for number in range(20):
         picture(root / "peir_gross" / "peir_gross_images" / f"{number:08d}.jpg")
@@ -321,7 +477,10 @@ def quilt(root: Path) -> None:
 def ct_rate(root: Path) -> None:
     _volumes(root)
     for name, split, count in (("train", "train", 3), ("validation", "valid", 2)):
-        rows = [(f"{split}_{n}_a_1.nii.gz", "pain", "non-contrast", f"The chest {n} is clear.", f"One nodule {n}.") for n in range(1, count + 1)]
+        rows = [
+            (f"{split}_{n}_a_1.nii.gz", "pain", "non-contrast", f"The chest {n} is clear.", f"One nodule {n}.")
+            for n in range(1, count + 1)
+        ]
         columns = ["VolumeName", "ClinicalInformation_EN", "Technique_EN", "Findings_EN", "Impressions_EN"]
         table(root / f"{name}_reports.csv", columns, rows)
 
@@ -332,7 +491,10 @@ def radgenome(root: Path) -> None:
         rows = []
         for number in range(1, count + 1):
             volume_name = f"{split}_{number}_a_1.nii.gz"
-            rows += [(volume_name, "lung", f"The lungs {number} are clear."), (volume_name, "heart", "The heart is one.")]
+            rows += [
+                (volume_name, "lung", f"The lungs {number} are clear."),
+                (volume_name, "heart", "The heart is one."),
+            ]
         table(root / f"{name}_region_report.csv", ["Volumename", "Anatomy", "Sentence"], rows)
 
 
@@ -340,7 +502,11 @@ def _volumes(root: Path) -> None:
     for name, split, count in (("train", "train", 3), ("validation", "valid", 2)):
         names = [f"{split}_{number}_a_1.nii.gz" for number in range(1, count + 1)]
         rows = [(file, 1, -1024, "[0.8, 0.8]", 2.0) for file in names]
-        table(root / f"{name}_metadata.csv", ["VolumeName", "RescaleSlope", "RescaleIntercept", "XYSpacing", "ZSpacing"], rows)
+        table(
+            root / f"{name}_metadata.csv",
+            ["VolumeName", "RescaleSlope", "RescaleIntercept", "XYSpacing", "ZSpacing"],
+            rows,
+        )
         for number, file in enumerate(names, start=1):
             volume(root / split / f"{split}_{number}" / f"{split}_{number}_a" / file, seed=number)
 
