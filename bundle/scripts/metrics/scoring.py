@@ -24,6 +24,7 @@ from .spice import spice, why_no_spice
 from .statistic import Statistic, mean_statistic
 
 TEXT, FIELD, SAFETY, VARIETY = "text overlap", "fields", "dangerous words", "variety"
+CLINICAL = "clinical"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,13 @@ class Scores:
     groups: dict[str, list[Statistic]] = field(default_factory=dict)
     fixed: dict[str, list[tuple[str, float, str]]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+
+    def add_clinical(self, found: tuple[list[Statistic], dict[str, str]]) -> None:
+        """Add clinical scores, and the reasons of those that cannot be given."""
+        statistics, refused = found
+        if statistics:
+            self.groups[CLINICAL] = statistics
+        self.skipped |= refused
 
     def statistics(self) -> dict[str, Statistic]:
         """Every statistic by its name."""

@@ -18,7 +18,7 @@ _ARTICLE = re.compile(r"PMC\d{3,}", re.IGNORECASE)
 
 
 def archive_ids(entry: Mapping[str, Any]) -> dict[str, set[str]]:
-    """``image`` and ``article`` numbers that an entry names in its paths, ``archive_id``, ``source_id`` or ``group``."""
+    """``image`` and ``article`` numbers in an entry's paths, ``archive_id``, ``source_id`` and ``group``."""
     image = entry.get("image", "")
     names = [image] if isinstance(image, str) else list(image)
     text = " ".join([*names, *(str(entry.get(key, "")) for key in ("archive_id", "source_id", "group"))])

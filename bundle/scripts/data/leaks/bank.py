@@ -30,7 +30,7 @@ _BLOCK = 512
 
 @dataclass(frozen=True)
 class Pair:
-    """Two entries, by their numbers, that show the same image; ``kind`` says how that is known, ``score`` how surely."""
+    """Two entries, by their numbers, that show one image; ``kind`` says how that is known, ``score`` how surely."""
 
     first: int
     second: int

@@ -1,8 +1,8 @@
 """Fingerprints of images that survive resizing, recompression, cropping of a few per cent and another window.
 
 Grey values are replaced by their ranks (histogram equalisation), which a monotone window does not change. Of the
-equalised image ``[64, 64]`` the lowest frequencies are the *coarse* vector, with which millions are searched; pairs that
-it finds are compared in *detail*, aligned over crops and shifts, as `agreement` does.
+equalised image ``[64, 64]`` the lowest frequencies are the *coarse* vector, with which many are searched; pairs that it
+finds are compared in *detail*, aligned over crops and shifts, as `agreement` does.
 """
 
 from __future__ import annotations

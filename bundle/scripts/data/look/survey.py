@@ -34,8 +34,8 @@ ODD = {
 _MARKS = re.compile(r"\bX{3,}\b|_{2,}|\[\*\*")
 _MARKUP = re.compile(r"</?\w+>|&\w+;|\\[nt]")
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]+")
-_SMALL = frozenset("a an and are as at be by for from has have in is it no not of on or that the there this to was were "
-                   "which with".split())  # fmt: skip
+_SMALL = {"a", "an", "and", "are", "as", "at", "by", "for", "from", "has", "have", "in", "is", "it", "no", "not", "of",
+          "on", "or", "that", "the", "there", "this", "to", "was", "were", "which", "with"}  # fmt: skip
 
 
 @dataclass
