@@ -48,17 +48,18 @@ def check_datalist(file: str | Path, dataset_dir: str | Path, *, require_caption
     groups, sections = array("Q"), array("b")
     for number, name in enumerate(sections_of(path)):
         try:
-            items = load_datalist(path, section=name, dataset_dir=dataset_dir, require_caption=require_caption)
+            options = {"dataset_dir": dataset_dir, "require_caption": require_caption, "checked": False}
+            items = load_datalist(path, section=name, **options)
+            for item in items:  # each is checked as it is read
+                if (group := item.get("group")) is None:
+                    result.ungrouped += 1
+                else:
+                    groups.append(group_number(str(group)))
+                    sections.append(number)
         except InputError as error:
             result.problems.append(str(error))
             continue
         result.sections[name] = len(items)
-        for item in items:
-            if (group := item.get("group")) is None:
-                result.ungrouped += 1
-            else:
-                groups.append(group_number(str(group)))
-                sections.append(number)
     numbers = np.frombuffer(groups, np.uint64) if groups else np.empty(0, np.uint64)
     result.groups = len(np.unique(numbers))
     crossing = crossing_groups(numbers, np.frombuffer(sections, np.int8)) if groups else numbers

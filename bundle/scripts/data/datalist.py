@@ -32,6 +32,7 @@ def load_datalist(
     dataset_dir: str | os.PathLike[str],
     require_caption: bool = False,
     check_files: bool = True,
+    checked: bool = True,
 ) -> Sequence[dict[str, Any]]:
     """Read one section of a MONAI-style datalist.
 
@@ -41,6 +42,7 @@ def load_datalist(
         dataset_dir: folder that image paths are relative to, and which they may not leave.
         require_caption: refuse an entry without a non-empty ``caption`` string.
         check_files: refuse an entry whose image is not on disk.
+        checked: of JSON Lines, whether all entries are checked now, or each when it is asked for.
 
     Returns:
         One dictionary per entry, ``image`` made absolute, other keys untouched; of ``.jsonl`` a sequence that reads
@@ -54,9 +56,10 @@ def load_datalist(
     if not is_json_lines(path):
         return [check(entry, index) for index, entry in enumerate(_read_section(path, section))]
     entries = JsonLines(path, section, check)
-    for _ in entries if require_caption or check_files else ():
-        pass  # each is checked as it is read
-    check.files = False
+    if check_files or require_caption:
+        for _ in entries if checked else ():
+            pass  # each is checked as it is read
+        check.files = check_files and not checked
     return entries
 
 
@@ -114,6 +117,7 @@ class _PathGuard:
         if not dataset_dir.is_dir():
             raise InputError(f"dataset_dir {dataset_dir} is not a folder; set dataset_dir to where the images are.")
         self._root = dataset_dir.absolute()
+        self._root_text = str(self._root)
         self._real_root = os.path.realpath(dataset_dir)
         self._real_parents: dict[str, str] = {}
 
@@ -121,8 +125,8 @@ class _PathGuard:
         """Return the absolute form of ``name``; symbolic links inside the dataset folder are kept as given."""
         if "\0" in name or not name.strip():
             raise InputError(f"{where} has an 'image' that is not a path: {name!r}.")
-        joined = os.path.join(self._root, name)
-        absolute, file = os.path.normpath(joined), _file_of(joined)
+        joined = os.path.join(self._root_text, name)
+        file = _file_of(joined)
         # ".." is judged on the real path, since normpath would fold "link/.." differently from the kernel.
         real = self._real(file)
         if real != self._real_root and not real.startswith(self._real_root.rstrip(os.sep) + os.sep):
@@ -130,7 +134,8 @@ class _PathGuard:
                 f"{where} names {name}, which lies outside dataset_dir {self._root}; "
                 "copy the file into it or set dataset_dir to a folder that holds both."
             )
-        return real + joined.removeprefix(file) if ".." in Path(name).parts else absolute
+        upwards = ".." in name and ".." in Path(name).parts
+        return real + joined.removeprefix(file) if upwards else os.path.normpath(joined)
 
     def _real(self, path: str) -> str:
         if os.path.islink(path) or path.endswith((os.sep, "..", ".")):

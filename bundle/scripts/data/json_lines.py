@@ -12,6 +12,7 @@ import json
 import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
 
@@ -45,11 +46,12 @@ class JsonLines(Sequence[Entry]):
 
     def __init__(self, path: Path, section: str, prepare: Callable[[Entry, int], Entry] | None = None) -> None:
         self.path, self.section, self.prepare = path, section, prepare
-        self._offsets = _offsets(path, section)
+        places = _places(path)
         self._file: int | None = None
-        if not len(self._offsets):
-            names = ", ".join(section_names(path)) or "none"
+        if section not in places:
+            names = ", ".join(places) or "none"
             raise InputError(f"datalist {path} has no section '{section}' with at least one entry; it has {names}.")
+        self._offsets = places[section]
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -66,7 +68,7 @@ class JsonLines(Sequence[Entry]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         start, length = self._offsets[index]
-        entry = _entry(os.pread(self._opened(), int(length), int(start)), f"{self.path}, byte {start}")
+        entry = _entry(os.pread(self._opened(), int(length), int(start)), self.path, int(start))
         entry.pop("section", None)
         return self.prepare(entry, index % len(self)) if self.prepare else entry
 
@@ -113,29 +115,34 @@ def read_header(path: Path) -> dict[str, Any]:
             first = stream.readline()
     except OSError as error:
         raise InputError(f"datalist {path} cannot be read: {error.strerror or error}.") from error
-    entry = _entry(first, f"{path}, line 1") if first.strip() else {}
+    entry = _entry(first, path, 0) if first.strip() else {}
     return {} if "image" in entry else entry
 
 
 def section_names(path: Path) -> list[str]:
     """The sections of a JSON Lines datalist, in the order of their first entries."""
-    with path.open("rb") as stream:
-        return list(dict.fromkeys(name for line in stream if (name := _section(line, path))))
+    return list(_places(path))
 
 
-def _offsets(path: Path, section: str) -> np.ndarray:
-    """Place and length in bytes `[N, 2]` (uint64) of each line of a section."""
-    found = array("Q")
+def _places(path: Path) -> dict[str, np.ndarray]:
+    """Section to place and length in bytes `[N, 2]` (uint64) of each of its lines."""
     try:
-        with path.open("rb") as stream:
-            place = 0
-            for line in stream:
-                if _section(line, path) == section:
-                    found.extend((place, len(line)))
-                place += len(line)
+        status = path.stat()
+        return _scanned(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise InputError(f"datalist {path} cannot be read: {error.strerror or error}.") from error
-    return np.frombuffer(found, np.uint64).reshape(-1, 2) if found else np.empty((0, 2), np.uint64)
+
+
+@lru_cache(maxsize=2)  # every section of a file is asked for; its size and time tell whether it is still the same
+def _scanned(path: Path, size: int, time: int) -> dict[str, np.ndarray]:
+    found: dict[str, array[int]] = {}
+    with path.open("rb") as stream:
+        place = 0
+        for line in stream:
+            if section := _section(line, path):
+                found.setdefault(section, array("Q")).extend((place, len(line)))
+            place += len(line)
+    return {section: np.frombuffer(places, np.uint64).reshape(-1, 2) for section, places in found.items()}
 
 
 def _section(line: bytes, path: Path) -> str:
@@ -144,15 +151,15 @@ def _section(line: bytes, path: Path) -> str:
         return line[13 : line.index(b'"', 13)].decode()
     if not line.strip() or line.startswith(b'{"datalist":'):
         return ""
-    entry = _entry(line, str(path))
+    entry = _entry(line, path, 0)
     return "" if "image" not in entry else str(entry.get("section", "training"))
 
 
-def _entry(line: bytes, where: str) -> Entry:
+def _entry(line: bytes, path: Path, place: int) -> Entry:
     try:
-        entry = json.loads(line)
+        entry = json.loads(line.decode())
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: is not valid JSON ({error}); write one object a line.") from error
+        raise InputError(f"{path}, byte {place}: is not valid JSON ({error}); write one object a line.") from error
     if not isinstance(entry, dict):
-        raise InputError(f"{where}: is not an object with an 'image' key: {str(entry)[:60]!r}.")
+        raise InputError(f"{path}, byte {place}: is not an object with an 'image' key: {str(entry)[:60]!r}.")
     return entry

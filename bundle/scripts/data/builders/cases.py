@@ -85,6 +85,7 @@ class Cases:
 
     def __post_init__(self) -> None:
         layout, options = self.layout, self.options
+        self._root = str(self.folder.root)
         self.views = options.views or layout.views
         self.section = options.section or layout.section
         if options.section and not layout.section:
@@ -198,7 +199,7 @@ class Cases:
         named: list[str] = []
         for number in range(len(self.layout.image)):
             paths = [self._inside(path) for path in self.templates[f"image {number}"].fill(row)]
-            present = [path for path in paths if os.path.exists(self.folder.root / path)]
+            present = [path for path in paths if os.path.exists(f"{self._root}/{path}")]
             if present:
                 absent = [path for path in paths if path not in present]
                 break

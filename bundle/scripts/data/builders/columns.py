@@ -66,6 +66,8 @@ def lookup(row: Mapping[str, Any], steps: tuple[str, ...]) -> Any:
 
 def text_of(value: Any) -> str:
     """A value of a table as text: white space joined, lists joined by spaces, nothing for what is absent or NaN."""
+    if isinstance(value, str):
+        return " ".join(value.split())
     if value is None or (isinstance(value, float) and value != value):
         return ""
     if isinstance(value, list | tuple):
@@ -80,26 +82,27 @@ class Template:
     Args:
         text: the template as it was written.
         slots: ``(steps, length)`` of every brace, in order; length 0 takes the whole value.
+        literals: the texts around the braces, one more than these.
     """
 
     text: str
     slots: tuple[tuple[tuple[str, ...], int], ...]
+    literals: tuple[str, ...]
 
     @classmethod
     def compile(cls, text: str, known: Iterable[str], where: str) -> Template:
         """Find the columns that ``text`` names; see :func:`resolve_path` for what is raised."""
         known = list(known)
         found = _SLOT.findall(text)
-        return cls(text, tuple((_steps(path, known, where), int(length or 0)) for path, length in found))
+        slots = tuple((_steps(path, known, where), int(length or 0)) for path, length in found)
+        return cls(text, slots, tuple(_SLOT.split(text)[::3]))
 
     def fill(self, row: Mapping[str, Any]) -> list[str]:
         """The text for a row, one for each value of a list; none where a value is absent."""
-        filled = [""]
-        literals = _SLOT.split(self.text)[::3]
-        for literal, slot in zip(literals, [*self.slots, None], strict=True):
-            filled = [text + literal for text in filled]
-            if slot is not None:
-                filled = [text + value for text in filled for value in _values(row, *slot)]
+        filled = [self.literals[0]]
+        for (steps, length), literal in zip(self.slots, self.literals[1:], strict=True):
+            values = _values(row, steps, length)
+            filled = [text + value + literal for text in filled for value in values]
         return filled
 
     def first(self, row: Mapping[str, Any]) -> str:
@@ -117,6 +120,9 @@ def _steps(path: str, known: list[str], where: str) -> tuple[str, ...]:
 
 
 def _values(row: Mapping[str, Any], steps: tuple[str, ...], length: int) -> list[str]:
-    value = lookup(row, steps)
+    value = row.get(steps[0]) if len(steps) == 1 and not steps[0].endswith("[]") else lookup(row, steps)
+    if isinstance(value, str):  # what nearly all are
+        text = " ".join(value.split())
+        return [text[:length] if length else text] if text else []
     texts = [text_of(member) for member in (value if isinstance(value, list | tuple) else [value])]
     return [text[:length] if length else text for text in texts if text]

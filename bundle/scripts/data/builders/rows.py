@@ -124,7 +124,8 @@ class Rows:
         extracts = [(Template.compile(f"{{{column}}}", known, str(path)), re.compile(pattern))
                     for column, pattern in self.layout.extract.items()]  # fmt: skip
         known += [name for _, pattern in extracts for name in pattern.groupindex]
-        self.compiled = {name: Template.compile(text, known, str(path)) for name, text in self.texts.items()}
+        where = " with ".join([str(path), *(join.name for join in joins if join.name)])
+        self.compiled = {name: Template.compile(text, known, where) for name, text in self.texts.items()}
         keep = self._keep(known, str(path))
         for number, row in enumerate(itertools.chain(head, stream)):
             self.folder.counts["rows"] += 1
@@ -173,7 +174,7 @@ class Rows:
         key = Template.compile(join.key, columns, str(path))
         kept = [column for column in columns if column.strip().lower() in wanted and column not in known]
         rows = {key.first(row): {c: row.get(c) for c in kept} for row in itertools.chain(head, stream)}
-        return _Joined(Template.compile(join.on, known, where), rows, kept, join.optional)
+        return _Joined(Template.compile(join.on, known, where), rows, kept, join.optional, path.name)
 
     def _mentioned(self) -> set[str]:
         """Lower-case heads of all columns that templates name: a joined table keeps no others in memory."""
@@ -191,6 +192,7 @@ class _Joined:
     rows: dict[str, Row]
     columns: list[str]
     optional: bool
+    name: str = ""
 
     def extend(self, row: Row) -> bool:
         found = self.rows.get(self.on.first(row)) if self.on else None

@@ -21,9 +21,9 @@ __all__ = ["Bank", "Pair", "same_images"]
 
 ALIKE = 0.70
 """Coarse vectors with at least this cosine are compared in detail."""
-SAME = 0.60
+SAME = 0.80
 """Details that agree by at least this much are one image; ``benchmarks/leaks.py`` says how often that is wrong."""
-NEAREST = 20
+NEAREST = 10
 """So many of the most alike are compared in detail, for each image."""
 _BLOCK = 512
 

@@ -2,7 +2,8 @@
 
 The phrases are the dictionary of the package ``radlabels`` (MIT; 49 findings, 649 phrases of radiologists). The package
 itself reads reports with RadGraph; here a phrase is found where its words stand close together in one sentence, and
-`negation` says whether it is stated. Only the package's dictionary file is read, none of its code is run: install it with ``pip install --no-deps "radlabels==0.2.0"`` (its requirements would replace PyTorch).
+`negation` says whether it is stated. Only the package's dictionary file is read, none of its code is run: install it
+with ``pip install --no-deps "radlabels==0.2.0"`` (its requirements would replace PyTorch).
 """
 
 from __future__ import annotations
