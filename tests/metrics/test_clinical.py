@@ -80,7 +80,9 @@ def test_micro_and_macro_f1_by_hand() -> None:
 
 @needs_phrases
 def test_the_score_sees_chest_films_only_and_says_how_many() -> None:
-    films = pairs_of(["No effusion.", "Effusion."], ["Effusion.", "Effusion."], modality="XR", body_part="CHEST")
+    films = pairs_of(
+        ["No pleural effusion.", "Pleural effusion."], ["Pleural effusion."] * 2, modality="XR", body_part="CHEST"
+    )
     statistics, refused = clinical_scores(["chest-findings"], films)
     assert not refused and statistics[0].value == pytest.approx(2 / 3)
     assert "chest radiographs, 2 of 2 images" in statistics[0].note

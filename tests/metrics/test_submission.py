@@ -11,6 +11,7 @@ import pytest
 
 from scripts.errors import InputError
 from scripts.metrics.evaluate_files import Options, evaluate, main
+from scripts.metrics.scoring import Extras
 from scripts.metrics.submission import image_id, write_submission
 from scripts.metrics.submission import main as submit
 
@@ -56,7 +57,9 @@ def test_test_captions_in_training_are_warned_of(tmp_path: Path, capsys: pytest.
     }
     (tmp_path / "d.json").write_text(json.dumps(content))
     (tmp_path / "c.jsonl").write_text("".join(json.dumps(entry(n, "x y")) + "\n" for n in ("b.png", "c.png")))
-    result = evaluate(tmp_path / "c.jsonl", tmp_path / "d.json", Options(split="test", resamples=0))
+    result = evaluate(
+        tmp_path / "c.jsonl", tmp_path / "d.json", Options(split="test", resamples=0, extras=Extras(meteor=False))
+    )
     assert "1 of 2 reference captions stand word for word in training" in result["warnings"][0]
     assert "1 of 2 test images are training images, such as c.png" in result["warnings"][1]
     words = ["--predictions", str(tmp_path / "c.jsonl"), "--references", str(tmp_path / "d.json"), "--split", "test"]
@@ -70,5 +73,7 @@ def test_modalities_are_read_off_captions_where_the_datalist_has_none(tmp_path: 
     content = {"test": [{"image": f"{n}.png", "caption": text} for n, text in enumerate(texts)]}
     (tmp_path / "d.json").write_text(json.dumps(content))
     (tmp_path / "c.jsonl").write_text("".join(json.dumps(item) + "\n" for item in content["test"]))
-    result = evaluate(tmp_path / "c.jsonl", tmp_path / "d.json", Options(split="test", resamples=0))
+    result = evaluate(
+        tmp_path / "c.jsonl", tmp_path / "d.json", Options(split="test", resamples=0, extras=Extras(meteor=False))
+    )
     assert [(row["kind"], row["images"]) for row in result["by_modality"]] == [("CT", 5), ("MR", 5)]
