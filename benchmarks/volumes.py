@@ -41,7 +41,7 @@ def prepare(path: str, rule: str) -> dict[str, float]:
     """Read and prepare one case; seconds, views and peak MiB above what the imports take."""
     from monai.transforms import Compose
 
-    from scripts.windowing import Letterboxd, LoadCased, WindowToUnitd
+    from scripts.transforms import Letterboxd, LoadCased, WindowToUnitd
 
     chain = Compose([LoadCased("image"), WindowToUnitd("image"), Letterboxd("image", size=512)])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

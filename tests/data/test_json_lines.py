@@ -10,7 +10,7 @@ import pytest
 
 from scripts.data import CaptionDataset, load_datalist
 from scripts.data.check import check_datalist, provenance_of, sections_of
-from scripts.data.inference import cases
+from scripts.data.inference_cases import cases
 from scripts.data.json_lines import JsonLines, SequenceOfAll
 from scripts.data.phases import Phases
 from scripts.errors import InputError

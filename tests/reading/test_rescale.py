@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.data.cache_key import case_key
+from scripts.data.cache.key import case_key
 from scripts.errors import InputError
 from scripts.reading import read_case
-from scripts.windowing import LoadCased, WindowToUnitd
+from scripts.transforms import LoadCased, WindowToUnitd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from made_sets import volume  # noqa: E402

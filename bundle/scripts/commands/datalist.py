@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.builders import (
+from scripts.data.builders import (
     GENERIC,
     BuildOptions,
     BuildReport,
@@ -29,9 +29,9 @@ from ..data.builders import (
     layout_names,
     load_layout,
 )
-from ..data.builders.splits import CROSSING
-from ..data.builders.tables import TableOptions
-from ..errors import InputError
+from scripts.data.builders.splits import CROSSING
+from scripts.data.builders.table_files import TableOptions
+from scripts.errors import InputError
 
 __all__ = ["main"]
 
@@ -56,7 +56,7 @@ def _build(words: Sequence[str]) -> int:
         name = generic_layout(given.name, Path(given.source).resolve(), _columns(given))
     leave_out = None
     if given.exclude:
-        from ..data.leaks import Excluder
+        from scripts.data.leaks import Excluder
 
         leave_out = Excluder(given.exclude, progress=not given.quiet)
     report = build_datalist(name, given.source, given.output, _build_options(given), leave_out)
@@ -173,7 +173,7 @@ def _list(words: Sequence[str]) -> int:
 
 def _check(words: Sequence[str]) -> int:
     """Check a datalist: every entry, every file, no group on two sides."""
-    from ..data.check import check_datalist
+    from scripts.data.check import check_datalist
 
     parser = argparse.ArgumentParser(prog="python -m scripts.commands.datalist check")
     parser.add_argument("file")
@@ -186,7 +186,7 @@ def _check(words: Sequence[str]) -> int:
 
 def _look(words: Sequence[str]) -> int:
     """Write a page and a picture of a datalist."""
-    from ..data.look import look
+    from scripts.data.look import look
 
     parser = argparse.ArgumentParser(prog="python -m scripts.commands.datalist look")
     parser.add_argument("file")
@@ -201,7 +201,7 @@ def _look(words: Sequence[str]) -> int:
 
 def _leaks(words: Sequence[str]) -> int:
     """Report duplicates across the sections of a datalist, or between two."""
-    from ..data.leaks import leak_report
+    from scripts.data.leaks import leak_report
 
     parser = argparse.ArgumentParser(prog="python -m scripts.commands.datalist leaks")
     parser.add_argument("file")

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from .builders.splits import crossing_groups, group_number
-from .datalist import load_datalist
-from .json_lines import is_json_lines, read_header, section_names
+from scripts.data.builders.splits import crossing_groups, group_number
+from scripts.data.datalist import load_datalist
+from scripts.data.json_lines import is_json_lines, read_header, section_names
+from scripts.errors import InputError
 
 __all__ = ["CheckResult", "check_datalist", "provenance_of", "sections_of"]
 

@@ -18,7 +18,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..errors import InputError
+from scripts.errors import InputError
 
 __all__ = ["JsonLines", "SequenceOfAll", "is_json_lines", "read_header", "section_names"]
 

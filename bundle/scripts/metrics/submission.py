@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ..atomic import write_text_atomically
-from ..errors import InputError
-from .pairs import read_items
+from scripts.atomic import write_text_atomically
+from scripts.errors import InputError
+from scripts.metrics.pairs import read_items
 
 __all__ = ["image_id", "write_submission"]
 

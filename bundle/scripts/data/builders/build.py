@@ -15,13 +15,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from ...atomic import write_atomically
-from ...errors import InputError
-from ..json_lines import is_json_lines
-from .cases import CaseOptions, Cases, layout_templates, shown, source_folder
-from .layout import Layout
-from .rows import Rows, SetFolder, choose_variant
-from .splits import CROSSING, SECTIONS, assign_groups, crossing_groups, group_number
+from scripts.atomic import write_atomically
+from scripts.data.builders.entries import CaseOptions, Cases, layout_templates, shown, source_folder
+from scripts.data.builders.layout import Layout
+from scripts.data.builders.rows import Rows, SetFolder, choose_variant
+from scripts.data.builders.splits import CROSSING, SECTIONS, assign_groups, crossing_groups, group_number
+from scripts.data.json_lines import is_json_lines
+from scripts.errors import InputError
 
 __all__ = ["BuildOptions", "BuildReport", "build_datalist"]
 

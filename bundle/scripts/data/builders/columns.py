@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import InputError
+from scripts.errors import InputError
 
 __all__ = ["Row", "Template", "lookup", "resolve_path", "text_of"]
 

@@ -1,6 +1,6 @@
 """Sources of rows that are no plain tables: OpenI's XML, JSON keyed by image, a text beside each image, datalists.
 
-Each reads a path and gives rows, as `tables.read_table` does; `read_rows` is the door to both.
+Each reads a path and gives rows, as `table_files.read_table` does; `read_rows` is the door to both.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
-from ..datalist import IMAGE_SUFFIXES
-from .columns import Row
-from .tables import FORMATS, TableOptions, open_text, read_table
+from scripts.data.builders.columns import Row
+from scripts.data.builders.table_files import FORMATS, TableOptions, open_text, read_table
+from scripts.data.datalist import IMAGE_SUFFIXES
+from scripts.errors import InputError
 
 __all__ = ["SECTION_NAMES", "read_rows"]
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import InputError
-from ..datalist import IMAGE_SUFFIXES
-from .columns import Row, text_of
-from .formats import SECTION_NAMES, read_rows
-from .layout import Layout, Table
-from .tables import TableOptions
+from scripts.data.builders.columns import Row, text_of
+from scripts.data.builders.formats import SECTION_NAMES, read_rows
+from scripts.data.builders.layout import Layout, Table
+from scripts.data.builders.table_files import TableOptions
+from scripts.data.datalist import IMAGE_SUFFIXES
+from scripts.errors import InputError
 
 __all__ = ["GENERIC", "NamedColumns", "generic_layout"]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
-from .tables import TableOptions
+from scripts.data.builders.table_files import TableOptions
+from scripts.errors import InputError
 
 __all__ = ["Join", "Layout", "Table", "layout_names", "load_layout"]
 

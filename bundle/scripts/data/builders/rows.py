@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
-from .columns import Row, Template, text_of
-from .formats import read_rows
-from .layout import Join, Layout, load_layout
-from .tables import TableOptions, sha256_of
+from scripts.data.builders.columns import Row, Template, text_of
+from scripts.data.builders.formats import read_rows
+from scripts.data.builders.layout import Join, Layout, load_layout
+from scripts.data.builders.table_files import TableOptions, sha256_of
+from scripts.errors import InputError
 
 __all__ = ["Rows", "SetFolder", "choose_variant"]
 

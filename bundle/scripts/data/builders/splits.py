@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...errors import InputError
+from scripts.errors import InputError
 
 __all__ = ["CROSSING", "SECTIONS", "assign_groups", "crossing_groups", "group_number"]
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ...errors import InputError
-from ..datalist import image_paths
-from .archive_ids import archive_ids
-from .fingerprints import SIDE, Fingerprint, agreement, coarse_variants, fingerprint
+from scripts.data.datalist import image_paths
+from scripts.data.leaks.archive_ids import archive_ids
+from scripts.data.leaks.fingerprints import SIDE, Fingerprint, agreement, coarse_variants, fingerprint
+from scripts.errors import InputError
 
 __all__ = ["Bank", "Pair", "same_images"]
 

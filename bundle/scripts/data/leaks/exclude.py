@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .bank import Bank, same_images
-from .report import section_banks
+from scripts.data.leaks.bank import Bank, same_images
+from scripts.data.leaks.leak_report import section_banks
 
 __all__ = ["Excluder"]
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ...errors import InputError
+from scripts.errors import InputError
 
 __all__ = ["COARSE", "SIDE", "Fingerprint", "agreement", "coarse_variants", "fingerprint"]
 
@@ -146,7 +146,7 @@ def _plain_picture(path: str) -> Image.Image | None:
 
 def _medical_picture(path: str) -> Image.Image:
     """The middle slice or frame of anything else, between its 1st and 99th percentile."""
-    from ...reading import read_case
+    from scripts.reading import read_case
 
     pixels = read_case(path).pixels[0].mean(axis=0)
     low, high = np.percentile(pixels, (1, 99))

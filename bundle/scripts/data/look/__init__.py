@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ...atomic import write_text_atomically
-from .page import page_of
-from .picture import draw_survey
-from .survey import ODD, Survey, survey_datalist
+from scripts.atomic import write_text_atomically
+from scripts.data.look.survey import ODD, Survey, survey_datalist
+from scripts.data.look.survey_page import page_of
+from scripts.data.look.survey_picture import draw_survey
 
 __all__ = ["look", "survey_datalist"]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError
-from ..check import provenance_of, sections_of
-from ..datalist import image_paths, load_datalist
-from ..leaks.fingerprints import fingerprint
+from scripts.data.check import provenance_of, sections_of
+from scripts.data.datalist import image_paths, load_datalist
+from scripts.data.leaks.fingerprints import fingerprint
+from scripts.errors import InputError
 
 __all__ = ["ODD", "SectionSurvey", "Survey", "survey_datalist"]
 
@@ -167,7 +167,7 @@ def _size(path: str) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.size
     except (OSError, ValueError, SyntaxError):
-        from ...reading import read_case
+        from scripts.reading import read_case
 
         height, width = read_case(path).pixels.shape[-2:]
         return int(width), int(height)

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..pairs import Pairs
-from ..statistic import Statistic
-from .interface import is_chest_film
-from .negation import ABSENT, PRESENT, UNCERTAIN, clauses, status_at, words_of
+from scripts.metrics.clinical.interface import is_chest_film
+from scripts.metrics.clinical.negation import ABSENT, PRESENT, UNCERTAIN, clauses, status_at, words_of
+from scripts.metrics.pairs import Pairs
+from scripts.metrics.statistic import Statistic
 
 __all__ = ["ChestFindingF1", "chest_findings", "finding_names"]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..pairs import Pairs
-from ..statistic import Statistic
-from .chest_findings import f1_statistics
-from .interface import is_chest_film
+from scripts.metrics.clinical.chest_findings import f1_statistics
+from scripts.metrics.clinical.interface import is_chest_film
+from scripts.metrics.pairs import Pairs
+from scripts.metrics.statistic import Statistic
 
 __all__ = ["CheXbertF1"]
 

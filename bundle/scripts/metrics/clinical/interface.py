@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from ..fields import family_of, true_fields
-from ..pairs import Pairs
-from ..statistic import Statistic
+from scripts.metrics.fields import family_of, true_fields
+from scripts.metrics.pairs import Pairs
+from scripts.metrics.statistic import Statistic
 
 __all__ = ["CLINICAL", "ClinicalScore", "clinical_scores", "is_chest_film", "register"]
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..pairs import Pairs
-from ..statistic import Statistic, mean_statistic
-from .interface import is_chest_film
+from scripts.metrics.clinical.interface import is_chest_film
+from scripts.metrics.pairs import Pairs
+from scripts.metrics.statistic import Statistic, mean_statistic
 
 __all__ = ["RadGraphF1", "radgraph_f1"]
 
