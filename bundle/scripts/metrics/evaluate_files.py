@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from scripts.concepts.fields import true_fields
 from scripts.errors import InputError, WeightsError
 from scripts.metrics.baselines import cached_features, commonest_caption, nearest_captions
 from scripts.metrics.bertscore import BertScorer
 from scripts.metrics.clinical import CLINICAL, clinical_scores
-from scripts.metrics.fields import true_fields
 from scripts.metrics.leaked import leak_warnings
 from scripts.metrics.pairs import Item, Pairs, match, read_items
 from scripts.metrics.protocols import PROTOCOLS, Protocol, protocol

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from scripts.metrics.fields import family_of, true_fields
+from scripts.concepts.fields import family_of, true_fields
 from scripts.metrics.pairs import Pairs
 from scripts.metrics.statistic import Statistic
 

@@ -40,7 +40,7 @@ def test_pretraining_learns_two_steps_from_every_set(tmp_path: Path) -> None:
         count = len(json.loads((root / "datalist.json").read_text())["training"])
         phases.append({"name": tree, "datalist": str(root / "datalist.json"), "epochs": 3 / count})
     first = tmp_path / "roco"
-    parser = run_config(["pretrain.json"], first, tmp_path / "out", phases=phases, **TINY)
+    parser = run_config(["pretrain.json"], first, tmp_path / "out", phases=phases, **{**TINY, "val_interval": 1000})
     trainer = parser.get_parsed_content("train#trainer")
     assert trainer.state.epoch == len(trees)
     assert trainer.state.iteration == 2 * len(trees)  # three cases, two a batch
