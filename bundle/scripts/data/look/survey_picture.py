@@ -61,7 +61,7 @@ def _draw_sizes(axes: Any, survey: Survey) -> None:
     if survey.sizes:
         width, height = np.array(survey.sizes).T
         axes.scatter(width, height, s=8, alpha=0.4, color=_COLOURS[0], edgecolors="none")
-    axes.set_title(f"width and height, pixels ({len(survey.sizes)} drawn images)", fontsize=9)
+    axes.set_title(f"width, height of {len(survey.sizes)} drawn images", fontsize=9)
     axes.tick_params(labelsize=8)
 
 
