@@ -15,7 +15,9 @@ from scripts.metrics.resampling import RESAMPLES, Groups, bootstrap
 from scripts.metrics.scores import SCORES, Captions, Extras, UnavailableScoreError
 from scripts.metrics.statistic import CorpusScore, Single, Statistic
 
-__all__ = ["Scores", "score_captions", "score_pairs"]
+CLINICAL = "clinical"
+
+__all__ = ["CLINICAL", "Scores", "score_captions", "score_pairs"]
 
 
 @dataclass
@@ -38,6 +40,13 @@ class Scores:
             self.fixed.setdefault(group, []).append(score)
         else:
             self.groups.setdefault(group, []).append(score)
+
+    def add_clinical(self, found: tuple[list[Statistic], dict[str, str]]) -> None:
+        """Add clinical scores, and the reasons of those that cannot be given."""
+        statistics, refused = found
+        if statistics:
+            self.groups[CLINICAL] = statistics
+        self.skipped |= refused
 
     def statistics(self) -> dict[str, Statistic]:
         """Every statistic by its name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.errors import InputError
@@ -17,19 +18,22 @@ from scripts.reading.volumes import read_volume
 def read_case(
     path: str | Path, *, slice: Rule = "middle", plane: str = "auto", frame: Rule = "auto",
     series: int | str | None = None, modality: str | None = None, mask_text: bool = False,
+    rescale: Sequence[float] | None = None,
 ) -> CaseImage:  # fmt: skip
     """Read a medical image, whatever it is.
 
     Args:
         path: a file (DICOM, NIfTI, NRRD, MetaImage, Analyze, PNG, JPEG, TIFF, BMP, WebP, GIF), a folder with a DICOM
             series or study, a DICOMDIR, or a zip of a study.
-        slice: which slices of a volume: index, fraction, "middle", "most_informative", "even:N", "all", or a list.
+        slice: which slices of a volume: index, fraction, "middle", "most_informative", "informative:N", "even:N",
+            "all", or a list.
         plane: "axial", "coronal", "sagittal"; "auto" is axial unless the volume has thick slices in another plane.
         frame: which frame of a cine, page of a picture, or volume of a 4-D file; "auto" is the middle frame of a cine,
             the first page, the first volume.
         series: SeriesNumber (or SeriesInstanceUID) to take from a folder; its largest series of images unless given.
         modality: overrides what the file says, for example "CT" for a NIfTI file whose values do not show it.
         mask_text: blank text burned into the pixels (`scripts.reading.burned_in`, a heuristic).
+        rescale: slope and intercept of a volume whose file holds stored values (`scripts.reading.rescale`).
 
     Returns:
         `CaseImage`: pixels float32 ``[V, C, H, W]`` upright in stored physical units, and meta.
@@ -40,11 +44,13 @@ def read_case(
     path = str(path)
     try:
         with identify(path) as source:
+            if rescale is not None and source.kind != "volume":
+                raise InputError(f"{path}: rescale is for volumes (NIfTI and the like); remove it for this image")
             if source.kind == "dicom":
                 case = read_dicom(path, source.files, slice=slice, plane=plane, frame=frame, series=series,
                                   skipped=source.skipped)  # fmt: skip
             elif source.kind == "volume":
-                case = read_volume(source.path, slice=slice, plane=plane, frame=frame)
+                case = read_volume(source.path, slice=slice, plane=plane, frame=frame, rescale=rescale)
             else:
                 case = read_picture(source.path, frame=frame)
     except InputError:

@@ -13,7 +13,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from scripts.reading.metaimage import read_metaimage
 from scripts.reading.neuroimage import open_neuroimage
 from scripts.reading.nrrd import read_nrrd
 from scripts.reading.orientation import Volume, resolve_plane
+from scripts.reading.rescale import apply_rescale
 from scripts.reading.slices import Rule, choose
 
 NIBABEL_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz", ".hdr.gz", ".mgh", ".mgz")
@@ -35,11 +36,19 @@ UNMARKED_ENDINGS = (".hdr", ".img", ".img.gz", ".hdr.gz")
 """Of files that only their names tell: Analyze, and the two halves of a NIfTI pair."""
 
 
-def read_volume(path: str | Path, *, slice: Rule = "middle", plane: str = "auto", frame: Rule = "auto") -> CaseImage:
+def read_volume(
+    path: str | Path, *, slice: Rule = "middle", plane: str = "auto", frame: Rule = "auto",
+    rescale: Sequence[float] | None = None,
+) -> CaseImage:  # fmt: skip
     """A volume file -> `CaseImage` with one view a chosen slice.
 
+    Args:
+        path, slice, plane, frame: see `scripts.reading.read_case`.
+        rescale: slope and intercept that a table gives for stored values (`scripts.reading.rescale`).
+
     Raises:
-        InputError: damaged, truncated, of an unknown layout, or the slice, plane or frame does not exist.
+        InputError: damaged, truncated, of an unknown layout, the slice, plane or frame does not exist, or ``rescale``
+            does not fit what the file holds.
     """
     path = str(path)
     reader, frames, get_volume = open_volume(path)
@@ -62,6 +71,8 @@ def read_volume(path: str | Path, *, slice: Rule = "middle", plane: str = "auto"
     if views[0].shape[0] == 3:
         meta["units"], meta["value_range"] = "display", _colour_range(views[0].dtype)
     case = finish_case(views, meta)
+    if rescale is not None:
+        apply_rescale(case, rescale, already=looks_like_hu(case.pixels))
     if looks_like_hu(case.pixels):
         case.meta.update(modality="CT", modality_source="values look like Hounsfield units", units="HU")
     return case

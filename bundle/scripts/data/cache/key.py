@@ -99,7 +99,7 @@ def case_key(
     *,
     root: str | None = None,
     identity: str = "stat",
-    setting_keys: Sequence[str] = ("window", "modality", "slice"),
+    setting_keys: Sequence[str] = ("window", "modality", "slice", "reading"),
 ) -> str:
     """Hash what the tokens of one case depend on: its image files and the settings it brings along.
 
