@@ -115,14 +115,25 @@ def test_each_ingredient_is_a_value() -> None:
         branch = Branch(encoder=encoder("clip"), qformer=qformer)
         return PretrainingBranch(branch=branch, decoder_token_id=DECODER, embedding=16, **options)
 
-    states, text = torch.randn(3, 6, 32), torch.randn(4, 32)
-    published, mean = module(), module(query_pool="mean")
-    vectors, texts = published.contrast.embed_image(states), published.contrast.embed_text(text)
+    states, text = torch.randn(3, 6, 32), torch.randn(4, 5, 32)
+    mask = torch.ones(4, 5, dtype=torch.long)
+    mask[1, 2:] = 0
+    published, mean = module(), module(query_pool="mean", text_pool="mean")
+    vectors, texts = published.contrast.embed_image(states), published.contrast.embed_text(text[:, :1], mask)
+    whole = torch.stack([text[i, : int(mask[i].sum())].mean(0) for i in range(4)])
+    torch.testing.assert_close(
+        mean.contrast.embed_text(text, mask), mean.contrast.embed_text(whole[:, None], mask[:, :1])
+    )
+    torch.testing.assert_close(
+        mean.contrast.embed_text(text, mask), published.contrast.embed_text(whole[:, None], mask)
+    )
     cosines = torch.einsum("bqe,te->bqt", vectors, texts)
     torch.testing.assert_close(published.contrast.similarity(vectors, texts), cosines.amax(1))
     torch.testing.assert_close(mean.contrast.similarity(mean.contrast.embed_image(states), texts), cosines.mean(1))
     with pytest.raises(InputError, match="median"):
         module(query_pool="median")
+    with pytest.raises(InputError, match="last"):
+        module(text_pool="last")
     assert published.contrast.temperature.requires_grad
     assert not module(learn_temperature=False).contrast.temperature.requires_grad
     similar, positives = torch.zeros(4, 4), torch.eye(4, dtype=torch.bool)

@@ -71,7 +71,8 @@ class PretrainingBranch(nn.Module):
     Args:
         branch: encoder, token preparation and a Q-Former with its text path.
         decoder_token_id: the added ``[DEC]`` token that replaces the first token of a text to generate.
-        embedding, temperature, learn_temperature, label_smoothing, query_pool, hard_negatives: see the objectives.
+        embedding, temperature, learn_temperature, label_smoothing, query_pool, text_pool, hard_negatives: see
+            the objectives.
         duplicates_are_positives: captions that are equal token for token count as right for one another; else only
             the diagonal does, as published.
         contrastive_chunk: above 0, activations exist for so many pairs at a time whatever the batch size
@@ -89,6 +90,7 @@ class PretrainingBranch(nn.Module):
         label_smoothing: float = 0.1,
         learn_temperature: bool = True,
         query_pool: str = "max",
+        text_pool: str = "first",
         hard_negatives: bool = True,
         duplicates_are_positives: bool = False,
         contrastive_chunk: int = 0,
@@ -108,6 +110,7 @@ class PretrainingBranch(nn.Module):
             label_smoothing=label_smoothing,
             learn_temperature=learn_temperature,
             query_pool=query_pool,
+            text_pool=text_pool,
         )
         self.matching = ImageTextMatching(width=width, seed=seed, hard_negatives=hard_negatives)
         self.generation = ImageGroundedGeneration(width=width, vocabulary=vocabulary, label_smoothing=label_smoothing)
@@ -128,8 +131,9 @@ class PretrainingBranch(nn.Module):
     def embed_texts(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Unit vectors ``[B, E]`` for retrieval, from ``[B, T]``."""
         mask = attention_mask.bool()[:, None, None, :]
-        hidden = self.branch.qformer(texts=(input_ids,), mask=mask, use_queries=False, rows=1)
-        return self.contrast.embed_text(hidden[:, 0])
+        rows = self.contrast.text_rows(input_ids.shape[1])
+        hidden = self.branch.qformer(texts=(input_ids,), mask=mask, use_queries=False, rows=rows)
+        return self.contrast.embed_text(hidden, attention_mask)
 
     def match(self, memory: Memory, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """ITM states ``[B, Q, H]`` of pairs (image i, text i)."""
@@ -183,10 +187,10 @@ class PretrainingBranch(nn.Module):
         to_generate = input_ids.clone()
         to_generate[:, 0] = self.decoder_token_id
         mask = packed_mask(queries, attention_mask)
-        # Of the text to contrast, the first token alone speaks.
-        hidden = qformer(memory, texts=(to_generate, input_ids), mask=mask, rows=queries + length + 1)
+        rows = queries + length + self.contrast.text_rows(length)
+        hidden = qformer(memory, texts=(to_generate, input_ids), mask=mask, rows=rows)
         images = self.contrast.embed_image(hidden[:, :queries])
-        texts = self.contrast.embed_text(hidden[:, queries + length])
+        texts = self.contrast.embed_text(hidden[:, queries + length :], attention_mask)
         generated = hidden[:, queries : queries + length]
         written = self.generation.total(generated, input_ids, attention_mask, qformer.word_embeddings.weight)
         return images, texts, written[None]
