@@ -17,6 +17,7 @@ from scripts.encoders.clip import ClipEncoder
 from scripts.encoders.sam import SamEncoder
 from scripts.encoders.sam_vit import SamSize
 from scripts.errors import InputError
+from scripts.objectives import ImageTextContrast
 from scripts.pretraining import PretrainingBranch, PretrainingNetwork
 from scripts.qformer import QFormer
 
@@ -144,3 +145,19 @@ def test_each_ingredient_is_a_value() -> None:
         for branch in [module(hard_negatives=hard).train()]
     }
     assert drawn == {True: {0}, False: {0, 1, 2}}
+
+
+def test_contrast_learns_between_close_vectors_under_autocast() -> None:
+    """Vectors a thousandth apart: bfloat16, with three digits, would call them equal and give no direction."""
+    torch.manual_seed(0)
+    contrast = ImageTextContrast(width=32, embedding=16)
+    common = torch.randn(1, 1, 32)
+    states, text = common + 1e-3 * torch.randn(6, 4, 32), common + 1e-3 * torch.randn(6, 1, 32)
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            vectors = contrast.embed_image(states), contrast.embed_text(text, torch.ones(6, 1))
+            loss, *_ = contrast(*vectors, torch.eye(6, dtype=torch.bool))
+        gradients.append(torch.autograd.grad(loss, contrast.image_projection.weight)[0])
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(gradients[1], gradients[0])

@@ -59,6 +59,12 @@ def matching_mask(queries: int, attention_mask: Tensor) -> Tensor:
     return F.pad(attention_mask.bool(), (queries, 0), value=True)[:, None, None, :]
 
 
+def _in_float32(projection: nn.Linear, states: Tensor) -> Tensor:
+    """A projection whatever autocast says: bfloat16 cannot tell vectors apart that are close, nor say which way."""
+    with torch.autocast(states.device.type, enabled=False):
+        return projection(states.to(projection.weight.dtype)).float()
+
+
 def masked_mean(states: Tensor, attention_mask: Tensor) -> Tensor:
     """Mean ``[B, H]`` of the real ones among states ``[B, T, H]``; ``attention_mask`` ``[B, T]``."""
     weights = attention_mask.to(states.dtype)[..., None]
@@ -116,7 +122,7 @@ class ImageTextContrast(nn.Module):
 
     def embed_image(self, queries: Tensor) -> Tensor:
         """``[B, Q, H] -> [B, Q, E]``, unit length; with the mean as pool, their mean ``[B, 1, E]``."""
-        vectors = F.normalize(self.image_projection(queries).float(), dim=-1)
+        vectors = F.normalize(_in_float32(self.image_projection, queries), dim=-1)
         return vectors if self.query_pool == "max" else vectors.mean(dim=1, keepdim=True)
 
     def text_rows(self, length: int) -> int:
@@ -129,12 +135,13 @@ class ImageTextContrast(nn.Module):
         Unit length.
         """
         speaking = states[:, 0] if self.text_pool == "first" else masked_mean(states, attention_mask)
-        return F.normalize(self.text_projection(speaking).float(), dim=-1)
+        return F.normalize(_in_float32(self.text_projection, speaking), dim=-1)
 
     @staticmethod
     def similarity(images: Tensor, texts: Tensor) -> Tensor:
-        """``[B, Q, E] x [M, E] -> [B, M]``: the maximum over queries of the cosine."""
-        return torch.einsum("bqe,me->bqm", images, texts).amax(dim=1)
+        """``[B, Q, E] x [M, E] -> [B, M]``: the maximum over queries of the cosine, in float32."""
+        with torch.autocast(images.device.type, enabled=False):
+            return torch.einsum("bqe,me->bqm", images.float(), texts.float()).amax(dim=1)
 
     def forward(self, images: Tensor, texts: Tensor, positives: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss and similarities of this process's rows against all processes' columns.

@@ -49,12 +49,14 @@ class Scored:
 
     Attributes:
         losses: ``itc``, ``itm``, ``itg``.
+        queries: states ``[B, Q, H]`` of the queries before any projection.
         images: unit vectors ``[B, Q, E]``; texts: ``[B, E]``.
         matching: ITM logits ``[3, B, 2]`` of right pairs, pairs with a wrong image, pairs with a wrong text.
         has_negative: ``[B]`` bool, False where the latter two are no wrong pairs.
     """
 
     losses: dict[str, Tensor]
+    queries: Tensor
     images: Tensor
     texts: Tensor
     matching: Tensor
@@ -159,9 +161,9 @@ class PretrainingBranch(nn.Module):
         memory = None if chunk else self.branch.remember(tokens, token_mask)
         own = (tokens, token_mask, input_ids, attention_mask)
         if memory is not None:
-            images, texts, written = self._read(memory, input_ids, attention_mask)
+            states, images, texts, written = self._read(memory, input_ids, attention_mask)
         else:
-            images, texts, written = in_chunks(self._read_chunk, own, chunk)
+            states, images, texts, written = in_chunks(self._read_chunk, own, chunk)
         positives = self.positives(input_ids)
         itc, image_to_text, text_to_image = self.contrast(images, texts, positives)
         itg = written.sum() / self.generation.token_count(attention_mask)
@@ -178,10 +180,10 @@ class PretrainingBranch(nn.Module):
         has_negative = ~positives.all(dim=1)
         matching = logits.transpose(0, 1)
         itm = self.matching(matching.flatten(0, 1), has_negative)
-        return Scored({"itc": itc, "itm": itm, "itg": itg}, images, texts, matching, has_negative)
+        return Scored({"itc": itc, "itm": itm, "itg": itg}, states.detach(), images, texts, matching, has_negative)
 
-    def _read(self, memory: Memory, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The pass for ITC and ITG: vectors ``[B, Q, E]`` and ``[B, E]``, and the summed ITG loss ``[1]``."""
+    def _read(self, memory: Memory, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        """The pass for ITC and ITG: states ``[B, Q, H]``, vectors ``[B, Q, E]`` and ``[B, E]``, ITG's sum ``[1]``."""
         qformer = self.branch.qformer
         queries, length = qformer.query_count, input_ids.shape[1]
         to_generate = input_ids.clone()
@@ -189,11 +191,12 @@ class PretrainingBranch(nn.Module):
         mask = packed_mask(queries, attention_mask)
         rows = queries + length + self.contrast.text_rows(length)
         hidden = qformer(memory, texts=(to_generate, input_ids), mask=mask, rows=rows)
-        images = self.contrast.embed_image(hidden[:, :queries])
+        states = hidden[:, :queries]
+        images = self.contrast.embed_image(states)
         texts = self.contrast.embed_text(hidden[:, queries + length :], attention_mask)
         generated = hidden[:, queries : queries + length]
         written = self.generation.total(generated, input_ids, attention_mask, qformer.word_embeddings.weight)
-        return images, texts, written[None]
+        return states, images, texts, written[None]
 
     def _match(
         self, memory: Memory, wrong: Memory, ids: Tensor, mask: Tensor, wrong_ids: Tensor, wrong_mask: Tensor
@@ -281,9 +284,10 @@ class PretrainingNetwork(nn.Module):
     ) -> dict[str, Tensor]:
         """What validation looks at: the losses of :meth:`forward`, and per branch
 
-        ``general_images`` ``[B, Q, E]`` and ``general_texts`` ``[B, E]`` (unit vectors for retrieval), and
+        ``general_images`` ``[B, Q, E]`` and ``general_texts`` ``[B, E]`` (unit vectors for retrieval),
         ``general_matches`` ``[B, 3]``: the probability that ITM gives to the right pair, to one with a wrong image and
-        to one with a wrong text; NaN where the batch had no wrong partner.
+        to one with a wrong text, NaN where the batch had no wrong partner; ``general_queries`` ``[B, Q, H]``: the
+        states that stage 2 goes on from; ``general_temperature``: of ITC.
         """
         scored = self._score(image, image_mask, input_ids, attention_mask, **cached)
         result = self._losses(scored)
@@ -291,6 +295,8 @@ class PretrainingNetwork(nn.Module):
             probability = pairs.matching.float().softmax(-1)[..., 1].T.clone()
             probability[~pairs.has_negative, 1:] = float("nan")
             result |= {f"{name}_images": pairs.images, f"{name}_texts": pairs.texts, f"{name}_matches": probability}
+            temperature = self.branches[name].contrast.temperature.detach()
+            result |= {f"{name}_queries": pairs.queries, f"{name}_temperature": temperature}
         return result
 
     def _score(

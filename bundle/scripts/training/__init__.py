@@ -1,5 +1,6 @@
 """Training: what MONAI's and Ignite's engines leave out, as handlers and small callables for their configs."""
 
+from .accumulation import WeightedAccumulation
 from .attach import AttachAll
 from .batches import PrepareCase, loss_parts, take_loss
 from .best import higher_is_better, lower_is_better
@@ -14,6 +15,7 @@ from .progress import ProgressBar
 from .record import RunRecord
 from .samples import SampleCaptions
 from .sampling import EpochSampler
+from .spread import VectorSpread
 from .stopping import EarlyStop, StopSignal
 
 __all__ = [
@@ -31,7 +33,9 @@ __all__ = [
     "SampleCaptions",
     "StepSchedule",
     "StopSignal",
+    "VectorSpread",
     "WarmupCosine",
+    "WeightedAccumulation",
     "adamw",
     "bare_network",
     "higher_is_better",
