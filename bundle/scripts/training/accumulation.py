@@ -11,8 +11,8 @@ from ignite.engine import Engine
 from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys
 
-from ..validation_loss import averaged_over
-from .gradients import begins_group
+from scripts.metrics.validation_loss import averaged_over
+from scripts.training.gradients import begins_group
 
 
 class WeightedAccumulation:
@@ -24,7 +24,7 @@ class WeightedAccumulation:
 
     Args:
         unit: what the network averages over: ``image`` or ``token``, as in
-            :class:`scripts.validation_loss.ValidationLoss`.
+            :class:`scripts.metrics.validation_loss.ValidationLoss`.
     """
 
     def __init__(self, *, unit: str = "image") -> None:

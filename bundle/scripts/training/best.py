@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..atomic import write_atomically
-from ..distributed import rank
-from ..errors import InputError
-from ..weights.saving import trained_state
+from scripts.atomic import write_atomically
+from scripts.distributed import rank
+from scripts.errors import InputError
+from scripts.weights.saving import trained_state
 
 logger = logging.getLogger(__name__)
 

@@ -18,17 +18,17 @@ import torch.distributed as dist
 from ignite.engine import Events
 from torch import nn
 
-from ..atomic import remove_leftovers, write_atomically
-from ..distributed import rank, world_size
-from ..errors import InputError
-from ..lora import ALPHA_NAMES
-from ..weights.loading import load_parameters, trained_names
-from .best import BestModels
-from .gradients import is_optimizer_step, optimizer_steps
-from .optimization import WarmupCosine, load_optimizer
-from .random_state import capture_random_state, restore_random_state
-from .sampling import EpochSampler
-from .stopping import StopSignal, is_stopped
+from scripts.atomic import remove_leftovers, write_atomically
+from scripts.data.epoch_sampler import EpochSampler
+from scripts.distributed import rank, world_size
+from scripts.errors import InputError
+from scripts.networks.lora import ALPHA_NAMES
+from scripts.training.best import BestModels
+from scripts.training.early_stop import StopSignal, is_stopped
+from scripts.training.gradients import is_optimizer_step, optimizer_steps
+from scripts.training.optimization import WarmupCosine, load_optimizer
+from scripts.training.random_state import capture_random_state, restore_random_state
+from scripts.weights.loading import load_parameters, trained_names
 
 logger = logging.getLogger(__name__)
 _FORMAT = 1

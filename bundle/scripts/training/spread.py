@@ -12,7 +12,7 @@ import torch.distributed as dist
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from ..distributed import collective_device, rank, world_size
+from scripts.distributed import collective_device, rank, world_size
 
 __all__ = ["VectorSpread"]
 

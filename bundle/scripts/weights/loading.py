@@ -16,7 +16,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
-from ..errors import WeightsError
+from scripts.errors import WeightsError
 
 __all__ = ["LoadReport", "load_parameters", "read_state", "shards_of", "trained_names", "weights_sha256"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..atomic import write_atomically
-from .loading import shards_of, trained_names
+from scripts.atomic import write_atomically
+from scripts.weights.loading import shards_of, trained_names
 
 __all__ = ["MAX_BYTES", "save_shards", "save_trained", "trained_state", "write_state"]
 

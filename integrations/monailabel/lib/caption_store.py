@@ -13,8 +13,8 @@ from typing import Any
 from filelock import FileLock
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
+from scripts.data.reviewed import ReviewedCaption
 from scripts.predictor import InputError
-from scripts.reviewed import ReviewedCaption
 
 from .labels import DRAFT, JUDGED, OTHERS, REVIEWED, TAG, after, is_edited, judged_by_a_person, read_label
 

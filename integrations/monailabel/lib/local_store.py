@@ -13,7 +13,7 @@ from monailabel.datastore.local import LocalDatastore
 
 from scripts.predictor import InputError
 from scripts.reading.data_files import refuse_detached
-from scripts.reading.dicom_kinds import NO_IMAGE, kind_of
+from scripts.reading.dicom.kinds import NO_IMAGE, kind_of
 from scripts.reading.sources import files_of
 
 from .caption_store import STATE, CaptionStore, checked_id
