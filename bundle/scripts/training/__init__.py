@@ -17,6 +17,7 @@ from scripts.training.progress import ProgressBar
 from scripts.training.run_record import RunRecord
 from scripts.training.sample_captions import SampleCaptions
 from scripts.training.spread import VectorSpread
+from scripts.training.weight_average import WeightAverage
 
 __all__ = [
     "AttachAll",
@@ -34,6 +35,7 @@ __all__ = [
     "StopSignal",
     "VectorSpread",
     "WarmupCosine",
+    "WeightAverage",
     "WeightedAccumulation",
     "adamw",
     "bare_network",
