@@ -28,6 +28,7 @@ from scripts.training.early_stop import StopSignal, is_stopped
 from scripts.training.gradients import is_optimizer_step, optimizer_steps
 from scripts.training.optimization import WarmupCosine, load_optimizer
 from scripts.training.random_state import capture_random_state, restore_random_state
+from scripts.training.weight_average import WeightAverage
 from scripts.weights.loading import load_parameters, trained_names
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Checkpoints:
         optimizer: saved with it.
         scheduler: learning-rate schedule, if any.
         evaluator: MONAI evaluator whose best metric is kept, if any.
+        average: moving averages of weights, if any: they are what ``model.pt`` holds.
         extras: name to handler with ``state_dict`` and ``load_state_dict`` (history, early stopping).
         resume: ``auto`` goes on from the newest usable checkpoint in ``folder``, or starts; a path goes on from
             that file; empty starts afresh and moves older files of ``folder`` aside.
@@ -71,6 +73,7 @@ class Checkpoints:
         scheduler: Any | None = None,
         evaluator: Any | None = None,
         extras: Mapping[str, Any] | None = None,
+        average: WeightAverage | None = None,
         resume: str = "auto",
         save_every: int = 0,
         epoch_interval: int = 1,
@@ -85,6 +88,7 @@ class Checkpoints:
         self.scheduler = scheduler
         self.evaluator = evaluator
         self.extras = dict(extras or {})
+        self.average = average
         self.resume = resume
         self.save_every = save_every
         self.epoch_interval = epoch_interval
@@ -159,7 +163,8 @@ class Checkpoints:
         }
 
     def _network_state(self) -> dict[str, torch.Tensor]:
-        state = self.network.state_dict()
+        own = {} if self.average is None else self.average.set_aside
+        state = self.network.state_dict() | own
         return {name: state[name].detach() for name in self.names}
 
     def _evaluator_state(self) -> dict[str, Any] | None:
@@ -316,6 +321,8 @@ class Checkpoints:
         if is_stopped(engine):
             return
         self.best.update(engine)
+        if self.average is not None:
+            self.average.take_out()
         name = self.signal.received()
         if name:
             self._stop(engine, name)
@@ -342,9 +349,14 @@ class Checkpoints:
         if self._saved_iteration != engine.state.iteration or any(_gather(bool(self._failed_save))):
             self.save(engine)
         if rank() == 0 and not self.best.entries:
-            self.best.save_last()
+            self._save_last()
         if self._failed_save:
             raise InputError(f"{self._failed_save} and run again with resume 'auto'.")
+
+    def _save_last(self) -> None:
+        if self.average is not None:
+            self.average.put_in()
+        self.best.save_last()
 
     def _after_failure(self, _: Any, error: BaseException) -> None:
         self.signal.restore()
