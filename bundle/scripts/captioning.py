@@ -5,7 +5,7 @@ Shape legend: B cases, V views, T new tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,13 @@ from scripts.reading.image_meta import ImageMeta
 
 if TYPE_CHECKING:
     from scripts.generation import Generated, GenerationOptions
+    from scripts.generation.options import Watch
     from scripts.networks.caption_network import CaptionNetwork
 
-__all__ = ["caption_batch", "token_texts"]
+__all__ = ["Written", "caption_batch", "token_texts"]
+
+Written = Callable[[Mapping[int, str]], None]
+"""Told what is written so far: row of the batch -> text, for those that still change."""
 
 
 def caption_batch(
@@ -38,6 +42,7 @@ def caption_batch(
     samples: int = 0,
     seed: int = 0,
     file_metas: Sequence[ImageMeta] = (),
+    written: Written | None = None,
     **cached: Tensor,
 ) -> dict[str, Any]:
     """Caption a batch; tokens are encoded once, whatever is made of them.
@@ -53,6 +58,7 @@ def caption_batch(
         timer: is told how long each step took.
         samples: also draw this many captions of each case, from the model's own distribution, with ``seed``.
         file_metas: what readers found in the files of each case; guided beams then do not contradict headers.
+        written: told after each step of decoding; what it raises ends the work.
 
     Returns:
         ``pred`` ids ``[B, T]``, ``token_logprobs`` ``[B, T]``, ``lengths`` ``[B]``, ``captions``, ``prompts`` (the
@@ -68,7 +74,8 @@ def caption_batch(
         with timer.step("generate"):
             prefix = _prefix(network, encoded, dtype, prompts)
             known = _known(network, file_metas)
-            made = network.write(prefix, encoded, prompts=prompts, options=options, known=known)
+            watch = None if written is None else _watch(network, prompts, written)
+            made = network.write(prefix, encoded, prompts=prompts, options=options, known=known, watch=watch)
     timer.split_generation()
     result = {
         "pred": made.token_ids,
@@ -88,6 +95,17 @@ def caption_batch(
             result["explanations"] = _explanations(network, result, image, explain, prompts)
     result["seconds"] = timer.rounded()
     return result
+
+
+def _watch(network: CaptionNetwork, prompts: str | list[str] | None, written: Written) -> Watch:
+    """Token ids of each step as texts."""
+
+    def watch(images: Tensor, token_ids: Tensor) -> None:
+        rows = images.tolist()
+        own = prompts if prompts is None or isinstance(prompts, str) else [prompts[row] for row in rows]
+        written(dict(zip(rows, network.captions(token_ids, own), strict=True)))
+
+    return watch
 
 
 def _known(network: CaptionNetwork, file_metas: Sequence[ImageMeta]) -> list[HeaderAnswers]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.generation import Generated, GenerationOptions, Generator
+from scripts.generation.options import Watch
 from scripts.given_values import switch
 from scripts.networks.branch import Branch, encoder_tokens
 from scripts.networks.language_model import LanguageModel
@@ -158,8 +159,9 @@ class CaptionNetwork(nn.Module):
         prompts: str | list[str] | None = None,
         options: GenerationOptions | None = None,
         known: Sequence[HeaderAnswers] = (),
+        watch: Watch | None = None,
     ) -> Generated:
-        """Captions after the ``prefix`` of ``encoded`` images, as :meth:`prefix` gave it.
+        """Captions after the ``prefix`` of ``encoded`` images, as :meth:`prefix` gave it; ``watch`` sees each step.
 
         With a concept reader, beams are guided by what it reads in the images, and by what is ``known`` of each.
         """
@@ -168,7 +170,7 @@ class CaptionNetwork(nn.Module):
         guide = None
         if self.concept_reader is not None and self.concept_weight > 0 and options.num_beams > 1:
             guide = None if options.do_sample else self._guide(encoded, self._given(prompts, len(embeddings)), known)
-        return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options, guide)
+        return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options, guide, watch)
 
     def _guide(
         self,
