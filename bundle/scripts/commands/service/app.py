@@ -23,6 +23,8 @@ from scripts.commands.service.service import MAX_VIEWS, Service
 __all__ = ["create_app"]
 
 PAGE = Path(__file__).resolve().parents[1] / "page"
+SHARED = Path(__file__).resolve().parents[2] / "outputs" / "html_assets" / "report.css"
+"""Colours, list and words, which the page has in common with the report."""
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 THERE_ARE = "there are GET /, /health, /metrics, /docs and POST /caption"
 
@@ -75,8 +77,8 @@ def _add_page(app: FastAPI) -> None:
 
 
 def _asset(name: str) -> Response:
-    path = PAGE / name
-    if path.parent != PAGE or path.suffix not in TYPES or not path.is_file():
+    path = (SHARED if name == SHARED.name else PAGE / name).absolute()
+    if path.parent not in (PAGE, SHARED.parent) or path.suffix not in TYPES or not path.is_file():
         raise RefusedError(HTTPStatus.NOT_FOUND, THERE_ARE)
     return FileResponse(path, media_type=TYPES[path.suffix], headers={"Cache-Control": "no-cache"})
 

@@ -93,12 +93,14 @@ def image_router(service: Service) -> APIRouter:
         return _listed((library.hand_out(name, path, kept.token) for name, path in cases), kept.token)
 
     @router.get("/images/{image}/shown")
-    def shown(image: str, window: str | None = None, slice: str | None = None, plane: str | None = None) -> Response:
-        """The picture as the network sees it, PNG."""
+    def shown(
+        image: str, window: str | None = None, slice: str | None = None, plane: str | None = None, side: int = 0
+    ) -> Response:
+        """The picture as the network sees it, PNG; of ``side`` pixels where one is given."""
         asked = library.get(image)
         with _told(service, asked):
             pixels, _ = service.predictor.load(asked.path, window=window, slice=slice, plane=plane)
-        return _png(pixels if pixels.ndim == 3 else pixels[0])
+        return _png(pixels if pixels.ndim == 3 else pixels[0], max(0, min(side, 512)))
 
     @router.get("/images/{image}/stack")
     def stack(image: str, plane: str = "auto") -> dict[str, Any]:
@@ -177,9 +179,12 @@ def _listed(handed: Iterable[Handed], upload: str = "") -> Images:
     return Images(images=[Listed(id=one.id, name=one.name) for one in handed], upload=upload)
 
 
-def _png(pixels: torch.Tensor) -> Response:
-    """``[3, S, S]`` in [0, 1] as PNG."""
+def _png(pixels: torch.Tensor, side: int = 0) -> Response:
+    """``[3, S, S]`` in [0, 1] as PNG, reduced to ``side`` where it is not 0."""
     values = (pixels.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(values)).save(file, "PNG", compress_level=1)
+    picture = Image.fromarray(np.ascontiguousarray(values))
+    if side:
+        picture.thumbnail((side, side))
+    picture.save(file, "PNG", compress_level=1)
     return Response(file.getvalue(), media_type="image/png", headers=NO_STORE)
