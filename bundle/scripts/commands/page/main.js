@@ -52,8 +52,8 @@ async function explain(item) {
 
 function restart(item) {
   Object.assign(item, { reply: null, error: null, words: "", step: "wait", text: undefined, confirmed: false, regions: {}, small: null });
-  waiting.unshift(item); worklist.draw(item);
-  if (worklist.current === item) show(item);
+  waiting.unshift(item); worklist.draw(item); worklist.count();
+  if (worklist.current === item) item.panel.afresh();
   next();
 }
 
@@ -65,7 +65,7 @@ async function run(item, silent = false) {
   running++;
   const started = performance.now();
   const hear = (kind, value) => {
-    if (kind === "step") item.step = value;
+    if (kind === "step") { item.step = value; item.readable ||= value !== "read"; }
     else { item.words = value; item.firstWords ||= performance.now() - started; }
     if (!item.reply) { item.panel?.update(); if (kind === "step") worklist.draw(item); }
   };

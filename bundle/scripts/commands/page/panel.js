@@ -16,7 +16,6 @@ export class Panel {
     this.element = make("article", { class: "case" }, make("h2", {}, make("span", { text: item.name }),
       make("button", { type: "button", text: "Caption this view", title: "with this slice and window", onclick: () => this.again() }),
       page.compareButton(item)), make("div", { class: "columns" }, this.viewer.element, this.text));
-    this.viewer.open(item.request).catch((error) => { if (!item.error) page.trouble(error); });
     this.update();
   }
 
@@ -27,8 +26,19 @@ export class Panel {
     this.page.captionAgain(this.item, request);
   }
 
+  // Captioned anew: the picture stays where it is until the reply comes.
+  afresh() {
+    this.opened = this.item.readable = false; this.word = -1; this.held = undefined; this.editing = false;
+    this.viewer.heat = this.viewer.region = null; this.viewer.captioned = undefined;
+    this.update();
+  }
+
   update() {
     const { item } = this;
+    if (!this.opened && (item.readable || item.reply)) {
+      this.opened = true;
+      this.viewer.open(item.request).catch((error) => this.page.trouble(error));
+    }
     if (item.error) this.text.replaceChildren(make("p", { class: "caption wrong", text: item.error }), make("div", { class: "actions" }, make("button", { type: "button", text: "Try again", onclick: () => this.again() })));
     else if (!item.reply) this.growing();
     else this.finished();
@@ -50,11 +60,11 @@ export class Panel {
     this.viewer.captionedBy(reply);
     this.viewer.canvas.setAttribute("aria-label", `Picture of ${item.name}: ${item.text ?? reply.caption}`);
     const unsure = reply.abstained || reply.withheld;
-    this.text.replaceChildren(
+    this.text.replaceChildren(...[
       unsure && make("p", { class: "withheld", text: `Withheld from programs: ${typeof reply.withheld === "string" ? reply.withheld : "the model is less sure than it is asked to be"}. Read it, and edit or confirm it.` }),
       this.editing ? this.editor() : this.captionOf(edited),
       !this.editing && !edited && make("p", { class: "legend" }, make("span", { text: "unlikely word" }), make("i"), make("span", { text: "likely word" })),
-      this.branches(), this.doubts(), this.actions(unsure, edited), this.why(), this.read(), this.model());
+      this.branches(), this.doubts(), this.actions(unsure, edited), this.why(), this.read(), this.model()].filter(Boolean));
     this.paint();
   }
 
@@ -84,8 +94,9 @@ export class Panel {
   branches() {
     const found = this.item.reply.explanation;
     if (!found) return make("p", { class: "soft", text: this.item.explaining ? "Finding where each word looked …" : "" });
-    const names = Object.keys(found.maps);
-    if (!names.includes(this.branch)) this.branch = names[names.length - 1];
+    const names = Object.keys(found.maps).slice();
+    const whole = (name) => found.share[name].reduce((a, b) => a + b, 0);
+    if (!names.includes(this.branch)) this.branch = names.sort((a, b) => whole(b) - whole(a))[0]; // that most words rest on
     this.shares = new Map(names.map((name) => [name, make("button", { type: "button", "aria-pressed": String(name === this.branch), onclick: () => { this.branch = name; this.paint(); } })]));
     this.hint = make("span", {});
     return make("div", { class: "switch" }, ...this.shares.values(),
@@ -167,7 +178,7 @@ export class Panel {
     if (reply.support != null && reply.support < 0.5) reasons.push(`A second reading of the image gives plane, kind and organ together ${percent(reply.support)}.`);
     if (reply.agreement != null) reasons.push(`Captions that were drawn besides agree with it to ${percent(reply.agreement)}.`);
     if (reply.finding_confidence == null) reasons.push("The finding was right once in thirty-one on validation images.");
-    return make("details", { open: Boolean(reply.abstained) }, make("summary", { text: "Why not sure" }), make("ul", {}, ...reasons.map((text) => make("li", { text }))));
+    return make("details", { open: Boolean(reply.abstained || reply.withheld) || (reply.calibrated_confidence ?? 1) < 0.5 }, make("summary", { text: "Why not sure" }), make("ul", {}, ...reasons.map((text) => make("li", { text }))));
   }
 
   read() {

@@ -43,7 +43,7 @@ export class Viewer {
     this.sliceRow.firstChild.textContent = this.stack.along === "frame" ? "Frame" : "Slice";
     this.fillPresets(this.stack.presets);
     this.window = this.window || [(this.stack.low + this.stack.high) / 2, Math.max(1e-6, this.stack.high - this.stack.low)];
-    this.at = this.captioned ?? Math.floor(this.stack.count / 2);
+    if (this.captioned !== undefined || !this.at) this.at = this.captioned ?? Math.floor(this.stack.count / 2);
     await this.go(this.at, true);
   }
 

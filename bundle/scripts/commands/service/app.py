@@ -47,7 +47,8 @@ def create_app(service: Service, rules: Rules) -> ASGIApp:
 
 
 def _add_state(app: FastAPI, service: Service, rules: Rules) -> None:
-    @app.api_route("/health", methods=["GET", "HEAD"])
+    @app.head("/health", include_in_schema=False)
+    @app.get("/health")
     def health() -> dict[str, Any]:
         """What is loaded, and the limits of requests."""
         provenance = service.predictor.provenance
@@ -56,7 +57,8 @@ def _add_state(app: FastAPI, service: Service, rules: Rules) -> None:
         told = {key: provenance.get(key) for key in ("model_version", "weights")}
         return {"status": "ready", **told, "limits": limits, "waiting": service.line.waiting, "documents": kinds()}
 
-    @app.api_route("/metrics", methods=["GET", "HEAD"], response_class=PlainTextResponse)
+    @app.head("/metrics", include_in_schema=False)
+    @app.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> Response:
         """Counters in Prometheus' text."""
         return PlainTextResponse(service.meters.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
