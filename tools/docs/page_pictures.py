@@ -44,8 +44,8 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1320, "height": 820}, color_scheme=scheme)
             captioned(page, server.url)
             page.click("button:has-text(\"SAM's outline\")")
-            page.hover(".word >> nth=4")
-            page.wait_for_timeout(1500)
+            page.hover(".word >> nth=5")
+            page.wait_for_timeout(6000)  # SAM's mask decoder is loaded at its first use
             page.screenshot(path=PICTURES / f"{scheme}.png")
             page.close()
         phone = browser.new_page(viewport={"width": 390, "height": 844})
