@@ -78,7 +78,7 @@ class LocalWorker:
     def _running(self) -> subprocess.Popen:
         if self._process is not None and self._process.poll() is None:
             return self._process
-        if not (self.bundle / "scripts" / "worker.py").is_file():
+        if not (self.bundle / "scripts" / "commands" / "worker.py").is_file():
             raise CaptioningError(
                 f"{self.bundle} is not the captioning bundle: choose the folder with configs and scripts"
             )
