@@ -43,7 +43,7 @@ def main() -> None:
         for scheme in ("light", "dark"):
             page = browser.new_page(viewport={"width": 1320, "height": 820}, color_scheme=scheme)
             captioned(page, server.url)
-            page.click("button:has-text(\"SAM's outline\")")
+            page.click('button:has-text("SAM\'s outline")')
             page.hover(".word >> nth=5")
             page.wait_for_timeout(6000)  # SAM's mask decoder is loaded at its first use
             page.screenshot(path=PICTURES / f"{scheme}.png")
