@@ -5,7 +5,7 @@ Shape legend: B cases, V views, T new tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,14 @@ from scripts.reading.image_meta import ImageMeta
 if TYPE_CHECKING:
     from scripts.explanation import Explanation
     from scripts.generation import Generated, GenerationOptions
+    from scripts.generation.options import Watch
     from scripts.networks.caption_network import CaptionNetwork
     from scripts.networks.prompts import Prompt
 
-__all__ = ["CaptionedBatch", "caption_batch", "token_texts"]
+__all__ = ["CaptionedBatch", "Written", "caption_batch", "token_texts"]
+
+Written = Callable[[Mapping[int, str]], None]
+"""Told what is written so far: row of the batch -> text, for those that still change."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def caption_batch(
     samples: int = 0,
     seed: int = 0,
     file_metas: Sequence[ImageMeta] = (),
+    written: Written | None = None,
     **cached: Tensor,
 ) -> CaptionedBatch:
     """Caption a batch; tokens are encoded once, whatever is made of them.
@@ -90,6 +95,7 @@ def caption_batch(
         timer: is told how long each step took.
         samples: also draw this many captions of each case, from the model's own distribution, with ``seed``.
         file_metas: what readers found in the files of each case; guided beams then do not contradict headers.
+        written: told after each step of decoding; what it raises ends the work.
     """
     timer = timer or StepTimer()
     device = next(network.parameters()).device
@@ -100,7 +106,8 @@ def caption_batch(
         with timer.step("generate"):
             prefix = _prefix(network, encoded, dtype, asked)
             known = _known(network, file_metas)
-            made = network.write(prefix, encoded, prompts=asked, options=options, known=known)
+            watch = None if written is None else _watch(network, asked, written)
+            made = network.write(prefix, encoded, prompts=asked, options=options, known=known, watch=watch)
     timer.split_generation()
     drawn = explanations = None
     if samples:
@@ -127,6 +134,17 @@ def caption_batch(
 
 def _batch_size(encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> int:
     return len(next(iter(encoded.values()))[0])
+
+
+def _watch(network: CaptionNetwork, prompts: Sequence[Prompt], written: Written) -> Watch:
+    """Token ids of each step as texts."""
+
+    def watch(images: Tensor, token_ids: Tensor) -> None:
+        rows = images.tolist()
+        texts = network.captions(token_ids, [prompts[row] for row in rows])
+        written(dict(zip(rows, texts, strict=True)))
+
+    return watch
 
 
 def _known(network: CaptionNetwork, file_metas: Sequence[ImageMeta]) -> list[HeaderAnswers]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.generation import Generated, GenerationOptions, Generator
+from scripts.generation.options import Watch
 from scripts.given_values import switch
 from scripts.networks.branch import Branch, encoder_tokens
 from scripts.networks.language_model import LanguageModel
@@ -167,8 +168,9 @@ class CaptionNetwork(nn.Module):
         prompts: Sequence[Prompt] | None = None,
         options: GenerationOptions | None = None,
         known: Sequence[HeaderAnswers] = (),
+        watch: Watch | None = None,
     ) -> Generated:
-        """Captions after the ``prefix`` of ``encoded`` images, as :meth:`prefix` gave it.
+        """Captions after the ``prefix`` of ``encoded`` images, as :meth:`prefix` gave it; ``watch`` sees each step.
 
         With a concept reader, beams are guided by what it reads in the images, and by what is ``known`` of each.
         """
@@ -178,7 +180,7 @@ class CaptionNetwork(nn.Module):
         if self.concept_reader is not None and self.concept_weight > 0 and options.num_beams > 1:
             given = [prompt.given for prompt in prompts or [self.prompt] * len(embeddings)]
             guide = None if options.do_sample else self._guide(encoded, given, known)
-        return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options, guide)
+        return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options, guide, watch)
 
     def _guide(
         self,

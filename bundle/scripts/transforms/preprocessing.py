@@ -86,23 +86,27 @@ class Preprocessing:
             InputError: the image cannot be read, or a value cannot be used.
         """
         given = {name: value for name, value in values.items() if value is not None}
-        return _made(_with_values(self.transform, given), {"image": image})
+        item = _made(_with_values(self.transform, given), {"image": image})
+        return item["image"], item["image_meta"]
 
     def finish(self, views: Tensor) -> tuple[Tensor, ImageMeta]:
         """The same for an array ``[3, H, W]`` or ``[V, 3, H, W]`` that is already windowed to [0, 1]."""
         meta = ImageMeta(({"reader": "array", "view_count": len(views) if views.ndim == 4 else 1},))
-        return _made(_without(self.transform, ReadViews, WindowViews), {"image": views, "image_meta": meta})
+        item = _made(_without(self.transform, ReadViews, WindowViews), {"image": views, "image_meta": meta})
+        return item["image"], item["image_meta"]
 
 
-def _made(transform: Transform, item: dict[str, Any]) -> tuple[Tensor, ImageMeta]:
-    """Image and meta of a transformed item."""
+def _made(transform: Transform, item: dict[str, Any]) -> dict[str, Any]:
+    """The item through the transforms. MONAI wraps what one of them raises; a user needs the cause."""
     try:
-        done = transform(item)
-    except RuntimeError as error:  # MONAI wraps what a transform raises
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from None
-        raise
-    return done["image"], done["image_meta"]
+        return transform(item)
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None
 
 
 def _with_values(transform: Any, values: Mapping[str, Any]) -> Any:

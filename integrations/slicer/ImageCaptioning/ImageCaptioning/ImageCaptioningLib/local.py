@@ -39,7 +39,7 @@ class LocalWorker:
         return str(self._ask("hello")["model_version"])
 
     def caption(self, png: Path, **options: Any) -> dict[str, Any]:
-        """Caption a picture; see ``scripts.commands.worker.caption_reply``."""
+        """Caption a picture; see ``scripts.commands.replies.CaptionReply``."""
         return self._ask("caption", image=str(png), options=options)
 
     def report(self, source: Sequence[str], output: Path, **content: Any) -> Path:
