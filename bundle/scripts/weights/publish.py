@@ -21,6 +21,7 @@ from torch import Tensor
 from ..concept_reader import ConceptReader, load_concept_reader, save_concept_reader
 from ..errors import InputError, WeightsError
 from ..training.checkpoints import checkpoint_files, read_checkpoint
+from .intact import refresh_sums
 from .loading import read_state
 from .saving import save_shards
 from .stages import export_encoder
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    refresh_sums(files)
     for file in files:
         print(f"{file}  {Path(file).stat().st_size / 1e6:.1f} MB")
     return 0

@@ -21,7 +21,17 @@ from scripts.predictor import InputError
 from scripts.reviewed import ReviewedCaption
 
 from .labels import (
-    DRAFT, JUDGED, OTHERS, REVIEWED, TAG, after, checked_info, is_edited, judged_by_a_person, label_text, read_label,
+    DRAFT,
+    JUDGED,
+    OTHERS,
+    REVIEWED,
+    TAG,
+    after,
+    checked_info,
+    is_edited,
+    judged_by_a_person,
+    label_text,
+    read_label,
 )  # fmt: skip
 from .recovery import keep_damaged_label, recover_folder
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from child_process import Child
 from label_server import missing_label_server
+
+from child_process import Child
 
 if missing_label_server() is not None:
     pytest.skip(str(missing_label_server()), allow_module_level=True)
@@ -174,9 +175,7 @@ def test_half_characters_are_refused_and_whole_ones_kept(tmp_path: Path, caption
     assert _store(tmp_path).caption_of("p0")["caption"] == kept
 
 
-@pytest.mark.parametrize(
-    "info", [["a list"], {"n": "x" * 100_001}, json.loads('{"a":' * 300 + "1" + "}" * 300)]
-)
+@pytest.mark.parametrize("info", [["a list"], {"n": "x" * 100_001}, json.loads('{"a":' * 300 + "1" + "}" * 300)])
 def test_what_the_record_cannot_hold_is_refused(tmp_path: Path, info: Any) -> None:
     store = _store(_studies(tmp_path))
     with pytest.raises(InputError, match="info"):
