@@ -75,8 +75,8 @@ deploy: $(DEPLOY)/.ready package
 label: $(LABEL) $(SAMPLES)/.ready
 	@$(PY) integrations/monailabel/serve.py --studies "$(STUDIES)" --port $(PORT)
 
-$(SAMPLES)/.ready: $(READY) $(BUNDLE)/scripts/samples.py
-	@$(PY) -m scripts.samples $(SAMPLES) && touch $@
+$(SAMPLES)/.ready: $(READY) $(BUNDLE)/scripts/commands/samples.py
+	@$(PY) -m scripts.commands.samples $(SAMPLES) && touch $@
 
 caption: $(READY) $(SAMPLES)/.ready
 	@image="$(IMAGE)"; test -e "$${image%::series}" || { echo "IMAGE=$(IMAGE) does not exist: give a file or a folder of images"; exit 1; }
@@ -97,7 +97,7 @@ starter: $(READY)
 FEATURES ?= runs/starter/features
 ablation: $(READY)
 	@test -n "$(DATA)" || { echo "make ablation DATA=folder (with datalist.json and its images)"; exit 1; }
-	@$(PY) tools/ablation.py "$(DATA)" --features "$(FEATURES)" $(ABLATION)
+	@$(PY) studies/ablation/run.py "$(DATA)" --features "$(FEATURES)" $(ABLATION)
 
 bench: $(READY)
 	@$(PY) benchmarks/run_all.py

@@ -40,19 +40,19 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT / "bundle")]
 
 from generation import BEAMS, TOKENS, by_transformers  # noqa: E402
-from scripts.allocator import keep_memory  # noqa: E402
-from scripts.branches import Branch  # noqa: E402
 from scripts.captioning import caption_batch  # noqa: E402
 from scripts.encoders.clip import ClipEncoder  # noqa: E402
 from scripts.encoders.sam import SamEncoder  # noqa: E402
 from scripts.encoders.sam_vit import SAM_SIZES  # noqa: E402
 from scripts.generation import GenerationOptions  # noqa: E402
-from scripts.int8 import in_precision  # noqa: E402
-from scripts.language_model import LanguageModel  # noqa: E402
-from scripts.networks import CaptionNetwork  # noqa: E402
-from scripts.precision import resolved  # noqa: E402
-from scripts.qformer import QFormer  # noqa: E402
-from scripts.timing import StepTimer  # noqa: E402
+from scripts.kernels.allocator import keep_memory  # noqa: E402
+from scripts.kernels.int8 import in_precision  # noqa: E402
+from scripts.kernels.precision import resolved  # noqa: E402
+from scripts.networks.branch import Branch  # noqa: E402
+from scripts.networks.caption_network import CaptionNetwork  # noqa: E402
+from scripts.networks.language_model import LanguageModel  # noqa: E402
+from scripts.networks.qformer import QFormer  # noqa: E402
+from scripts.provenance.timing import StepTimer  # noqa: E402
 
 QUERIES = 32
 TUNED = resolved("auto", "cpu")
@@ -253,7 +253,7 @@ def starter_images(datalist: Path | None, count: int) -> list[str]:
     if datalist is not None:
         items = json.loads(datalist.read_text(encoding="utf-8"))["validation"]
         return [str(datalist.parent / item["image"]) for item in items[:: max(1, len(items) // count)][:count]]
-    from scripts.samples import write_samples
+    from scripts.commands.samples import write_samples
 
     paths = write_samples(ROOT / "runs" / "samples")
     return [str(paths[number % len(paths)]) for number in range(count)]

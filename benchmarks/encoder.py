@@ -8,7 +8,7 @@ above what the process held with its weights loaded, each side in a process of i
 of 12, one of them global, which is ViT-B's share.
 
 The published code runs as it is, in float32, with PyTorch's defaults. Ours runs float32 products in oneDNN where a
-probe finds that exact (`scripts.encoders.matmul`); the table's head says whether it did. Run it on an idle machine: a
+probe finds that exact (`scripts.kernels.matmul`); the table's head says whether it did. Run it on an idle machine: a
 busy neighbour takes more from ours than from the published code.
 
 Where the processor has no bfloat16 units PyTorch emulates them, many times slower than float32. That case then runs
@@ -36,11 +36,11 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import published_code  # noqa: E402
 
-from scripts.encoders.matmul import onednn_is_exact  # noqa: E402
 from scripts.encoders.sam import SamEncoder  # noqa: E402
 from scripts.encoders.sam_vit import SAM_SIZES, SamSize  # noqa: E402
-from scripts.generation.packed_linear import type_can_be_packed  # noqa: E402
-from scripts.precision import resolved  # noqa: E402
+from scripts.kernels.matmul import onednn_is_exact  # noqa: E402
+from scripts.kernels.packed_linear import type_can_be_packed  # noqa: E402
+from scripts.kernels.precision import resolved  # noqa: E402
 
 SIDE = 1024
 MIB = 1 << 20

@@ -29,7 +29,7 @@ from transformers import OPTConfig, OPTForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 from scripts.generation import GenerationOptions, Generator  # noqa: E402
-from scripts.generation.packed_linear import type_can_be_packed  # noqa: E402
+from scripts.kernels.packed_linear import type_can_be_packed  # noqa: E402
 
 PREFIX, BEAMS, TOKENS = 65, 5, 30
 END, PAD = 2, 1

@@ -26,15 +26,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
 from transformers import OPTConfig, OPTForCausalLM  # noqa: E402
 
-from scripts.branches import Branch  # noqa: E402
 from scripts.encoders.eva import EvaEncoder  # noqa: E402
 from scripts.encoders.sam import SamEncoder  # noqa: E402
 from scripts.generation import GenerationOptions  # noqa: E402
-from scripts.language_model import LanguageModel  # noqa: E402
-from scripts.networks import CaptionNetwork  # noqa: E402
-from scripts.precision import autocast, resolved  # noqa: E402
-from scripts.pretraining import PretrainingBranch, PretrainingNetwork  # noqa: E402
-from scripts.qformer import QFormer  # noqa: E402
+from scripts.kernels.precision import autocast, resolved  # noqa: E402
+from scripts.networks.branch import Branch  # noqa: E402
+from scripts.networks.caption_network import CaptionNetwork  # noqa: E402
+from scripts.networks.language_model import LanguageModel  # noqa: E402
+from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork  # noqa: E402
+from scripts.networks.qformer import QFormer  # noqa: E402
 from scripts.training import adamw, prepare_network  # noqa: E402
 
 LIMIT_GIB = 22

@@ -7,7 +7,7 @@ with 32 queries, OPT-125m, texts of 32 tokens, dropout 0.1 in the Q-Formers.
 
 * published: both encoders in every step (`segment_anything` 1.0 and `transformers`), four passes in stage 1, attention
   with its scores written out, default AdamW (`official_way.py`), float32 and memory as PyTorch has them by default;
-* the same with freed buffers kept for the next step, as in every run of ours (`scripts.allocator`): what the cache
+* the same with freed buffers kept for the next step, as in every run of ours (`kernels.allocator`): what the cache
   alone brings is measured there, so that nothing but the cache differs;
 * cache only: the published code, buffers kept, encoder tokens given;
 * ours in float32, with our encoders in every step and from the cache: what `feature_cache_dir` alone brings a user;
@@ -56,16 +56,16 @@ import official_way  # noqa: E402
 import published_code  # noqa: E402
 from transformers import OPTConfig, OPTForCausalLM  # noqa: E402
 
-from scripts.allocator import keep_memory  # noqa: E402
-from scripts.branches import Branch  # noqa: E402
-from scripts.data.cache_shards import ShardStore, pack  # noqa: E402
+from scripts.data.cache.shards import ShardStore, pack  # noqa: E402
 from scripts.encoders.clip import ClipEncoder  # noqa: E402
 from scripts.encoders.sam_vit import SAM_SIZES, SamViT  # noqa: E402
-from scripts.language_model import LanguageModel  # noqa: E402
-from scripts.networks import CaptionNetwork  # noqa: E402
-from scripts.precision import resolved  # noqa: E402
-from scripts.pretraining import PretrainingBranch, PretrainingNetwork  # noqa: E402
-from scripts.qformer import QFormer  # noqa: E402
+from scripts.kernels.allocator import keep_memory  # noqa: E402
+from scripts.kernels.precision import resolved  # noqa: E402
+from scripts.networks.branch import Branch  # noqa: E402
+from scripts.networks.caption_network import CaptionNetwork  # noqa: E402
+from scripts.networks.language_model import LanguageModel  # noqa: E402
+from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork  # noqa: E402
+from scripts.networks.qformer import QFormer  # noqa: E402
 from scripts.training import AutocastInferer, adamw, set_float32_precision  # noqa: E402
 
 BERT_WORDS, DECODER = 30523, 30522

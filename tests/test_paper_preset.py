@@ -14,7 +14,7 @@ from PIL import Image
 
 from tiny_hub import write_hub
 
-EVERYWHERE = {"device": "$torch.device('cpu')", "workers": 0, "warmup_steps": 1, "float32_precision": "exact"}
+EVERYWHERE = {"device": "cpu", "workers": 0, "warmup_steps": 1, "float32_precision": "exact"}
 
 
 @pytest.fixture(scope="module")

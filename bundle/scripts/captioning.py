@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .errors import InputError
-from .header_answers import HeaderAnswers, header_answers
-from .precision import autocast
-from .timing import StepTimer
+from scripts.concepts.header import HeaderAnswers, header_answers
+from scripts.errors import InputError
+from scripts.kernels.precision import autocast
+from scripts.provenance.timing import StepTimer
+from scripts.reading.image_meta import ImageMeta
 
 if TYPE_CHECKING:
-    from .generation import Generated, GenerationOptions
-    from .networks import CaptionNetwork
+    from scripts.generation import Generated, GenerationOptions
+    from scripts.networks.caption_network import CaptionNetwork
 
 __all__ = ["caption_batch", "token_texts"]
 
@@ -36,7 +37,7 @@ def caption_batch(
     timer: StepTimer | None = None,
     samples: int = 0,
     seed: int = 0,
-    file_metas: Sequence[Mapping[str, Any]] = (),
+    file_metas: Sequence[ImageMeta] = (),
     **cached: Tensor,
 ) -> dict[str, Any]:
     """Caption a batch; tokens are encoded once, whatever is made of them.
@@ -89,7 +90,7 @@ def caption_batch(
     return result
 
 
-def _known(network: CaptionNetwork, file_metas: Sequence[Mapping[str, Any]]) -> list[HeaderAnswers]:
+def _known(network: CaptionNetwork, file_metas: Sequence[ImageMeta]) -> list[HeaderAnswers]:
     """What the files say in the words of the concept reader, which is what weighs it."""
     reader = network.concept_reader
     return [] if reader is None else [header_answers(meta, reader.vocabulary) for meta in file_metas]
@@ -136,7 +137,7 @@ def _explanations(
 ) -> list:
     """Explanation of each caption; a later module, loaded only when asked for."""
     try:
-        from .explanation import explain as explain_captions
+        from scripts.explanation import explain as explain_captions
     except ModuleNotFoundError as error:
         if error.name != "scripts.explanation":
             raise

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from scripts.errors import InputError
 
 __all__ = ["FolderLock"]
 

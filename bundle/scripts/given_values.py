@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import InputError
+from scripts.errors import InputError
 
 __all__ = ["switch", "typed_settings"]
 

@@ -8,10 +8,10 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
-from .captioning import caption_batch
-from .given_values import switch
-from .precision import autocast
-from .timing import StepTimer
+from scripts.captioning import caption_batch
+from scripts.given_values import switch
+from scripts.kernels.precision import autocast
+from scripts.provenance.timing import StepTimer
 
 __all__ = ["CaptionInferer"]
 

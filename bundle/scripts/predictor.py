@@ -15,15 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .captioning import caption_batch
-from .confidence import ConfidenceRule
-from .errors import InputError, WeightsError
-from .generation import GenerationOptions
-from .light import LightConfig, NotPlainError, reading
-from .networks import CaptionNetwork
-from .outputs.case import CaptionedCase
-from .outputs.record import captioned_case
-from .timing import StepTimer
+from scripts.captioning import caption_batch
+from scripts.confidence import ConfidenceRule
+from scripts.errors import InputError, WeightsError
+from scripts.generation import GenerationOptions
+from scripts.kernels.device import device_of
+from scripts.networks.caption_network import CaptionNetwork
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.record import captioned_case
+from scripts.plain_config import NotPlainError, PlainConfig
+from scripts.provenance.timing import StepTimer
+from scripts.reading.image_meta import ImageMeta
+from scripts.transforms.preprocessing import Preprocessing, plain_components
 
 __all__ = ["Caption", "CaptionPredictor", "Source"]
 
@@ -64,12 +67,11 @@ class CaptionPredictor:
     Args:
         network: a loaded network in eval mode.
         device: where it runs.
-        image_size: side of the square that images are letterboxed to.
+        preprocessing: files and arrays to what the network sees; read, window by modality, letterbox by default.
         dtype: autocast precision.
-        provenance: see :func:`scripts.provenance.provenance`.
+        provenance: see :func:`scripts.provenance.origin.provenance`.
         rule: judges how sure each caption is.
         samples: captions to draw for each image besides, with ``seed``, to see whether they agree.
-        reading: values of ``window``, ``slice`` and ``plane`` where a call does not give them.
         use_header: guided beams do not contradict the modality and plane that a file itself states.
     """
 
@@ -78,23 +80,21 @@ class CaptionPredictor:
         network: CaptionNetwork,
         *,
         device: torch.device | str = "cpu",
-        image_size: int = 512,
+        preprocessing: Preprocessing | None = None,
         dtype: str = "float32",
         provenance: Mapping[str, Any] | None = None,
         rule: ConfidenceRule | None = None,
         samples: int = 0,
         seed: int = 0,
-        reading: Mapping[str, Any] | None = None,
         use_header: bool = True,
     ) -> None:
-        self.network = network.to(device).eval()
-        self.device = torch.device(device)
-        self.image_size = image_size
+        self.device = device_of(device)
+        self.network = network.to(self.device).eval()
+        self.preprocessing = preprocessing or Preprocessing.standard()
         self.dtype = dtype
         self.provenance = dict(provenance or {})
         self.rule = rule or ConfidenceRule()
         self.samples, self.seed = samples, seed
-        self.reading = {"window": "auto", "slice": "middle", "plane": "auto", **(reading or {})}
         self.use_header = use_header
         self._lock = threading.Lock()
 
@@ -121,13 +121,12 @@ class CaptionPredictor:
             return cls(
                 get("network"),
                 device=get("device"),
-                image_size=get("image_size"),
+                preprocessing=Preprocessing(get("preprocessing")),
                 dtype=get("amp_dtype"),
                 provenance=get("provenance"),
                 rule=get("confidence"),
                 samples=get("agreement_samples"),
                 seed=get("seed"),
-                reading={key: get(key) for key in ("window", "slice", "plane")},
                 use_header=get("use_header"),
             )
         except RuntimeError as error:  # MONAI wraps what an expression raises
@@ -142,7 +141,7 @@ class CaptionPredictor:
         window: str | None = None,
         slice: str | int | float | None = None,
         plane: str | None = None,
-    ) -> tuple[Tensor, dict[str, Any]]:
+    ) -> tuple[Tensor, ImageMeta]:
         """Image as the network takes it, ``[3, S, S]`` or ``[V, 3, S, S]`` in [0, 1], and what was done to it.
 
         Args:
@@ -154,16 +153,8 @@ class CaptionPredictor:
             InputError: the image cannot be read, or the array is not of such a shape and range.
         """
         if isinstance(image, np.ndarray | Tensor):
-            array = _checked_array(image)
-            square = reading().letterbox(array if array.ndim == 4 else array[None], self.image_size)[0]
-            return (square if array.ndim == 4 else square[0]), {"reader": "array"}
-        given = {"window": window, "slice": slice, "plane": plane}
-        chosen = {**self.reading, **{key: value for key, value in given.items() if value is not None}}
-        load = reading()
-        item = load.LoadCased("image", slice=chosen["slice"], plane=chosen["plane"])({"image": _as_given(image)})
-        item = load.WindowToUnitd("image", window=chosen["window"])(item)
-        item = load.Letterboxd("image", size=self.image_size)(item)
-        return item["image"], item["image_meta"]
+            return self.preprocessing.finish(_checked_array(image))
+        return self.preprocessing.load(_as_given(image), window=window, slice=slice, plane=plane)
 
     def caption(
         self,
@@ -243,7 +234,7 @@ class CaptionPredictor:
                 results |= zip(numbers, self._together(*several, timer, **same), strict=True)
             yield from results.values()
 
-    def _loaded(self, image: Source, asked: Mapping[str, Any]) -> tuple[Tensor, dict[str, Any]] | InputError:
+    def _loaded(self, image: Source, asked: Mapping[str, Any]) -> tuple[Tensor, ImageMeta] | InputError:
         try:
             return self.load(image, **asked)
         except InputError as error:
@@ -252,7 +243,7 @@ class CaptionPredictor:
     def _together(
         self,
         images: Sequence[Source],
-        loaded: Sequence[tuple[Tensor, dict[str, Any]]],
+        loaded: Sequence[tuple[Tensor, ImageMeta]],
         timer: StepTimer,
         *,
         asked: Mapping[str, Any],
@@ -302,7 +293,7 @@ class CaptionPredictor:
         self,
         source: str | list[str],
         pixels: Tensor,
-        meta: Mapping[str, Any],
+        meta: ImageMeta,
         made: Mapping[str, Any],
         *,
         row: int = 0,
@@ -328,13 +319,12 @@ class CaptionPredictor:
 
 def _values_of(files: Sequence[Path], values: Mapping[str, Any]) -> Callable[[str], Any]:
     """Values of a config by key: read here where it is plain and MONAI is not loaded, else by MONAI's parser."""
-    needed = ("network", "provenance", "confidence")
     if "monai" not in sys.modules:
         with contextlib.suppress(NotPlainError):
-            light = LightConfig(files, values)
-            for key in needed:
-                light.get(key)
-            return light.get
+            plain = PlainConfig(files, values, plain_components(NotPlainError))
+            for key in ("preprocessing", "network", "provenance", "confidence"):
+                plain.get(key)
+            return plain.get
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()

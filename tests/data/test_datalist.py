@@ -18,11 +18,12 @@ from pydicom.uid import (
 )
 
 from scripts.data import image_paths, inference_items, load_datalist
-from scripts.data.cache_key import case_key
+from scripts.data.cache.key import case_key
 from scripts.errors import InputError
-from scripts.outputs.dicom_source import find_source
-from scripts.reading import headers, read_case
-from scripts.reading.dicom_file import DicomFile
+from scripts.outputs.dicom.source import find_source
+from scripts.reading import read_case
+from scripts.reading.dicom import headers
+from scripts.reading.dicom.file import DicomFile
 
 
 def _write(folder: Path, content: object) -> Path:
@@ -122,7 +123,7 @@ def test_a_folder_is_searched_for_every_kind_that_is_read(tmp_path: Path) -> Non
     import nibabel
     from PIL import Image
 
-    from scripts.windowing import LoadCased
+    from scripts.transforms import LoadCased
 
     volume = np.random.default_rng(0).integers(0, 900, (20, 24, 28)).astype(np.float32)
     for ending in ("nrrd", "nhdr", "mha", "mhd"):

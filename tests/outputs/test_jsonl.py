@@ -11,6 +11,7 @@ import torch
 from ignite.engine import Engine
 
 from scripts.outputs.jsonl import CaptionWriter
+from scripts.reading.image_meta import ImageMeta
 
 
 def run(writer: CaptionWriter, batches: list[dict]) -> None:
@@ -32,7 +33,7 @@ def run(writer: CaptionWriter, batches: list[dict]) -> None:
 
 
 def record(source: str, error: str | None = None) -> dict:
-    return {"source": source, "meta": {"modality": "CT", "slice": 3, "window": "lung"}, "error": error}
+    return {"source": source, "meta": ImageMeta(({"modality": "CT", "slice": 3, "window": "lung"},)), "error": error}
 
 
 def test_lines_follow_the_input_and_failures_do_not_shift_captions(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
 SMALL: dict[str, Any] = {
-    "device": "$torch.device('cpu')",
+    "device": "cpu",
     "image_size": 64,
     "queries": 4,
     "qformer_width": 32,

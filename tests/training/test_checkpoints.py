@@ -7,7 +7,6 @@ import logging
 import os
 import random
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,13 @@ from typing import Any
 import pytest
 import torch
 from ignite.engine import Events
+from small_run import SmallNetwork, final_state, make_run, run_to_end
 
+from child_process import Child
+from nested import assert_equal
 from scripts.errors import InputError
 from scripts.training import Checkpoints, higher_is_better, lower_is_better, read_checkpoint
-from scripts.training.checkpoints import checkpoint_files
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-from small_run import SmallNetwork, final_state, make_run, run_to_end  # noqa: E402
-
-from child_process import Child  # noqa: E402
-from nested import assert_equal  # noqa: E402
+from scripts.training.checkpoint_files import checkpoint_files
 
 PER_EPOCH = 5  # 22 cases, batches of 4, the last dropped
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import random
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from config_run import BUNDLE, build_config, make_data, read_config, run_built, run_config, run_to_end
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-from config_run import BUNDLE, build_config, make_data, read_config, run_built, run_config, run_to_end  # noqa: E402
-
-from child_process import Child  # noqa: E402
-from nested import assert_equal  # noqa: E402
-from scripts.data import FeatureCache  # noqa: E402
-from scripts.training.checkpoints import checkpoint_files, read_checkpoint  # noqa: E402
+from child_process import Child
+from nested import assert_equal
+from scripts.data import FeatureCache
+from scripts.training.checkpoint_files import checkpoint_files, read_checkpoint
 
 STAGES = ["pretrain.json", "train.json"]
 
@@ -73,8 +70,8 @@ def test_the_cache_is_built_on_the_device_of_the_run_and_read_by_its_workers(
 
 
 def test_the_general_encoder_is_tuned_validated_and_published(tmp_path: Path, data: Path) -> None:
-    from scripts.concept_reader import load_concept_reader
-    from scripts.weights.publish import main
+    from scripts.checkpoints.publish import main
+    from scripts.concepts.reader import load_concept_reader
 
     names = ["pretrain.json", "tune_general.json"]
     encoder = {"_target_": "scripts.encoders.efficientnet.EfficientNetEncoder", "weights": None, "input_size": 32}
@@ -110,8 +107,8 @@ def test_the_general_encoder_is_tuned_on_cases_of_several_views(tmp_path: Path) 
 
 
 def test_the_last_epoch_is_published_from_the_run_and_the_best_from_its_file(tmp_path: Path, data: Path) -> None:
+    from scripts.checkpoints.publish import main
     from scripts.weights.loading import read_state
-    from scripts.weights.publish import main
 
     network = run_config(["train.json"], data, tmp_path / "run").get_parsed_content("network")
     last = {name: value for name, value in network.state_dict().items() if "query_tokens" in name or "lora_" in name}

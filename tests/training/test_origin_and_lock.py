@@ -7,26 +7,21 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_run import final_state, make_items, make_run, run_to_end
+from test_checkpoints import PER_EPOCH, run_until
 
+from child_process import Child
+from nested import assert_equal
 from scripts import folder_lock
 from scripts.errors import InputError
 from scripts.folder_lock import FolderLock
-from scripts.training.checkpoint_files import read_checkpoint
-from scripts.training.checkpoints import checkpoint_files
+from scripts.training.checkpoint_files import checkpoint_files, read_checkpoint
 from scripts.training.origin import command_line_settings, data_origin
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-from small_run import final_state, make_items, make_run, run_to_end  # noqa: E402
-from test_checkpoints import PER_EPOCH, run_until  # noqa: E402
-
-from child_process import Child  # noqa: E402
-from nested import assert_equal  # noqa: E402
 
 
 def _wait_for(path: Path) -> None:

@@ -29,15 +29,15 @@ from transformers import (
 )
 
 import tiny_blip2 as tiny
+from scripts.checkpoints.stages import qformer_from_text_encoder, text_tokenizer
 from scripts.encoders.class_token import CLIP_MEAN, CLIP_STD
 from scripts.encoders.clip import ClipEncoder
 from scripts.encoders.eva import EvaEncoder
 from scripts.encoders.sam import SAM_MEAN, SAM_STD, SamEncoder
 from scripts.encoders.sam_vit import SamSize
 from scripts.errors import WeightsError
-from scripts.language_model import LanguageModel
-from scripts.qformer import QFormer
-from scripts.weights.stages import qformer_from_text_encoder, text_tokenizer
+from scripts.networks.language_model import LanguageModel
+from scripts.networks.qformer import QFormer
 
 SAM = SamSize(width=24, depth=2, heads=2, global_blocks=(1,))
 TEXT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from scripts.errors import InputError
 
 _log = logging.getLogger(__name__)
 _VOLUMES = (".dcm", ".dicom", ".nii", ".nii.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgh", ".mgz")
@@ -200,7 +200,7 @@ def _items_below(root: Path) -> list[dict[str, Any]]:
 
 def _folder_cases(folder: Path) -> tuple[list[str], int]:
     """Cases of one folder, in the order of their (first) names, and how many DICOM files there hold no image."""
-    from ..reading.folder_series import ENDING, look_at, plain_files
+    from scripts.reading.dicom.folder_series import ENDING, look_at, plain_files
 
     names = plain_files(str(folder.absolute()))
     looks = look_at(names)
@@ -221,10 +221,10 @@ def _folder_cases(folder: Path) -> tuple[list[str], int]:
 
 
 def _file_of(path: str) -> str:
-    """The file behind a path that names a series (`scripts.reading.folder_series`), else the path."""
+    """The file behind a path that names a series (`scripts.reading.dicom.folder_series`), else the path."""
     if not path.endswith("::series"):  # without loading the readers, which a datalist of pictures does not need
         return path
-    from ..reading.folder_series import file_of
+    from scripts.reading.dicom.folder_series import file_of
 
     return file_of(path)
 

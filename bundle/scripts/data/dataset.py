@@ -10,9 +10,9 @@ import torch
 from monai.transforms import Compose, Randomizable
 from torch import nn
 
-from ..errors import InputError
-from .cache_key import digest
-from .feature_cache import FeatureCache
+from scripts.data.cache.feature_cache import FeatureCache
+from scripts.data.cache.key import digest
+from scripts.errors import InputError
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 

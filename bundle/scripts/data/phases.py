@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from ..errors import InputError
-from ..training.sampling import EpochSampler, _mix
-from .datalist import load_datalist
+from scripts.data.datalist import load_datalist
+from scripts.data.epoch_sampler import EpochSampler, _mix
+from scripts.errors import InputError
 
 __all__ = ["Phase", "PhaseHandler", "PhaseSampler", "Phases"]
 

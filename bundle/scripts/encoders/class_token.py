@@ -13,8 +13,8 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..errors import InputError
-from .frozen import FrozenEncoder
+from scripts.encoders.frozen import FrozenEncoder
+from scripts.errors import InputError
 
 __all__ = ["ClassTokenEncoder"]
 
@@ -79,7 +79,7 @@ class ClassTokenEncoder(FrozenEncoder):
 
     @classmethod
     def _pretrained(cls, name: str) -> PreTrainedModel:
-        from ..weights.pretrained import load_pretrained  # the weights package sits on top of the encoders
+        from scripts.weights.pretrained import load_pretrained
 
         options = {"key_mapping": cls.key_mapping} if cls.key_mapping else {}
         network, report = load_pretrained(cls.model_class, name, part="vision_model.", dtype="float32", **options)

@@ -10,7 +10,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import InputError
+from scripts.errors import InputError
 
 __all__ = ["Layout", "TokenGrid"]
 

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..generation.decoders import base_model
-from ..language_model import LanguageModel
-from .words import Word
+from scripts.errors import InputError
+from scripts.explanation.words import Word
+from scripts.generation.decoders import base_model
+from scripts.networks.language_model import LanguageModel
 
 __all__ = ["attention_use", "gradients", "word_logprobs"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..branches import Branch
-from ..qformer import Attention, QFormer
+from scripts.networks.branch import Branch
+from scripts.networks.qformer import Attention, QFormer
 
 __all__ = ["Reading", "read_tokens", "rollout"]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..branches import Branch
+from scripts.networks.branch import Branch
 
 __all__ = ["token_relevance"]
 

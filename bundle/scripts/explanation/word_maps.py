@@ -19,13 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import InputError
-from ..networks import CaptionNetwork
-from .prefix_use import attention_use, gradients
-from .qformer_attention import read_tokens, rollout
-from .regions import region_finder, sam_branch
-from .token_relevance import token_relevance
-from .words import words_of
+from scripts.errors import InputError
+from scripts.explanation.prefix_use import attention_use, gradients
+from scripts.explanation.qformer_attention import read_tokens, rollout
+from scripts.explanation.regions import region_finder, sam_branch
+from scripts.explanation.token_relevance import token_relevance
+from scripts.explanation.words import words_of
+from scripts.networks.caption_network import CaptionNetwork
 
 __all__ = ["METHODS", "Explanation", "Method", "explain"]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .statistic import Statistic, mean_statistic
+from scripts.metrics.statistic import Statistic, mean_statistic
 
 _SIDES = {"left": "left", "left-sided": "left", "lt": "left", "right": "right", "right-sided": "right", "rt": "right",
           "bilateral": "both", "bilaterally": "both", "both": "both"}  # fmt: skip

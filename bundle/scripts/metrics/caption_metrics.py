@@ -18,11 +18,11 @@ from ignite.exceptions import NotComputableError
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced
 
-from ..errors import InputError
-from .agreement import agreement_statistics
-from .diversity import distinct_ratio, looped, word_count
-from .protocols import protocol
-from .scoring import field_statistics, text_statistics
+from scripts.errors import InputError
+from scripts.metrics.agreement import agreement_statistics
+from scripts.metrics.diversity import distinct_ratio, looped, word_count
+from scripts.metrics.protocols import protocol
+from scripts.metrics.scoring import field_statistics, text_statistics
 
 _Row = tuple[str, tuple[str, ...], str | None, Mapping[str, str | None] | None]
 MEAN_FIELDS = "field mean"

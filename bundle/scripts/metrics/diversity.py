@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .statistic import Statistic, mean_statistic
+from scripts.metrics.statistic import Statistic, mean_statistic
 
 
 def normal_caption(caption: str) -> str:

@@ -16,16 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, WeightsError
-from .baselines import cached_features, commonest_caption, nearest_captions
-from .bertscore import BertScorer
-from .pairs import Item, Pairs, match, read_items
-from .protocols import PROTOCOLS, Protocol, protocol
-from .reliance import image_reliance
-from .resampling import LEVEL, RESAMPLES, Groups, compare, unit_of
-from .scoring import Extras, Scores, score_pairs
-from .tables import as_markdown, as_text
-from .versions import versions
+from scripts.errors import InputError, WeightsError
+from scripts.metrics.baselines import cached_features, commonest_caption, nearest_captions
+from scripts.metrics.bertscore import BertScorer
+from scripts.metrics.pairs import Item, Pairs, match, read_items
+from scripts.metrics.protocols import PROTOCOLS, Protocol, protocol
+from scripts.metrics.reliance import image_reliance
+from scripts.metrics.resampling import LEVEL, RESAMPLES, Groups, compare, unit_of
+from scripts.metrics.scoring import Extras, Scores, score_pairs
+from scripts.metrics.tables import as_markdown, as_text
+from scripts.metrics.versions import versions
 
 SYSTEM, COMMONEST, NEAREST = "predictions", "commonest caption", "1-nearest neighbour"
 RELIANCE = "image reliance"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import InputError
+from scripts.errors import InputError
 
 
 @dataclass(frozen=True)

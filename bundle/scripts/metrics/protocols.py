@@ -12,8 +12,8 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import InputError
-from .ptb import coco_tokens
+from scripts.errors import InputError
+from scripts.metrics.ptb import coco_tokens
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 

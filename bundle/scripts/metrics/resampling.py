@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
-from .statistic import Statistic
+from scripts.errors import InputError
+from scripts.metrics.statistic import Statistic
 
 RESAMPLES = 1000
 LEVEL = 0.95

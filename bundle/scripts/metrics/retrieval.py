@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import InputError
-from .diversity import normal_caption
-from .statistic import Statistic, mean_statistic
+from scripts.errors import InputError
+from scripts.metrics.diversity import normal_caption
+from scripts.metrics.statistic import Statistic, mean_statistic
 
 RANKS = (1, 5, 10)
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .agreement import agreement_statistics
-from .bertscore import BertScorer
-from .bleu import bleu
-from .cider import cider_d
-from .diversity import distinct_ratio, looped, verbatim, word_count
-from .fields import field_agreement
-from .meteor import meteor, why_no_meteor
-from .pairs import Pairs
-from .protocols import Protocol
-from .resampling import RESAMPLES, Groups, bootstrap
-from .rouge import rouge_1, rouge_l
-from .spice import spice, why_no_spice
-from .statistic import Statistic, mean_statistic
+from scripts.concepts.fields import field_agreement
+from scripts.metrics.agreement import agreement_statistics
+from scripts.metrics.bertscore import BertScorer
+from scripts.metrics.bleu import bleu
+from scripts.metrics.cider import cider_d
+from scripts.metrics.diversity import distinct_ratio, looped, verbatim, word_count
+from scripts.metrics.meteor import meteor, why_no_meteor
+from scripts.metrics.pairs import Pairs
+from scripts.metrics.protocols import Protocol
+from scripts.metrics.resampling import RESAMPLES, Groups, bootstrap
+from scripts.metrics.rouge import rouge_1, rouge_l
+from scripts.metrics.spice import spice, why_no_spice
+from scripts.metrics.statistic import Statistic, mean_statistic
 
 TEXT, FIELD, SAFETY, VARIETY = "text overlap", "fields", "dangerous words", "variety"
 

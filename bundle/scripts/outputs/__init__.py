@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..given_values import switch
-from .case import CaptionedCase, OutputWriter
+from scripts import loads_submodules
+from scripts.errors import InputError
+from scripts.given_values import switch
+from scripts.outputs.captioned_case import CaptionedCase, OutputWriter
 
 __all__ = ["WRITERS", "CaptionedCase", "OutputWriter", "build_writers", "check_requested", "writer_class"]
 
@@ -17,13 +18,13 @@ __all__ = ["WRITERS", "CaptionedCase", "OutputWriter", "build_writers", "check_r
 WRITERS: dict[str, str] = {
     "jsonl": "jsonl:JsonLinesWriter",
     "html": "html:HtmlWriter",
-    "dicom_sr": "dicom_sr:DicomSrWriter",
-    "dicom_sr_enhanced": "dicom_sr_enhanced:EnhancedSrWriter",
-    "dicom_pdf": "dicom_pdf:DicomPdfWriter",
+    "dicom_sr": "dicom.sr:DicomSrWriter",
+    "dicom_sr_enhanced": "dicom.sr_enhanced:EnhancedSrWriter",
+    "dicom_pdf": "dicom.pdf:DicomPdfWriter",
     "fhir": "fhir:FhirWriter",
     "overlay": "overlay:OverlayWriter",
     "nifti_mask": "nifti_mask:NiftiMaskWriter",
-    "dicom_seg": "dicom_seg:DicomSegWriter",
+    "dicom_seg": "dicom.seg:DicomSegWriter",
 }
 NEED_EXPLANATION = ("overlay", "nifti_mask", "dicom_seg")
 EXPLANATIONS = (False, True, "attention", "gradient")
@@ -83,3 +84,6 @@ def build_writers(
         except TypeError as error:
             raise InputError(f"output_options of {name!r} do not fit: {error}") from None
     return writers
+
+
+__getattr__ = loads_submodules(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .record import source_name
+from scripts.outputs.record import source_name
 
 __all__ = ["CaseNames", "clean"]
 

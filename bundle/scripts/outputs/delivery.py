@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..atomic import telling
-from ..errors import InputError
-from . import build_writers
-from .case import CaptionedCase
-from .manifest import Manifest
-from .record import source_name
+from scripts.atomic import telling
+from scripts.errors import InputError
+from scripts.outputs import build_writers
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.manifest import Manifest
+from scripts.outputs.record import source_name
 
 __all__ = ["Delivery"]
 

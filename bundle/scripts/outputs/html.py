@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..atomic import announce, write_text_atomically
-from .case import CaptionedCase
-from .record import source_name
+from scripts.atomic import announce, write_text_atomically
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.record import source_name
 
 __all__ = ["HtmlWriter", "words_of"]
 

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .case import CaptionedCase
-from .delivery import Delivery
-from .record import caption_record, captioned_case, source_name
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.delivery import Delivery
+from scripts.outputs.record import caption_record, captioned_case, source_name
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
     from torch import Tensor
 
-    from ..confidence import ConfidenceRule
+    from scripts.confidence import ConfidenceRule
 
 __all__ = ["CaptionWriter", "JsonLinesWriter"]
 

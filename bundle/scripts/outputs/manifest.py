@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import InputError
+from scripts.errors import InputError
 
 __all__ = ["FOLDER", "Manifest"]
 

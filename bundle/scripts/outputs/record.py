@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..trace import batch_trace, pixels_sha256
-from .case import CaptionedCase
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.provenance.trace import batch_trace, pixels_sha256
+from scripts.reading.image_meta import ImageMeta
 
 if TYPE_CHECKING:
-    from ..confidence import ConfidenceRule
+    from scripts.confidence import ConfidenceRule
 
 __all__ = ["caption_record", "captioned_case", "source_name"]
 
@@ -22,7 +23,7 @@ def caption_record(
     *,
     caption: str | None,
     token_logprobs: list[float] | None,
-    meta: Mapping[str, Any] | None,
+    meta: ImageMeta | None,
     error: str | None,
     provenance: Mapping[str, Any],
     tokens: Sequence[str] | None = None,
@@ -45,7 +46,7 @@ def caption_record(
         support: its natural logarithm, None without a concept reader.
         prompt: words that the caption begins with because they were given; all others are the network's.
     """
-    meta = dict(meta or {})
+    noted = {} if meta is None else meta.record()
     mean = sum(token_logprobs) / len(token_logprobs) if token_logprobs else None
     return {
         "image": source,
@@ -55,12 +56,12 @@ def caption_record(
         "support": None if support is None else round(math.exp(support), 6),
         "tokens": None if tokens is None else list(tokens),
         "token_logprobs": None if token_logprobs is None else [round(value, 5) for value in token_logprobs],
-        "modality": meta.get("modality") or None,
-        "window": meta.get("window"),
-        "slice": meta.get("slice"),
+        "modality": noted.get("modality") or None,
+        "window": noted.get("window"),
+        "slice": noted.get("slice"),
         "model_version": provenance.get("model_version"),
         "weights": provenance.get("weights"),
-        "trace": {"input": meta, **provenance.get("trace", {})},
+        "trace": {"input": noted, **provenance.get("trace", {})},
         "error": error,
     }
 
@@ -70,7 +71,7 @@ def captioned_case(
     image: Tensor | None,
     made: Mapping[str, Any],
     *,
-    meta: Mapping[str, Any] | None,
+    meta: ImageMeta | None,
     row: int,
     of: int,
     provenance: Mapping[str, Any],

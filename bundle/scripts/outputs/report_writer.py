@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from scripts.errors import InputError
-from scripts.outputs.case import CaptionedCase
+from scripts.outputs.captioned_case import CaptionedCase
 
 __all__ = ["ReportWriter"]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from scripts.errors import InputError
-from scripts.reading.dicom_file import DicomFile, is_dicom_stream
-from scripts.reading.dicomdir import dicomdir_files
-from scripts.reading.folder_series import is_series_path, series_files
+from scripts.reading.dicom.dicomdir import dicomdir_files
+from scripts.reading.dicom.file import DicomFile, is_dicom_stream
+from scripts.reading.dicom.folder_series import is_series_path, series_files
 from scripts.reading.magic import HEAD, is_picture, volume_ending, volume_ending_of
 from scripts.reading.volumes import ITK_ENDINGS, NIBABEL_ENDINGS, UNMARKED_ENDINGS
 
@@ -41,7 +41,7 @@ class Source:
 
 
 def identify(path: str | Path) -> Source:
-    """Look at a file, a folder, or the series of a file (`scripts.reading.folder_series`).
+    """Look at a file, a folder, or the series of a file (`scripts.reading.dicom.folder_series`).
 
     Raises:
         InputError: it does not exist, is empty, or is of no known kind.
@@ -63,7 +63,7 @@ def files_of(path: str | Path) -> Iterator[str]:
     looks where they lead.
 
     Headers that name files are not looked into: `scripts.reading.data_files` keeps these below the header's folder, and
-    `scripts.reading.dicomdir` those of a DICOMDIR below its own, which is why all that lies there is given.
+    `scripts.reading.dicom.dicomdir` those of a DICOMDIR below its own, which is why all that lies there is given.
     """
     path = str(path)
     folder, name = os.path.split(path)

@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import nn
 
-from ..atomic import write_atomically
-from ..distributed import rank
-from ..errors import InputError
-from ..weights.intact import write_sealed
-from ..weights.saving import trained_state
+from scripts.atomic import write_atomically
+from scripts.distributed import rank
+from scripts.errors import InputError
+from scripts.weights.intact import write_sealed
+from scripts.weights.saving import trained_state
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from ..errors import InputError
-from ..weights.intact import damage
+from scripts.errors import InputError
+from scripts.weights.intact import damage
 
 __all__ = ["FORMAT", "checkpoint_files", "move_aside", "read_checkpoint"]
 

@@ -17,22 +17,22 @@ import torch.distributed as dist
 from ignite.engine import Events
 from torch import nn
 
-from ..atomic import remove_leftovers
-from ..distributed import rank, world_size
-from ..errors import InputError
-from ..lora import ALPHA_NAMES
-from ..weights.intact import write_sealed
-from ..weights.loading import load_parameters
-from .best import BestModels
-from .checkpoint_files import FORMAT, checkpoint_files, move_aside, read_checkpoint
-from .gradients import is_optimizer_step, optimizer_steps
-from .optimization import WarmupCosine, load_optimizer
-from .origin import check_origin, command_line_settings, data_origin
-from .random_state import capture_random_state, restore_random_state
-from .record import run_lock
-from .resumable import bare_network, resumable_names
-from .sampling import EpochSampler
-from .stopping import StopSignal, is_stopped
+from scripts.atomic import remove_leftovers
+from scripts.data.epoch_sampler import EpochSampler
+from scripts.distributed import rank, world_size
+from scripts.errors import InputError
+from scripts.networks.lora import ALPHA_NAMES
+from scripts.training.best import BestModels
+from scripts.training.checkpoint_files import FORMAT, checkpoint_files, move_aside, read_checkpoint
+from scripts.training.early_stop import StopSignal, is_stopped
+from scripts.training.gradients import is_optimizer_step, optimizer_steps
+from scripts.training.optimization import WarmupCosine, load_optimizer
+from scripts.training.origin import check_origin, command_line_settings, data_origin
+from scripts.training.random_state import capture_random_state, restore_random_state
+from scripts.training.resumable import bare_network, resumable_names
+from scripts.training.run_record import run_lock
+from scripts.weights.intact import write_sealed
+from scripts.weights.loading import load_parameters
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import torch
 from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys
 
-from .batches import loss_parts
+from scripts.training.batches import loss_parts
 
 
 class NonFiniteError(RuntimeError):

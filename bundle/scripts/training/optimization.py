@@ -11,8 +11,8 @@ from ignite.engine import Events
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..errors import InputError
-from .gradients import is_optimizer_step
+from scripts.errors import InputError
+from scripts.training.gradients import is_optimizer_step
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from ..data.cache_key import digest
-from ..data.datalist import image_paths
-from ..errors import InputError
-from .record import command_line_configs
+from scripts.data.cache.key import digest
+from scripts.data.datalist import image_paths
+from scripts.errors import InputError
+from scripts.training.run_record import command_line_configs
 
 __all__ = ["check_origin", "command_line_settings", "data_origin"]
 

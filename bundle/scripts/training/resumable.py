@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..weights.loading import trained_names
+from scripts.weights.loading import trained_names
 
 __all__ = ["bare_network", "resumable_names"]
 

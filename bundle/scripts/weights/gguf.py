@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from ..atomic import write_text_atomically
-from .intact import crc32
+from scripts.atomic import write_text_atomically
+from scripts.weights.intact import crc32
 
 STAMP = "conversion.json"
 

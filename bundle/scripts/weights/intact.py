@@ -27,8 +27,8 @@ from typing import IO
 
 import torch
 
-from ..atomic import write_atomically, write_text_atomically
-from ..errors import WeightsError
+from scripts.atomic import write_atomically, write_text_atomically
+from scripts.errors import WeightsError
 
 __all__ = [
     "SUMS",

@@ -16,8 +16,8 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
-from ..errors import WeightsError
-from .intact import check_intact
+from scripts.errors import WeightsError
+from scripts.weights.intact import check_intact
 
 __all__ = ["LoadReport", "finite", "load_parameters", "read_state", "shards_of", "trained_names", "weights_sha256"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .intact import write_sealed
-from .loading import shards_of, trained_names
+from scripts.weights.intact import write_sealed
+from scripts.weights.loading import shards_of, trained_names
 
 __all__ = ["MAX_BYTES", "save_shards", "save_trained", "trained_state", "write_state"]
 

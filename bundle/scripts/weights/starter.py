@@ -24,15 +24,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ..errors import WeightsError
-from .intact import crc32
+from scripts.errors import WeightsError
+from scripts.weights.intact import crc32
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ..generation.llama import Llama
-    from ..generation.tokenizer import FileTokenizer
+    from scripts.generation.llama import Llama
+    from scripts.generation.tokenizer import FileTokenizer
 
 CHUNK = 1 << 20
 CONVERSION = 1  # raise it when the layout of the converted language model changes
@@ -187,13 +187,13 @@ def load_language_model(
     """
     folder = language_model_folder(cache_dir=cache_dir, offline=offline)
     if light:
-        from ..generation.llama import load_llama
-        from ..generation.tokenizer import FileTokenizer
+        from scripts.generation.llama import load_llama
+        from scripts.generation.tokenizer import FileTokenizer
 
         return load_llama(folder), FileTokenizer(folder)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from .gguf import quiet
+    from scripts.weights.gguf import quiet
 
     with quiet():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", local_files_only=True)
@@ -203,7 +203,7 @@ def load_language_model(
 
 def language_model_folder(*, cache_dir: str | Path | None = None, offline: bool | None = None) -> Path:
     """Folder of the converted language model (``from_pretrained`` layout, float16 safetensors), made on first use."""
-    from .gguf import conversion_intact, convert_gguf
+    from scripts.weights.gguf import conversion_intact, convert_gguf
 
     pin = _part("language_model").members[0]
     folder = cache_folder(cache_dir) / f"smollm2-135m-instruct-{pin.sha256[:12]}-v{CONVERSION}"

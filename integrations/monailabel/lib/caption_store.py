@@ -17,8 +17,8 @@ from monailabel.datastore.local import DataModel
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
 from scripts.atomic import write_text_atomically
+from scripts.data.reviewed import ReviewedCaption
 from scripts.predictor import InputError
-from scripts.reviewed import ReviewedCaption
 
 from .labels import (
     DRAFT,

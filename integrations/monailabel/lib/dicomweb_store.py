@@ -18,7 +18,7 @@ from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from scripts.predictor import InputError
-from scripts.reading.dicom_kinds import NO_IMAGE_MODALITIES
+from scripts.reading.dicom.kinds import NO_IMAGE_MODALITIES
 
 from .caption_store import CaptionStore
 

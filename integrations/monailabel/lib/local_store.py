@@ -16,7 +16,7 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from scripts.atomic import write_atomically
 from scripts.predictor import InputError
 from scripts.reading.data_files import refuse_detached
-from scripts.reading.dicom_kinds import NO_IMAGE, kind_of
+from scripts.reading.dicom.kinds import NO_IMAGE, kind_of
 from scripts.reading.sources import files_of
 
 from .caption_store import STATE, CaptionStore, checked_id

@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from scripts.commands.worker import caption_reply
 from scripts.predictor import CaptionPredictor
-from scripts.worker import caption_reply
 
 from .versions import Version, Versions
 
@@ -38,7 +38,7 @@ class ActiveModel:
         self._loaded: Version | None = None
 
     def caption(self, image: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Caption one image: :func:`scripts.worker.caption_reply` with ``model_version`` naming the fine-tuned version.
+        """Caption one image: ``caption_reply`` of the worker, with ``model_version`` naming the fine-tuned version.
 
         Raises:
             InputError: the image or an option cannot be used.

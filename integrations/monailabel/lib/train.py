@@ -15,8 +15,8 @@ from typing import Any
 from monailabel.interfaces.tasks.train import TrainTask
 
 from scripts.atomic import write_text_atomically
+from scripts.data.reviewed import write_dataset
 from scripts.predictor import InputError
-from scripts.reviewed import write_dataset
 
 from .caption_store import CaptionStore
 from .versions import Versions

@@ -23,7 +23,7 @@ from pydicom.uid import ParametricMapStorage, generate_uid  # noqa: E402
 from study_files import body, write_series  # noqa: E402
 
 from scripts.errors import InputError  # noqa: E402
-from scripts.outputs.dicom_sr import write_sr  # noqa: E402
+from scripts.outputs.dicom.sr import write_sr  # noqa: E402
 
 
 def store_of(folder: Path) -> LocalCaptionStore:

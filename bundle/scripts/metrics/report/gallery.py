@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .cases import Case, failure_groups
+from scripts.metrics.report.cases import Case, failure_groups
 
 EACH = 6
 

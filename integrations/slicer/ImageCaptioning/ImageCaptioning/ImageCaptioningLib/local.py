@@ -18,7 +18,7 @@ _SLICERS_OWN = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PAT
 
 
 class LocalWorker:
-    """``python -m scripts.worker`` of the captioning bundle, started at the first request and kept.
+    """``python -m scripts.commands.worker`` of the captioning bundle, started at the first request and kept.
 
     Args:
         python: executable of the environment in which the bundle runs.
@@ -39,11 +39,11 @@ class LocalWorker:
         return str(self._ask("hello")["model_version"])
 
     def caption(self, png: Path, **options: Any) -> dict[str, Any]:
-        """Caption a picture; see ``scripts.worker.caption_reply``."""
+        """Caption a picture; see ``scripts.commands.worker.caption_reply``."""
         return self._ask("caption", image=str(png), options=options)
 
     def report(self, source: Sequence[str], output: Path, **content: Any) -> Path:
-        """Write a DICOM SR of the source's patient and study; see ``scripts.worker``."""
+        """Write a DICOM SR of the source's patient and study; see ``scripts.commands.worker``."""
         return Path(self._ask("report", source=[str(file) for file in source], output=str(output), **content)["file"])
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class LocalWorker:
         environment = {name: value for name, value in os.environ.items() if name not in _SLICERS_OWN}
         environment["PYTHONPATH"] = str(self.bundle)
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (lives as long)
-        command = [str(self.python), "-m", "scripts.worker", "--bundle", str(self.bundle)]
+        command = [str(self.python), "-m", "scripts.commands.worker", "--bundle", str(self.bundle)]
         try:
             self._process = subprocess.Popen(
                 command,

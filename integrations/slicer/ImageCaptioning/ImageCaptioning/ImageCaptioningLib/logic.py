@@ -275,7 +275,7 @@ def _allow(draft: Draft, text: str, confirmed: bool) -> None:
 
 
 def _plane(picture: Picture) -> dict[str, Any]:
-    """Where the slice lies among the volume's images, in DICOM's coordinates; see ``scripts.reading.source_plane``."""
+    """Where the slice lies among the volume's images, in DICOM's coordinates; see ``reading.dicom.source_plane``."""
     to_patient = np.diag([-1.0, -1.0, 1.0, 1.0])
     centre = to_patient @ picture.to_own @ [*(n / 2 for n in picture.pixels.shape[1::-1]), 0, 1]
     normal = np.cross(*(to_patient @ picture.to_own)[:3, :2].T)

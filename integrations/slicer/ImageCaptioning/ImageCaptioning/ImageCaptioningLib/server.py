@@ -52,7 +52,7 @@ class LabelServer:
         return str(task.get("active", ""))
 
     def caption(self, png: Path, **options: Any) -> dict[str, Any]:
-        """Caption a picture; see ``scripts.worker.caption_reply``."""
+        """Caption a picture; see ``scripts.commands.worker.caption_reply``."""
         files = {"file": ("slice.png", png.read_bytes()), "params": (None, json.dumps(options))}
         return self._json("POST", f"/infer/{TASK}", files=files)
 
