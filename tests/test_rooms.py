@@ -9,7 +9,7 @@ from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "bundle" / "scripts"
 ROOMS = (  # from the ground up; ARCHITECTURE.md says what is in them
-    "errors", "atomic", "distributed", "given_values", "plain_config",
+    "errors", "atomic", "folder_lock", "distributed", "given_values", "plain_config",
     "kernels", "reading", "windowing", "transforms", "generation", "data", "weights", "encoders", "concepts", "metrics",
     "networks", "explanation", "confidence", "provenance", "training", "checkpoints", "captioning", "outputs",
     "predictor", "inferers", "commands", "studies",

@@ -21,7 +21,7 @@ from scripts import folder_lock
 from scripts.errors import InputError
 from scripts.folder_lock import FolderLock
 from scripts.training.checkpoint_files import checkpoint_files, read_checkpoint
-from scripts.training.origin import command_line_settings, data_origin
+from scripts.training.run_origin import command_line_settings, data_origin
 
 
 def _wait_for(path: Path) -> None:

@@ -5,7 +5,7 @@ from scripts.training.attach import AttachAll
 from scripts.training.autocast import AutocastInferer, scales_loss, set_float32_precision
 from scripts.training.batches import PrepareCase, loss_parts, take_loss
 from scripts.training.best import higher_is_better, lower_is_better
-from scripts.training.checkpoint_files import checkpoint_files, read_checkpoint
+from scripts.training.checkpoint_files import read_checkpoint
 from scripts.training.checkpoints import Checkpoints
 from scripts.training.early_stop import EarlyStop, StopSignal
 from scripts.training.gradients import GradientGuard, NonFiniteError

@@ -27,9 +27,9 @@ from scripts.training.checkpoint_files import FORMAT, checkpoint_files, move_asi
 from scripts.training.early_stop import StopSignal, is_stopped
 from scripts.training.gradients import is_optimizer_step, optimizer_steps
 from scripts.training.optimization import WarmupCosine, load_optimizer
-from scripts.training.origin import check_origin, command_line_settings, data_origin
 from scripts.training.random_state import capture_random_state, restore_random_state
 from scripts.training.resumable import bare_network, resumable_names
+from scripts.training.run_origin import check_origin, command_line_settings, data_origin
 from scripts.training.run_record import run_lock
 from scripts.weights.intact import write_sealed
 from scripts.weights.loading import load_parameters
