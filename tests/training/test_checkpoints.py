@@ -20,7 +20,7 @@ from child_process import Child
 from nested import assert_equal
 from scripts.errors import InputError
 from scripts.training import Checkpoints, higher_is_better, lower_is_better, read_checkpoint
-from scripts.training.checkpoints import checkpoint_files
+from scripts.training.checkpoint_files import checkpoint_files
 
 PER_EPOCH = 5  # 22 cases, batches of 4, the last dropped
 
@@ -160,7 +160,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     resumed = make_run(tmp_path / "cut")
     with caplog.at_level(logging.INFO):
         resumed.run()
-    assert f"{newest} cannot be read" in caplog.text
+    assert f"checkpoint {newest} is damaged" in caplog.text
     assert f"resumed from {before}" in caplog.text
     assert_equal(final_state(whole), final_state(resumed))
 
@@ -189,10 +189,8 @@ def test_empty_resume_starts_afresh_and_keeps_the_old_files_aside(tmp_path: Path
 
 
 def test_another_batch_count_restarts_the_epoch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from small_run import make_items
-
     run_until(tmp_path, 9)
-    trainer = make_run(tmp_path, items=make_items(18))  # 4 batches an epoch instead of 5
+    trainer = make_run(tmp_path, batch_size=5)  # 4 batches an epoch instead of 5
     with caplog.at_level(logging.WARNING):
         trainer.run()
     assert "number of batches has changed" in caplog.text

@@ -17,7 +17,7 @@ from torch import nn
 from child_process import Child
 from nested import assert_equal
 from scripts.distributed import parallel
-from scripts.training.checkpoints import checkpoint_files, read_checkpoint
+from scripts.training.checkpoint_files import checkpoint_files, read_checkpoint
 
 if not dist.is_available() or not dist.is_gloo_available():
     pytest.skip("this PyTorch has no gloo", allow_module_level=True)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.errors import WeightsError
-from scripts.weights.loading import LoadReport
+from scripts.weights.loading import LoadReport, finite
 
 __all__ = ["ForeignLayout", "load_foreign", "part_names", "qformer_renames"]
 
@@ -141,7 +141,7 @@ def load_foreign(
             raise WeightsError(
                 f"{source}: {key!r} has shape {tuple(state[key].shape)}, this network needs {tuple(own[name].shape)}"
             )
-        own[name].copy_(state[key])
+        own[name].copy_(finite(state[key], key, source))
         used.add(key)
         report.loaded.append(name)
         report.parameters += state[key].numel()

@@ -21,7 +21,8 @@ from torch import Tensor
 from scripts.checkpoints.stages import export_encoder
 from scripts.concepts.reader import ConceptReader, load_concept_reader, save_concept_reader
 from scripts.errors import InputError, WeightsError
-from scripts.training.checkpoints import checkpoint_files, read_checkpoint
+from scripts.training.checkpoint_files import checkpoint_files, read_checkpoint
+from scripts.weights.intact import refresh_sums
 from scripts.weights.loading import read_state
 from scripts.weights.saving import save_shards
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    refresh_sums(files)
     for file in files:
         print(f"{file}  {Path(file).stat().st_size / 1e6:.1f} MB")
     return 0

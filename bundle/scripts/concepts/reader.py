@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,8 @@ from scripts.concepts.vocabulary import FIELDS, ConceptVocabulary
 from scripts.encoders.efficientnet import EfficientNetEncoder
 from scripts.encoders.pooled import PooledEncoders
 from scripts.errors import InputError, WeightsError
-from scripts.weights.loading import load_parameters, read_state
+from scripts.weights.intact import check_intact, sealed_safetensors
+from scripts.weights.loading import finite, load_parameters, read_state
 
 if TYPE_CHECKING:
     from scripts.concepts.tagger import ConceptNetwork
@@ -195,7 +197,7 @@ def save_concept_reader(reader: ConceptReader, path: str | Path) -> Path:
     halves = {name: value.detach().half().contiguous() for name, value in tensors.items()}
     exact = {"bias": reader.bias.float(), "shares": vocabulary.shares}
     exact |= {} if reader.prior is None else {f"prior.{name}": value for name, value in reader.prior.state().items()}
-    data = save(halves | exact, {"about": json.dumps(about)})
+    data = sealed_safetensors(partial(save, halves | exact), {"about": json.dumps(about)})
     return write_atomically(path, lambda file: file.write(data))
 
 
@@ -208,6 +210,8 @@ def load_concept_reader(path: str | Path) -> ConceptReader | None:
     if not str(path):
         return None
     remedy = "export one from a run of configs/tune_general.json, or set concept_reader to ''"
+    if Path(path).is_file():
+        check_intact(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             about = json.loads((file.metadata() or {})["about"])
@@ -228,5 +232,5 @@ def load_concept_reader(path: str | Path) -> ConceptReader | None:
         buffer = getattr(reader, name)
         if buffer.shape != value.shape:
             raise WeightsError(f"{path} is damaged: {name} is {tuple(value.shape)}: {remedy}")
-        buffer.copy_(value)
+        buffer.copy_(finite(value, name, str(path)))
     return reader.eval()

@@ -6,7 +6,8 @@ from scripts.training.attach import AttachAll
 from scripts.training.autocast import AutocastInferer, scales_loss, set_float32_precision
 from scripts.training.batches import PrepareCase, loss_parts, take_loss
 from scripts.training.best import higher_is_better, lower_is_better
-from scripts.training.checkpoints import Checkpoints, bare_network, read_checkpoint
+from scripts.training.checkpoint_files import read_checkpoint
+from scripts.training.checkpoints import Checkpoints
 from scripts.training.early_stop import EarlyStop, StopSignal
 from scripts.training.gradients import GradientGuard, NonFiniteError
 from scripts.training.history import History
@@ -14,6 +15,7 @@ from scripts.training.optimization import StepSchedule, WarmupCosine, adamw
 from scripts.training.prepare_network import prepare_network
 from scripts.training.prepare_run import prepare_run
 from scripts.training.progress import ProgressBar
+from scripts.training.resumable import bare_network
 from scripts.training.run_record import RunRecord
 from scripts.training.sample_captions import SampleCaptions
 from scripts.training.spread import VectorSpread

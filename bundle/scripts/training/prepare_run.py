@@ -12,7 +12,7 @@ from scripts.distributed import rank
 from scripts.errors import show_sentences
 from scripts.kernels.allocator import keep_memory
 from scripts.training.autocast import set_float32_precision
-from scripts.training.run_record import log_to
+from scripts.training.run_record import log_to, run_lock
 
 
 def prepare_run(
@@ -26,10 +26,13 @@ def prepare_run(
         seed: None leaves the generators alone.
         float32_precision: ``exact`` or ``fast``, see :func:`set_float32_precision`.
         output_dir: run folder; its ``log.txt`` begins here, so that it tells what was loaded and cached, too.
+
+    Raises:
+        InputError: another run writes to ``output_dir``.
     """
     show_sentences()
     if output_dir and rank() == 0:
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        run_lock(output_dir).acquire()
         log_to(Path(output_dir) / "log.txt")
     if seed is not None:
         set_determinism(seed=seed, use_deterministic_algorithms=False)

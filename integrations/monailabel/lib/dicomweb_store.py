@@ -96,10 +96,6 @@ class DicomWebCaptionStore(CaptionStore, DICOMWebDatastore):
         if image_id not in self._datastore.objects and not self.get_image_uri(image_id):
             raise ImageNotFoundException(f"the DICOMweb server has no series {image_id!r}")
 
-    def _store_label(self, image_id: str, path: str, tag: str, info: dict[str, Any]) -> str:
-        """As files here: the DICOMweb store would send a "final" label to the server as a DICOM SEG."""
-        return super(DICOMWebDatastore, self).save_label(image_id, path, tag, info)
-
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Raises:
         InputError: always; images come from the DICOMweb server.

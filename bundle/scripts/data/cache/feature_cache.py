@@ -22,6 +22,7 @@ import torch.distributed as dist
 from torch import nn
 from tqdm import tqdm
 
+from scripts.atomic import write_text_atomically
 from scripts.data.cache.case_images import CaseImages, case_name, draws_at_random, failure_sentence, readable_size
 from scripts.data.cache.jobs import CacheJobs
 from scripts.data.cache.key import case_key, describe, digest
@@ -142,6 +143,7 @@ class FeatureCache:
         """
         grouped = dist.is_available() and dist.is_initialized() and part is None
         self.store.reload()
+        self.store.sweep()
         self.store.recheck()  # where a reader found one damaged item, others may be
         index, count = (dist.get_rank(), dist.get_world_size()) if grouped else (part or (0, 1))
         jobs = self._missing(items)
@@ -342,6 +344,4 @@ class FeatureCache:
         """Say in words what the folder was made with; for people, never read back."""
         path = self.folder.parent / f"{self.folder.name}.about.json"
         if not path.exists():
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            temporary.write_text(json.dumps(self.description, indent=1), encoding="utf-8")
-            os.replace(temporary, path)
+            write_text_atomically(path, json.dumps(self.description, indent=1))

@@ -1,9 +1,10 @@
 """Tensors on disk in safetensors shards, written atomically, checksummed per item, never trusted unread.
 
 Each shard ``<name>.safetensors`` has an index ``<name>.json`` beside it that names its items and their checksums. A
-shard exists once its index does, so a killed writer leaves nothing that a reader would see. Writers in several
-processes never share a file. ``<key>.damaged`` names the shard in which an item was found damaged: it then counts as
-missing for every process, until a later shard holds it.
+shard exists once its index does, so a killed writer leaves nothing that a reader would see; what it leaves is swept
+when nobody writes. Shards are numbered: of two that hold an item the later number counts, whatever the clock said.
+Writers in several processes never share a file. ``<key>.damaged`` names the shard in which an item was found damaged:
+it then counts as missing for every process, until a later shard holds it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +25,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from scripts.atomic import write_text_atomically
+from scripts.atomic import flush_folder, write_text_atomically
 from scripts.data.cache.key import digest
 from scripts.errors import InputError
 
+logger = logging.getLogger(__name__)
 STORED_DTYPES = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
 SHARD_BYTES = 64 * 2**20
 SHARD_SECONDS = 30.0  # a killed build loses at most this much work
 _MARK = ".damaged"
+_WRITERS = ".writers.lock"
 _OPEN_SHARDS = 16  # shards kept open per process; each is a memory map
 
 
@@ -90,7 +95,7 @@ class ShardStore:
 
     def reload(self) -> None:
         """Pick up what other processes have finished, or found damaged, since the last look."""
-        # names start with the time of writing, so a repaired item replaces the damaged one
+        # names start with a number that grows, so a repaired item replaces the damaged one
         for index in sorted(self.folder.glob("*.json")):
             if index.stem not in self._indexed:
                 self._indexed.add(index.stem)
@@ -114,7 +119,15 @@ class ShardStore:
         Raises:
             InputError: the disk is full; earlier shards stay intact.
         """
-        name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
+        with _writing(self.folder):
+            self._write(f"{self._next_number():020d}-{secrets.token_hex(4)}", items)
+
+    def _next_number(self) -> int:
+        """One more than that of any shard, finished or not, of this or another process."""
+        numbers = [int(file.name[:20]) for file in self.folder.glob("*.safetensors") if file.name[:20].isdigit()]
+        return max(numbers, default=0) + 1
+
+    def _write(self, name: str, items: list[tuple[str, dict[str, dict[str, torch.Tensor]]]]) -> None:
         tensors, index = {}, []
         for slot, (key, named) in enumerate(items):
             flat = {f"{slot}/{n}/{part}": t for n, packed in named.items() for part, t in packed.items()}
@@ -126,6 +139,7 @@ class ShardStore:
             _commit(temporary, shard)
             temporary.write_text(json.dumps({"items": index, "checksum": digest(index)}))
             _commit(temporary, shard.with_suffix(".json"))
+            flush_folder(self.folder)
         except Exception as error:
             temporary.unlink(missing_ok=True)
             if not shard.with_suffix(".json").exists():
@@ -185,6 +199,14 @@ class ShardStore:
     def _mark(self, key: str) -> Path:
         return self.folder / f"{key}{_MARK}"
 
+    def sweep(self) -> None:
+        """Remove what killed writers left: temporary files, and shards without an index. Not while others write."""
+        with _writing(self.folder, alone=True) as alone:
+            for file in self.folder.iterdir() if alone else ():
+                orphan = file.suffix == ".safetensors" and not file.with_suffix(".json").exists()
+                if orphan or (file.name.startswith(".") and file.suffix == ".tmp"):
+                    file.unlink(missing_ok=True)
+
     def size_bytes(self) -> int:
         """Return the bytes that finished shards take on disk."""
         return sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
@@ -220,12 +242,30 @@ class ShardBuffer:
 
 
 def _read_index(path: Path) -> list[list[str]]:
-    """Read a shard's index; a damaged one counts as empty, so its items are computed again."""
+    """Read a shard's index; a damaged one is named and counts as empty, so its items are computed again."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["checksum"] == digest(content["items"]):
             return content["items"]
+    logger.warning("feature cache: the index %s is damaged; what its shard holds is computed again.", path)
     return []
+
+
+@contextlib.contextmanager
+def _writing(folder: Path, *, alone: bool = False) -> Iterator[bool]:
+    """Inside, this process writes; with ``alone``, yields whether no other one does.
+
+    The lock dies with its process. Where a file system has none, nobody is ever alone.
+    """
+    import fcntl
+
+    with (folder / _WRITERS).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+        except OSError:
+            yield False
+            return
+        yield True
 
 
 def _checksum(key: str, tensors: dict[str, torch.Tensor]) -> str:
