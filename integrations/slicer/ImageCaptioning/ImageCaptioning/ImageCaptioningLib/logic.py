@@ -114,6 +114,28 @@ class CaptionLogic:
         }
         return scene.save_caption(self.scene, draft.volume, draft.picture, text, details)
 
+    def recall(self, node: Any, slice_node: Any) -> Draft:
+        """The draft of a kept caption, as far as the scene has it: no explanation, no findings.
+
+        Args:
+            node: text node of the caption.
+            slice_node: a view that shows its slice; see :func:`scene.look_at`.
+        """
+        picture = slice_picture(scene.volume_of(node), slice_node)
+        likely, finding = (scene.told(node, name) or None for name in ("LikelyRight", "FindingLikelyRight"))
+        reply = {
+            "caption": scene.told(node, "Draft"),
+            "confidence": float(scene.told(node, "Confidence") or 0),
+            "calibrated_confidence": likely,
+            "finding_confidence": finding,
+            "abstained": scene.told(node, "Withheld") == "yes",
+            "model_version": scene.told(node, "ModelVersion"),
+            "weights": {},
+            "window": scene.told(node, "Window"),
+        }
+        by_captioner = scene.told(node, "WindowBy") == "captioner"
+        return Draft(scene.volume_of(node), picture if by_captioner else replace(picture, values=None), reply)
+
     def show(self, draft: Draft, word: int | None = None) -> Any:
         """Overlay of where a word (or, with None, the caption) comes from, as a volume in the slice's place."""
         still_there(draft)

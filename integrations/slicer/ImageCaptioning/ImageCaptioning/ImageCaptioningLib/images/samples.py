@@ -17,7 +17,7 @@ VOXEL = (2.0, 2.0, 5.0)
 
 
 def body(*, lesion: bool = True) -> np.ndarray:
-    """HU ``[40, 128, 128]`` of a made chest: an ellipse of soft tissue, two lungs, a spine, and a ball in the left lung."""
+    """HU ``[40, 128, 128]`` of a made chest: soft tissue, lungs, heart, spine, and a ball in the left lung."""
     z, y, x = np.mgrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]].astype(np.float32)
     hu = np.full(SHAPE, -1000, np.float32)
     hu[_ellipsoid(x, y, None, (64, 66), (54, 40))] = 40
