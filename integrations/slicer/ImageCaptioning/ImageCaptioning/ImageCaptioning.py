@@ -131,8 +131,8 @@ class ImageCaptioningWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """The module is about to go, with Slicer or to be loaded anew."""
-        self.removeObservers()
         self._set_parameters(None)
+        self.removeObservers()
         if self.panel is not None:
             self.panel.close()
 
