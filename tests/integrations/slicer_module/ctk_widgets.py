@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-from typing import Any
 
 import pythonqt
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -25,7 +24,7 @@ class _Collapsing:
         if changed and self.isVisible():
             self._apply()
 
-    def showEvent(self, event: QtGui.QShowEvent) -> None:  # noqa: N802
+    def showEvent(self, event: QtGui.QShowEvent) -> None:
         super().showEvent(event)
         if self._is_collapsed:  # set by the .ui file before there were any children
             self._apply()
@@ -60,7 +59,7 @@ class ctkCollapsibleButton(_Collapsing, pythonqt.as_pythonqt(QtWidgets.QWidget))
     text = QtCore.Property(str, get_text, set_text)
     collapsed = QtCore.Property(bool, _Collapsing.is_collapsed, _Collapsing.set_collapsed)
 
-    def paintEvent(self, _event: QtGui.QPaintEvent) -> None:  # noqa: N802
+    def paintEvent(self, _event: QtGui.QPaintEvent) -> None:
         painter = QtWidgets.QStylePainter(self)
         option = QtWidgets.QStyleOptionButton()
         option.initFrom(self)
@@ -104,11 +103,11 @@ class ctkPathLineEdit(pythonqt.as_pythonqt(QtWidgets.QWidget)):
         self._line.textChanged.connect(self.currentPathChanged)
 
     @property
-    def currentPath(self) -> str:  # noqa: N802
+    def currentPath(self) -> str:
         return self._line.text()
 
     @currentPath.setter
-    def currentPath(self, value: str) -> None:  # noqa: N802
+    def currentPath(self, value: str) -> None:
         self._line.setText(str(value or ""))
 
 
@@ -121,34 +120,34 @@ class ctkFlowLayout(QtWidgets.QLayout):
         super().__init__(parent)
         self._items: list[QtWidgets.QLayoutItem] = []
 
-    def addItem(self, item: QtWidgets.QLayoutItem) -> None:  # noqa: N802
+    def addItem(self, item: QtWidgets.QLayoutItem) -> None:
         self._items.append(item)
 
     def count(self) -> int:
         return len(self._items)
 
-    def itemAt(self, index: int) -> QtWidgets.QLayoutItem | None:  # noqa: N802
+    def itemAt(self, index: int) -> QtWidgets.QLayoutItem | None:
         return self._items[index] if 0 <= index < len(self._items) else None
 
-    def takeAt(self, index: int) -> QtWidgets.QLayoutItem | None:  # noqa: N802
+    def takeAt(self, index: int) -> QtWidgets.QLayoutItem | None:
         return self._items.pop(index) if 0 <= index < len(self._items) else None
 
-    def hasHeightForWidth(self) -> bool:  # noqa: N802
+    def hasHeightForWidth(self) -> bool:
         return True
 
-    def heightForWidth(self, width: int) -> int:  # noqa: N802
+    def heightForWidth(self, width: int) -> int:
         return self._place(QtCore.QRect(0, 0, width, 0), move=False)
 
-    def sizeHint(self) -> QtCore.QSize:  # noqa: N802
+    def sizeHint(self) -> QtCore.QSize:
         return self.minimumSize()
 
-    def minimumSize(self) -> QtCore.QSize:  # noqa: N802
+    def minimumSize(self) -> QtCore.QSize:
         size = QtCore.QSize()
         for item in self._items:
             size = size.expandedTo(item.minimumSize())
         return size
 
-    def setGeometry(self, rect: QtCore.QRect) -> None:  # noqa: N802
+    def setGeometry(self, rect: QtCore.QRect) -> None:
         super().setGeometry(rect)
         self._place(rect, move=True)
 

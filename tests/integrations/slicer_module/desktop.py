@@ -40,14 +40,16 @@ class App:
 
     userSettings = settings
 
-    def layoutManager(self) -> Any:  # noqa: N802
+    def layoutManager(self) -> Any:
         views = self.place.views
         return types.SimpleNamespace(
             sliceViewNames=lambda: tuple(views),
-            sliceWidget=lambda name: types.SimpleNamespace(mrmlSliceNode=lambda: views[name]) if name in views else None,
+            sliceWidget=lambda name: (
+                types.SimpleNamespace(mrmlSliceNode=lambda: views[name]) if name in views else None
+            ),
         )
 
-    def moduleManager(self) -> Any:  # noqa: N802
+    def moduleManager(self) -> Any:
         return types.SimpleNamespace(connect=lambda *_a: None, disconnect=lambda *_a: None)
 
     def clipboard(self) -> Any:
@@ -59,7 +61,7 @@ class App:
     def translate(self, context: str, text: str) -> str:
         return QtCore.QCoreApplication.translate(context, text)
 
-    def installTranslator(self, translator: Any) -> None:  # noqa: N802
+    def installTranslator(self, translator: Any) -> None:
         self._translators.append(translator)
         QtCore.QCoreApplication.installTranslator(translator)
 

@@ -43,7 +43,7 @@ class _Loader(QtUiTools.QUiLoader):
 
     classes: dict[str, type] = {}
 
-    def createWidget(self, class_name: str, parent: QtWidgets.QWidget | None = None, name: str = "") -> Any:  # noqa: N802
+    def createWidget(self, class_name: str, parent: QtWidgets.QWidget | None = None, name: str = "") -> Any:
         if class_name not in self.classes:
             raise AssertionError(f"the .ui file uses {class_name}, which the stand-ins do not have")
         widget = self.classes[class_name](parent)
@@ -55,20 +55,20 @@ class _FileDialog:
     """The file dialogs answer what the test has put into `FILE_DIALOG`; PythonQt gives the path alone."""
 
     @staticmethod
-    def getSaveFileName(*_asked: Any) -> str:  # noqa: N802
+    def getSaveFileName(*_asked: Any) -> str:
         return FILE_DIALOG.get("getSaveFileName", "")
 
     @staticmethod
-    def getOpenFileName(*_asked: Any) -> str:  # noqa: N802
+    def getOpenFileName(*_asked: Any) -> str:
         return FILE_DIALOG.get("getOpenFileName", "")
 
     @staticmethod
-    def getExistingDirectory(*_asked: Any) -> str:  # noqa: N802
+    def getExistingDirectory(*_asked: Any) -> str:
         return FILE_DIALOG.get("getExistingDirectory", "")
 
 
 class _MenuMixin:
-    def addAction(self, text: str) -> Any:  # noqa: N802
+    def addAction(self, text: str) -> Any:
         action = qt.QAction(text, self)
         QtWidgets.QMenu.addAction(self, action)
         return action

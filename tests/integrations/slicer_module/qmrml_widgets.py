@@ -16,7 +16,7 @@ class qMRMLWidget(_Widget):
 
     mrmlSceneChanged = QtCore.Signal(object)
 
-    def setMRMLScene(self, scene: Any) -> None:  # noqa: N802
+    def setMRMLScene(self, scene: Any) -> None:
         self.mrmlSceneChanged.emit(scene)
         for child in self.findChildren(QtWidgets.QWidget):
             if isinstance(child, qMRMLNodeComboBox | qMRMLSegmentSelectorWidget):
@@ -37,16 +37,16 @@ class qMRMLNodeComboBox(_Widget):
         layout.addWidget(self._box)
         self._box.currentIndexChanged.connect(lambda _i: self.currentNodeChanged.emit(self.currentNode()))
 
-    def setMRMLScene(self, scene: Any) -> None:  # noqa: N802
+    def setMRMLScene(self, scene: Any) -> None:
         self._scene = scene
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent):
             scene.AddObserver(event, lambda *_called: self._list())
         self._list()
 
-    def currentNode(self) -> Any:  # noqa: N802
+    def currentNode(self) -> Any:
         return self._nodes[max(self._box.currentIndex(), 0)]
 
-    def setCurrentNode(self, node: Any) -> None:  # noqa: N802
+    def setCurrentNode(self, node: Any) -> None:
         self._list()
         self._box.setCurrentIndex(self._nodes.index(node) if node in self._nodes else 0)
 
@@ -83,19 +83,19 @@ class qMRMLSegmentSelectorWidget(_Widget):
             box.addItem(text)
             layout.addWidget(box, 1)
 
-    def setMRMLScene(self, scene: Any) -> None: ...  # noqa: N802
+    def setMRMLScene(self, scene: Any) -> None: ...
 
-    def setCurrentNode(self, node: Any) -> None:  # noqa: N802
+    def setCurrentNode(self, node: Any) -> None:
         self._node = node
 
-    def setCurrentSegmentID(self, segment: str) -> None:  # noqa: N802
+    def setCurrentSegmentID(self, segment: str) -> None:
         self._segment = segment
         self.currentSegmentChanged.emit(segment)
 
-    def currentNode(self) -> Any:  # noqa: N802
+    def currentNode(self) -> Any:
         return self._node
 
-    def currentSegmentID(self) -> str:  # noqa: N802
+    def currentSegmentID(self) -> str:
         return self._segment
 
 

@@ -78,13 +78,13 @@ class ScriptedLoadableModuleWidget:
     def setup(self) -> None:
         self.layout = self.parent.layout()
 
-    def resourcePath(self, name: str) -> str:  # noqa: N802
+    def resourcePath(self, name: str) -> str:
         file = Path(sys.modules[type(self).__module__].__file__)
         return str(file.parent / "Resources" / name)
 
 
 class ScriptedLoadableModuleLogic:
-    def getParameterNode(self) -> Any:  # noqa: N802
+    def getParameterNode(self) -> Any:
         name = type(self).__name__.removesuffix("Logic")
         node = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLScriptedModuleNode")
         if node is None:
@@ -96,7 +96,7 @@ class ScriptedLoadableModuleLogic:
 
 
 class ScriptedLoadableModuleTest(unittest.TestCase):
-    def delayDisplay(self, message: str) -> None: ...  # noqa: N802
+    def delayDisplay(self, message: str) -> None: ...
 
 
 class WithinRange:
@@ -145,11 +145,12 @@ def _connect_gui(self: Any, ui: Any) -> int:
     for widget in vars(ui).values():
         name = widget.property("SlicerParameterName")
         if name:
-            pairs.append((name, widget))
             _show(widget, getattr(self, name))
-            _signal(widget).connect(lambda *_v, name=name, widget=widget: setattr(self, name, _value(self, name, widget)))
+            pairs.append((name, widget, _on_change(self, name, widget)))
+            _signal(widget).connect(pairs[-1][2])
     tag = self.parameterNode.AddObserver(
-        vtk.vtkCommand.ModifiedEvent, lambda *_called: [_show(widget, getattr(self, name)) for name, widget in pairs]
+        vtk.vtkCommand.ModifiedEvent,
+        lambda *_called: [_show(widget, getattr(self, name)) for name, widget, _f in pairs],
     )
     self._connected[tag] = pairs
     return tag
@@ -157,8 +158,12 @@ def _connect_gui(self: Any, ui: Any) -> int:
 
 def _disconnect_gui(self: Any, tag: int) -> None:
     self.parameterNode.RemoveObserver(tag)
-    for _name, widget in self._connected.pop(tag):
-        _signal(widget).disconnect()
+    for _name, widget, changed in self._connected.pop(tag):
+        _signal(widget).disconnect(changed)
+
+
+def _on_change(self: Any, name: str, widget: Any) -> Any:
+    return lambda *_values: setattr(self, name, _value(self, name, widget))
 
 
 def _signal(widget: Any) -> Any:

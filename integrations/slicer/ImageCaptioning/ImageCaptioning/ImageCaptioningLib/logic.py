@@ -78,7 +78,7 @@ class CaptionLogic:
         picture = slice_picture(volume, slice_node)
         if segment is not None:
             picture = inside_segment(picture, *segment)
-        given = {name: value for name, value in options.items() if value not in (None, "", False)}
+        given = {name: value for name, value in options.items() if value not in (None, "") and value is not False}
         if window == CHOSEN and picture.values is not None:
             picture = turned(picture)
             file, given["window"] = self._file(picture, ".mha"), "auto"
