@@ -169,7 +169,5 @@ def module() -> types.ModuleType:
     for item in (ctkCollapsibleButton, ctkCollapsibleGroupBox, ctkPathLineEdit, ctkFlowLayout):
         setattr(made, item.__name__, item)
         pythonqt.register(item.__name__, item)
-    for name in ("ctkCheckBox", "ctkComboBox", "ctkCheckablePushButton", "ctkSliderWidget", "ctkDoubleSlider",
-                 "ctkDoubleSpinBox", "ctkRangeWidget", "ctkDoubleRangeSlider", "ctkDirectoryButton"):  # fmt: skip
-        setattr(made, name, type(name, (qt.QWidget,), {}))  # named by Slicer's own code, not used by the panel
+    made.__getattr__ = lambda name: type(name, (qt.QWidget,), {})  # named by Slicer's own code, not used by the panel
     return made

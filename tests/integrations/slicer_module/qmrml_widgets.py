@@ -27,10 +27,12 @@ class qMRMLNodeComboBox(_Widget):
     """A list of the scene's nodes of some types."""
 
     currentNodeChanged = QtCore.Signal(object)
+    nodeTypes = property(
+        lambda self: self.property("nodeTypes") or [], lambda self, value: self.setProperty("nodeTypes", list(value))
+    )
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.nodeTypes: list[str] = []
         self._box, self._scene, self._nodes = QtWidgets.QComboBox(), None, [None]
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -52,12 +54,12 @@ class qMRMLNodeComboBox(_Widget):
 
     def _list(self) -> None:
         chosen = self.currentNode()
-        types = self.property("nodeTypes") or self.nodeTypes
-        found = [
-            self._scene.GetNthNode(place) for place in range(self._scene.GetNumberOfNodes())
-            if self._scene.GetNthNode(place).GetClassName() in types
-            and not self._scene.GetNthNode(place).GetHideFromEditors()
-        ]  # fmt: skip
+        hidden = self.property("hideChildNodeTypes") or []
+        found = []
+        for node in (self._scene.GetNthNode(place) for place in range(self._scene.GetNumberOfNodes())):
+            wanted = any(node.IsA(kind) for kind in self.nodeTypes)
+            if wanted and not node.GetHideFromEditors() and node.GetClassName() not in hidden:
+                found.append(node)
         self._nodes = [None, *found]
         self._box.blockSignals(True)
         self._box.clear()

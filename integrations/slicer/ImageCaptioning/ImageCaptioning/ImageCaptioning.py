@@ -28,7 +28,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 FOLDER = Path(__file__).resolve().parent
-DOCUMENTATION = "https://github.com/msmedcap/SlicerImageCaptioning#readme"
+DOCUMENTATION = "https://github.com/OWNER/SlicerImageCaptioning#readme"
 OFFER_MS = 700
 
 

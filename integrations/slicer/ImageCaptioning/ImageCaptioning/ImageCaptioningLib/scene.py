@@ -139,6 +139,7 @@ def _beside_volume(scene: Any, volume: Any, role: str, kind: str) -> Any:
     if node is None:
         node = scene.AddNewNodeByClass(kind, f"{volume.GetName()} caption {role}")
         node.SetAttribute(PREFIX + "Overlay", "1")
+        node.SetHideFromEditors(True)  # no image to choose
         volume.AddNodeReferenceRole(PREFIX + role)
         volume.SetNodeReferenceID(PREFIX + role, node.GetID())
     return node

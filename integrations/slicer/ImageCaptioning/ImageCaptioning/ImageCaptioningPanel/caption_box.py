@@ -87,7 +87,7 @@ class CaptionBox:
         ]
         tips = [_("stated in the caption") if finding.stated else _("considered, not stated") for finding in found]
         self.findings.fill(texts, tips)
-        for button, finding in zip(self.findings.buttons, found, strict=True):
+        for button, finding in zip(self.findings.buttons, found):
             font = button.font
             font.setBold(finding.stated)
             button.setFont(font)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Union
+from typing import Annotated
 
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLVectorVolumeNode
+from slicer import vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
@@ -26,7 +26,7 @@ class CaptionParameters:
     """The parameters of the module.
 
     Attributes:
-        volume: what is captioned.
+        volume: what is captioned; pictures and sequences are scalar volumes, too, in MRML.
         view: name of the slice view.
         window: whose window.
         prompt: first words of the caption.
@@ -34,7 +34,7 @@ class CaptionParameters:
         explain: find out what each word rests on.
     """
 
-    volume: Union[vtkMRMLScalarVolumeNode, vtkMRMLVectorVolumeNode]  # noqa: UP007 (Slicer 5.6 reads this form only)
+    volume: vtkMRMLScalarVolumeNode
     view: str = "Red"
     window: WindowBy = WindowBy.VIEW
     prompt: str = ""

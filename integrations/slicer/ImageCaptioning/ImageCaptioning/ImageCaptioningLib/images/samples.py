@@ -129,7 +129,7 @@ def register(sample_data: Any, thumbnails: str, show: Callable[[list[Any]], None
 
 def _ellipsoid(x: np.ndarray, y: np.ndarray, z: np.ndarray | None, centre: tuple, radii: tuple) -> np.ndarray:
     places = (x, y) if z is None else (x, y, z)
-    parts = [((place - middle) / radius) ** 2 for place, middle, radius in zip(places, centre, radii, strict=True)]
+    parts = [((place - middle) / radius) ** 2 for place, middle, radius in zip(places, centre, radii)]
     return sum(parts) < 1
 
 
@@ -145,7 +145,7 @@ def _volume(
     image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(flat, deep=True))
     node.SetAndObserveImageData(image)
     placed = vtk.vtkMatrix4x4()
-    half = [(size - 1) / 2 * side for size, side in zip(values.shape[2::-1], voxel, strict=True)]
+    half = [(size - 1) / 2 * side for size, side in zip(values.shape[2::-1], voxel)]
     for axis, sign in enumerate((-1, -1, 1)):
         placed.SetElement(axis, axis, sign * voxel[axis])
         placed.SetElement(axis, 3, -sign * half[axis])
