@@ -30,6 +30,8 @@ from slicer.util import VTKObservationMixin
 FOLDER = Path(__file__).resolve().parent
 DOCUMENTATION = "https://github.com/OWNER/SlicerImageCaptioning#readme"
 OFFER_MS = 700
+_translators: list[Any] = []
+"""Held here: Qt does not."""
 
 
 class ImageCaptioning(ScriptedLoadableModule):
@@ -58,9 +60,10 @@ def install_translation() -> None:
     for name in (language, language.split("_")[0]):
         file = FOLDER / "Resources" / "Translations" / f"ImageCaptioning_{name}.qm"
         if file.is_file():
-            translator = qt.QTranslator(slicer.app)
+            translator = qt.QTranslator()
             if translator.load(str(file)):
                 slicer.app.installTranslator(translator)
+                _translators.append(translator)
             return
 
 

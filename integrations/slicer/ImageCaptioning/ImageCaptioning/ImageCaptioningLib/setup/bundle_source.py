@@ -103,7 +103,8 @@ def _download(url: str, target: Path, progress: Progress, fragment: str) -> None
                 progress.fraction = done / size if size else None
                 progress.text = _("fetching the bundle: {done} MB").format(done=done >> 20)
     except (OSError, urllib.error.URLError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
+        refused = isinstance(error, urllib.error.HTTPError)
+        reason = f"HTTP {error.code}" if refused else getattr(error, "reason", None) or error
         raise CaptioningError(_("{url} cannot be fetched ({reason})").format(url=url, reason=reason)) from None
     if size and done != size:
         raise CaptioningError(_("{url} broke off at {done} of {size} bytes: try again").format(

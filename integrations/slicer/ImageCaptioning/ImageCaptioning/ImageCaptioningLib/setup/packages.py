@@ -139,11 +139,11 @@ def _run(command: list[str], variables: Mapping[str, str], progress: Progress, c
         for line in process.stdout:
             line = line.strip()
             progress.log(line)
-            if line.startswith("Collecting "):
+            if line.startswith(("Collecting ", "Processing ")):
                 seen += 1
                 # Requirements bring others along: the share approaches, but never reaches, the whole.
                 progress.fraction = 0.9 * seen / (seen + count)
-                progress.text = _("package {name}").format(name=line.split()[1])
+                progress.text = _("package {name}").format(name=Path(line.split()[1]).name)
             elif line.startswith("Installing collected"):
                 progress.text, progress.fraction = _("unpacking the packages"), None
             elif line.startswith("ERROR"):
