@@ -3,8 +3,8 @@
 .venv/bin/python tools/slicer_translations.py [--check]
 
 Collects every text that the panel can show, in the context under which Slicer looks it up, into
-``Resources/Translations/ImageCaptioning_LANGUAGE.ts``, keeps what is translated, and makes the ``.qm`` files that Slicer
-loads. ``--check`` changes nothing and fails where a file is behind. Edit the ``.ts`` files with Qt Linguist.
+``Resources/Translations/ImageCaptioning_LANGUAGE.ts``, keeps what is translated, and makes the ``.qm`` files that
+Slicer loads. ``--check`` changes nothing and fails where a file is behind. Edit the ``.ts`` files with Qt Linguist.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ class Scene:
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.mrml)
         self.volumes = slicer.vtkSlicerVolumesLogic()
         self.volumes.SetMRMLScene(self.mrml)
+        self.sequences = slicer.vtkSlicerSequencesLogic()
+        self.sequences.SetMRMLScene(self.mrml)  # makes the scene know nodes of sequences
         slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.mrml)
         self.views = {}
         for name in ("Red", "Green"):

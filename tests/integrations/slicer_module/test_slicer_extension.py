@@ -25,7 +25,7 @@ KEYS = {"$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dep
 SCHEMA = {
     "type": "object", "required": ["$schema", "category", "scm_url"], "additionalProperties": False,
     "properties": {
-        **{name: {"type": "string"} for name in ("$schema", "category", "scm_url", "scm_revision", "build_subdirectory")},
+        **dict.fromkeys(("$schema", "category", "scm_url", "scm_revision", "build_subdirectory"), {"type": "string"}),
         "scm_type": {"enum": ["git", "local"]}, "enabled": {"type": "boolean"},
         "build_dependencies": {"type": "array", "items": {"type": "string"}},
         "tier": {"type": "integer", "minimum": 1, "maximum": 5},
@@ -103,10 +103,9 @@ class TestIndex:
         assert sum(path.stat().st_size for path in published.rglob("*") if path.is_file()) < 5 << 20  # of 100 MB
 
     def test_an_address_that_is_no_repository_is_refused(self, tmp_path: Path) -> None:
-        made = subprocess.run(
-            [sys.executable, str(ROOT / "tools" / "slicer_extension.py"), "https://github.com/a/Captions", str(tmp_path / "x")],
-            capture_output=True, text=True,
-        )  # fmt: skip
+        tool, address = ROOT / "tools" / "slicer_extension.py", "https://github.com/a/Captions"
+        command = [sys.executable, str(tool), address, str(tmp_path / "x")]
+        made = subprocess.run(command, capture_output=True, text=True)
         assert made.returncode != 0 and "begins with Slicer" in made.stderr and not (tmp_path / "x").exists()
 
 
