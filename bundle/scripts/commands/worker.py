@@ -21,6 +21,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -86,25 +87,32 @@ class Worker:
         return reply_of(caption, show_withheld=True).model_dump(exclude={"id"})
 
     def _report(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Write a caption as a DICOM SR of the source's own patient and study.
+        """Write a caption as a report of the source's own patient and study: ``format`` ``dicom_sr`` or ``fhir``.
 
         Raises:
             InputError: something is missing, or the caption is withheld and a person neither changed nor confirmed it.
         """
+<<<<<<< HEAD:bundle/scripts/commands/worker.py
         from scripts.outputs.dicom.sr import write_sr
+=======
+        from .outputs.dicom_sr import write_sr
+        from .outputs.fhir import write_fhir
+>>>>>>> slicer:bundle/scripts/worker.py
 
+        writers = {"dicom_sr": partial(write_sr, kind=request.get("kind", "basic")), "fhir": write_fhir}
         source, output, plane = request.get("source"), request.get("output"), request.get("plane")
         if not source or not isinstance(output, str):
             raise InputError("a report request names its 'source' (DICOM files) and 'output' (file to write)")
+        if request.get("format", "dicom_sr") not in writers:
+            raise InputError(f"a report's 'format' is {' or '.join(writers)}, not {request['format']!r}")
         if request.get("abstained") and not (request.get("edited") or request.get("confirmed")):
             raise InputError("the model is not sure enough of this caption: edit it, or confirm that it is right")
         record = {name: request.get(name) for name in ("caption", "confidence", "model_version", "weights")}
         files = [source] if isinstance(source, str) else list(source)
-        written = write_sr(
+        written = writers[request.get("format", "dicom_sr")](
             images_in(files, plane) if plane else files,
             record,
             output,
-            kind=request.get("kind", "basic"),
             edited=bool(request.get("edited")),
             when=datetime.now().astimezone(),
         )

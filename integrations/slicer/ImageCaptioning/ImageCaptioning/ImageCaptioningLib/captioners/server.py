@@ -7,6 +7,7 @@ import hashlib
 import io
 import ipaddress
 import json
+import re
 import shutil
 import urllib.parse
 import zipfile
@@ -15,7 +16,9 @@ from typing import Any
 
 import requests
 
-from .errors import CaptioningError
+from ..errors import CaptioningError
+from ..jobs import CancelledError, Progress
+from ..words import _
 
 TASK = "caption"
 SECONDS = 300
@@ -28,14 +31,19 @@ class LabelServer:
         url: such as ``http://127.0.0.1:8000``.
         token: bearer token where the server asks for one.
         certificate: file with the authority that signed the server's certificate; the system's own by default.
+        seconds: how long an answer may take.
     """
 
     reports = False
+    name = "label"
 
-    def __init__(self, url: str, *, token: str = "", certificate: str = "") -> None:
+    def __init__(self, url: str, *, token: str = "", certificate: str = "", seconds: float = SECONDS) -> None:
         self.url = url.strip().rstrip("/")
         if not self.url.startswith(("http://", "https://")):
-            raise CaptioningError(f"{url!r} is no server address: give one such as http://127.0.0.1:8000")
+            raise CaptioningError(
+                _("'{url}' is no server address: give one such as http://127.0.0.1:8000").format(url=url)
+            )
+        self._seconds = seconds
         self._session = requests.Session()
         self._session.headers.update({"Authorization": f"Bearer {token}"} if token else {})
         self._session.verify = certificate or True
@@ -48,12 +56,20 @@ class LabelServer:
         """
         task = self._json("GET", "/info/").get("models", {}).get(TASK)
         if task is None:
-            raise CaptioningError(f"{self.url} runs another MONAI Label app: start this one with 'make label'")
+            raise CaptioningError(
+                _("{url} runs another MONAI Label app: start this one with 'make label'").format(url=self.url)
+            )
         return str(task.get("active", ""))
 
+<<<<<<< HEAD:integrations/slicer/ImageCaptioning/ImageCaptioning/ImageCaptioningLib/server.py
     def caption(self, png: Path, **options: Any) -> dict[str, Any]:
         """Caption a picture; see ``scripts.commands.replies.CaptionReply``."""
         files = {"file": ("slice.png", png.read_bytes()), "params": (None, json.dumps(options))}
+=======
+    def caption(self, file: Path, **options: Any) -> dict[str, Any]:
+        """Caption a picture; the reply's keys are those of the bundle's worker."""
+        files = {"file": (f"slice{file.suffix}", file.read_bytes()), "params": (None, json.dumps(options))}
+>>>>>>> slicer:integrations/slicer/ImageCaptioning/ImageCaptioning/ImageCaptioningLib/captioners/server.py
         return self._json("POST", f"/infer/{TASK}", files=files)
 
     def send(self, label: dict[str, Any], image_id: str, png: Path) -> str:
@@ -114,9 +130,31 @@ class LabelServer:
         except ValueError:
             return host == "localhost"
 
-    def train(self) -> dict[str, Any]:
-        """Start fine-tuning on the reviewed captions."""
-        return self._json("POST", f"/train/{TASK}", json={})
+    def train(self, progress: Progress, seconds: float = 2.0) -> dict[str, Any]:
+        """Fine-tune on the reviewed captions and wait for the end; the report of the new version.
+
+        Args:
+            progress: told how far the training is; cancelling it stops the server's training.
+            seconds: between two looks.
+
+        Raises:
+            CaptioningError: the training cannot start, or failed.
+        """
+        self._json("POST", f"/train/{TASK}", json={})
+        try:
+            while (state := self._json("GET", "/train/")).get("status") in ("SUBMITTED", "RUNNING", "PENDING"):
+                progress.text, progress.fraction = _last_line(state), _epochs(state)
+                progress.wait(seconds)
+        except CancelledError:
+            self._ask("DELETE", "/train/")
+            raise
+        if state.get("status") != "DONE":
+            raise CaptioningError(_("the training failed: {reason}").format(reason=_last_line(state) or "?"))
+        return self._json("GET", "/info/").get("train_stats", {}).get(TASK, {})
+
+    def cancel(self) -> None:
+        """Stop waiting for an answer: what is asked next goes over new connections."""
+        self._session.close()
 
     def _put_label(self, image_id: str, label: dict[str, Any], *, may_fail: bool = False) -> bool:
         sent = {key: value for key, value in label.items() if key != "picture_id"}
@@ -136,25 +174,53 @@ class LabelServer:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise CaptioningError(f"{self.url} does not answer as MONAI Label does: check the address")
+            raise CaptioningError(
+                _("{url} does not answer as MONAI Label does: check the address").format(url=self.url)
+            )
         return found
 
     def _ask(self, method: str, path: str, **more: Any) -> requests.Response:
         try:
-            reply = self._session.request(method, self.url + path, timeout=SECONDS, **more)
+            reply = self._session.request(method, self.url + path, timeout=self._seconds, **more)
         except requests.exceptions.SSLError:
-            raise CaptioningError(f"the certificate of {self.url} is not trusted: name its authority's file") from None
+            raise CaptioningError(
+                _("the certificate of {url} is not trusted: name its authority's file").format(url=self.url)
+            ) from None
         except requests.RequestException as error:
             kind = type(error).__name__
-            raise CaptioningError(f"no answer from {self.url} ({kind}): is MONAI Label started?") from None
+            raise CaptioningError(
+                _("no answer from {url} ({kind}): is MONAI Label started?").format(url=self.url, kind=kind)
+            ) from None
         if reply.status_code in (401, 403):
-            raise CaptioningError(f"{self.url} asks for a token that allows this: sign in and enter it")
+            raise CaptioningError(
+                _("{url} asks for a token that allows this: sign in and enter it").format(url=self.url)
+            )
         if reply.status_code >= 400:
             raise _RefusedError(reply.status_code, _sentence(reply))
         return reply
 
     def close(self) -> None:
         self._session.close()
+
+
+def _lines(state: dict[str, Any]) -> list[str]:
+    """What a training printed, oldest first."""
+    details = state.get("details") or []
+    lines = details.splitlines() if isinstance(details, str) else [str(line) for line in details]
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _last_line(state: dict[str, Any]) -> str:
+    return next(reversed(_lines(state)), "")[:200]
+
+
+def _epochs(state: dict[str, Any]) -> float | None:
+    """Share of the epochs that are done, where the training prints them as ``epoch 3/10``."""
+    for line in reversed(_lines(state)):
+        found = re.search(r"epoch\D{0,3}(\d+)\s*/\s*(\d+)", line, re.IGNORECASE)
+        if found and int(found[2]) > 0:
+            return min(1.0, int(found[1]) / int(found[2]))
+    return None
 
 
 class _RefusedError(CaptioningError):
@@ -176,5 +242,7 @@ def _sentence(reply: requests.Response) -> str:
     except (ValueError, KeyError, TypeError):
         detail = ""
     return (
-        detail if isinstance(detail, str) and detail else f"the server failed (HTTP {reply.status_code}); see its log"
+        detail
+        if isinstance(detail, str) and detail
+        else _("the server failed (HTTP {code}); see its log").format(code=reply.status_code)
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import slicer
 import vtk
 from vtk.util import numpy_support
 
-from .errors import CaptioningError
+from ..errors import CaptioningError
+from ..words import _
+from .sequences import frame_of
 
 MAX_SIDE = 2048
 GRID = 1e-3
@@ -36,6 +38,10 @@ class Picture:
             under, so where its file says it lies.
         grid: 4 x 4, voxel indices to those.
         layers: voxels along the grid's third axis.
+        values: what the pixels were windowed from, ``[H, W]``; None for colour.
+        cut: the view's SliceToRAS, 4 x 4.
+        frame: number of the sequence's frame, or None.
+        inside: name of the segment that the picture is restricted to, or None.
     """
 
     pixels: np.ndarray
@@ -48,19 +54,10 @@ class Picture:
     to_own: np.ndarray
     grid: np.ndarray
     layers: int
-
-    def write_png(self, path: str | Path) -> Path:
-        """Write the picture, lossless."""
-        image = vtk.vtkImageData()
-        height, width = self.pixels.shape[:2]
-        image.SetDimensions(width, height, 1)
-        flat = np.ascontiguousarray(self.pixels[::-1]).reshape(height * width, -1)
-        image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(flat, deep=True))
-        writer = vtk.vtkPNGWriter()
-        writer.SetFileName(str(path))
-        writer.SetInputData(image)
-        writer.Write()
-        return Path(path)
+    values: np.ndarray | None
+    cut: np.ndarray
+    frame: int | None = None
+    inside: str | None = None
 
 
 def slice_picture(volume: Any, slice_node: Any) -> Picture:
@@ -74,26 +71,67 @@ def slice_picture(volume: Any, slice_node: Any) -> Picture:
         CaptioningError: there is no image, or the view lies outside it.
     """
     if volume is None or volume.GetImageData() is None:
-        raise CaptioningError("there is no volume to caption: choose one that has an image")
+        raise CaptioningError(_("there is no volume to caption: choose one that has an image"))
     to_slice = np.linalg.inv(matrix(slice_node.GetSliceToRAS())) @ ijk_to_ras(volume)
     size = volume.GetImageData().GetDimensions()
     low, high = _extent(to_slice, size)
     if low[2] > GRID or high[2] < -GRID:
-        raise CaptioningError("the slice lies outside the volume: move the slider onto the image")
+        raise CaptioningError(_("the slice lies outside the volume: move the slider onto the image"))
     spacing = _spacing(to_slice, high - low)
     count = np.maximum(1, np.round((high - low)[:2] / spacing)).astype(int)
     origin = (low + high)[:2] / 2 - (count - 1) * spacing / 2
     values = _resample(volume, np.linalg.inv(to_slice), origin, spacing, count)
+    if values.ndim == 3 and values.shape[2] not in (3, 4):
+        raise CaptioningError(
+            _("the volume has {count} values a pixel, which is no picture: choose another one").format(
+                count=values.shape[2]
+            )
+        )
     to_ras = matrix(slice_node.GetSliceToRAS()) @ np.array(
         [[spacing, 0, 0, origin[0]], [0, -spacing, 0, origin[1] + (count[1] - 1) * spacing], [0, 0, 1, 0], [0, 0, 0, 1]]
     )
     pixels, window = _windowed(values, volume.GetDisplayNode())
     plane, index = volume_slice(volume, slice_node)
-    offset = float(slice_node.GetSliceOffset())
     grid = own_grid(volume)
     to_own = grid @ np.linalg.inv(ijk_to_ras(volume)) @ to_ras
-    orientation = slice_node.GetOrientation()
-    return Picture(pixels, to_ras, orientation, offset, window, plane, index, to_own, grid, size[2])
+    frame = frame_of(volume)
+    return Picture(
+        pixels, to_ras, slice_node.GetOrientation(), float(slice_node.GetSliceOffset()), window, plane, index, to_own,
+        grid, size[2], values if values.ndim == 2 else None, matrix(slice_node.GetSliceToRAS()),
+        None if frame is None else frame.number,
+    )  # fmt: skip
+
+
+def middle_view(volume: Any) -> Any:
+    """A slice node, of no scene, that cuts a volume's middle slice as it was acquired: the plane of its first two axes.
+
+    Raises:
+        CaptioningError: the volume has no image, or is bent.
+    """
+    if volume is None or volume.GetImageData() is None:
+        raise CaptioningError(_("there is no volume to caption: choose one that has an image"))
+    to_ras = ijk_to_ras(volume)
+    across = np.cross(to_ras[:3, 0], to_ras[:3, 1])
+    plane = min(PLANES, key=lambda name: -abs(across[PLANES[name][1]]))
+    size = volume.GetImageData().GetDimensions()
+    middle = to_ras @ [(size[0] - 1) / 2, (size[1] - 1) / 2, size[2] // 2, 1]
+    view = slicer.vtkMRMLSliceNode()
+    getattr(view, f"SetOrientationTo{plane.capitalize()}")()
+    cut = matrix(view.GetSliceToRAS())
+    cut[:3, 3] = middle[:3]
+    tilt = _turn_to(cut[:3, 2], across / np.linalg.norm(across))
+    cut[:3, :3] = tilt @ cut[:3, :3]
+    view.GetSliceToRAS().DeepCopy(cut.ravel().tolist())
+    view.UpdateMatrices()
+    return view
+
+
+def _turn_to(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The smallest rotation, 3 x 3, that brings a unit vector onto the line of another."""
+    other = other if one @ other >= 0 else -other
+    axis = np.cross(one, other)
+    skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    return np.eye(3) + skew + skew @ skew / (1 + one @ other)  # Rodrigues' formula
 
 
 def volume_slice(volume: Any, slice_node: Any) -> tuple[str | None, int | None]:
@@ -129,7 +167,7 @@ def ijk_to_ras(volume: Any) -> np.ndarray:
     if parent is None:
         return own_grid(volume)
     if not parent.IsTransformToWorldLinear():
-        raise CaptioningError("the volume is under a transform that bends it: harden the transform first")
+        raise CaptioningError(_("the volume is under a transform that bends it: harden the transform first"))
     world = vtk.vtkMatrix4x4()
     parent.GetMatrixTransformToWorld(world)
     return matrix(world) @ own_grid(volume)
