@@ -1,4 +1,4 @@
-"""How many planted duplicates are found by look, and how often two different images are taken for one.
+"""Recall of planted duplicates by look, and how often two different images are taken for one.
 
     .venv/bin/python benchmarks/leaks.py [--quick] [--data FOLDER]
 

@@ -1,4 +1,4 @@
-"""What the HTTP service answers: one client after the other, and eight at once.
+"""Answers of the HTTP service: one client after the other, and eight at once.
 
     .venv/bin/python benchmarks/service.py [--quick] [--bundle DIR ...]
 

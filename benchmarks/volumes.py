@@ -1,4 +1,4 @@
-"""What a volume takes as a case of several views: seconds and peak memory, for each way of choosing slices.
+"""Seconds and peak memory of a volume as a case of several views, for each way of choosing slices.
 
     .venv/bin/python benchmarks/volumes.py [--quick]
 

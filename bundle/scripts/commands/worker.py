@@ -92,12 +92,8 @@ class Worker:
         Raises:
             InputError: something is missing, or the caption is withheld and a person neither changed nor confirmed it.
         """
-<<<<<<< HEAD:bundle/scripts/commands/worker.py
         from scripts.outputs.dicom.sr import write_sr
-=======
-        from .outputs.dicom_sr import write_sr
-        from .outputs.fhir import write_fhir
->>>>>>> slicer:bundle/scripts/worker.py
+        from scripts.outputs.fhir import write_fhir
 
         writers = {"dicom_sr": partial(write_sr, kind=request.get("kind", "basic")), "fhir": write_fhir}
         source, output, plane = request.get("source"), request.get("output"), request.get("plane")

@@ -24,8 +24,8 @@ from torch import Tensor
 from scripts.generation.decoders import Decoder
 from scripts.generation.drawing import Draws
 from scripts.generation.options import Generated, GenerationOptions, Watch
-from scripts.generation.scoring import Scoring
 from scripts.generation.stopping import Stopping
+from scripts.generation.token_scores import Scoring
 
 WIDER = 2  # times as many candidates are shown to a guide: one that it likes may stand lower in the model's order
 NEVER = -1.0e9  # a score that no caption reaches; finite, so that sums with it stay ordered

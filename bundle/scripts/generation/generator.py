@@ -23,8 +23,8 @@ from scripts.generation.decoders import (
 from scripts.generation.options import Generated, GenerationOptions, Step, Watch, mean_logprobs
 from scripts.generation.packing import can_be_packed, packed, worth_packing
 from scripts.generation.sampling import Sampler
-from scripts.generation.scoring import Scoring
 from scripts.generation.stopping import Stopping, TextDecoder
+from scripts.generation.token_scores import Scoring
 
 
 class Generator:

@@ -1,4 +1,4 @@
-"""Prompts: the words that stand between an image and what the network writes.
+"""Prompts: words that a caption begins with because they were given; the network continues them.
 
 A prompt that is spoken begins the caption: after "CT of the chest with no" the network writes "pleural effusion", and
 without those words the caption would say the opposite. A question to the network is a prompt that is not spoken.

@@ -1,4 +1,4 @@
-"""Which of a NIfTI header's two orientations is believed (nifti1.h, "3D image orientation"), and what contradicts it.
+"""Affine of a NIfTI header: the one of two that is believed (nifti1.h), and what contradicts it.
 
 The sform where it is coded and can be one, else the qform likewise, else none: then the voxel sizes make an affine of
 no meaning for sides and planes.

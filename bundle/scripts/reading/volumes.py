@@ -21,13 +21,13 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.reading.case import CaseImage, base_meta, check_bytes, check_size, finish_case
+from scripts.reading.given_rescale import apply_rescale
 from scripts.reading.labels import refuse_labels
 from scripts.reading.magic import volume_ending_of
 from scripts.reading.metaimage import read_metaimage
 from scripts.reading.neuroimage import open_neuroimage
 from scripts.reading.nrrd import read_nrrd
 from scripts.reading.orientation import Volume, resolve_plane
-from scripts.reading.rescale import apply_rescale
 from scripts.reading.slices import Rule, choose
 
 NIBABEL_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz", ".hdr.gz", ".mgh", ".mgz")
@@ -44,7 +44,7 @@ def read_volume(
 
     Args:
         path, slice, plane, frame: see `scripts.reading.read_case`.
-        rescale: slope and intercept that a table gives for stored values (`scripts.reading.rescale`).
+        rescale: slope and intercept that a table gives for stored values (`scripts.reading.given_rescale`).
 
     Raises:
         InputError: damaged, truncated, of an unknown layout, the slice, plane or frame does not exist, or ``rescale``

@@ -1,4 +1,4 @@
-"""How far apart stage 1 holds images, queries and texts: a contrast between vectors that are all alike teaches nothing.
+"""Spread of stage 1's vectors: a contrast between images, queries and texts that are all alike teaches nothing.
 
 Shape legend: B cases of a batch, N of a validation, Q queries, H Q-Former width, E embedding width.
 """

@@ -1,6 +1,6 @@
 """Read, window, letterbox: the three steps from a path to what the network sees, on one case of one view or several.
 
-Nothing here imports MONAI. Its dictionary transforms (`scripts.transforms.image`) and a start without MONAI
+Nothing here imports MONAI. Its dictionary transforms (`scripts.transforms.image_steps`) and a start without MONAI
 (`scripts.transforms.preprocessing`) take these same steps. Each notes what it did in the case's `ImageMeta`.
 
 Legend of shapes: ``V`` views, ``H`` rows, ``W`` columns, ``S`` side of the square.

@@ -1,4 +1,4 @@
-"""Options of a caption request: the bundle's own table, with defaults for people."""
+"""Options of a caption request."""
 
 from __future__ import annotations
 

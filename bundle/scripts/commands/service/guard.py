@@ -1,4 +1,4 @@
-"""Who may ask, and how much: the checks that every request passes before a route sees it.
+"""Guard of the service: the checks that every request passes before a route sees it.
 
 Of a request the Host header, the site that a browser says it comes from, and the token are looked at; of its body the
 size and the time it takes. A line of the log holds method, route, status and time: no address, no name, no query.

@@ -1,4 +1,4 @@
-"""What ``GET /metrics`` tells, in Prometheus' text: requests, seconds by step, memory, queue."""
+"""Meters of the service for ``GET /metrics``, in Prometheus' text: requests, seconds by step, memory, queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients send, on disk: each upload in a folder of its own, under names that cannot lead out of it."""
+"""Uploads on disk: each in a folder of its own, under names that cannot lead out of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a feature cache still has to encode: places in the items, so that a datalist on the disk stays there."""
+"""Jobs of a feature cache that are still to encode: places in the items, so that a datalist on the disk stays there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a datalist holds, counted: captions, words, groups, modalities, sizes, what is odd and what cannot be read.
+"""Survey of a datalist: captions, words, groups, modalities, sizes, what is odd and what cannot be read.
 
 All captions are counted; of images so many are drawn with a seed, opened and measured.
 """

@@ -1,4 +1,4 @@
-"""What a compressed frame says of itself: its kind, size, precision, components.
+"""Codestreams of compressed frames: their own kind, size, precision, components.
 
 JPEG: ITU-T T.81 B.2; JPEG-LS: T.87 C.2; JPEG 2000: T.800 A.5 and A.6; RLE: DICOM PS3.5 annex G.
 """

@@ -1,4 +1,4 @@
-"""How pixels are stored (PS3.3 C.7.6.3): what the header says, completed and corrected where it cannot be.
+"""Description of stored pixels (PS3.3 C.7.6.3): the header's, completed and corrected where it cannot be.
 
 What a compressed frame says of itself wins over the header. Whatever had to be believed instead of read is a note.
 """

@@ -1,4 +1,4 @@
-"""Whether the pixels of a DICOM object can be read in the encoding that its header names, and why not.
+"""Transfer syntaxes that can be read, and the reasons of those that cannot.
 
 The transfer syntax (PS3.5 section 10, PS3.6 table A-1) is the header's word; the bytes have the last one: data that are
 encoded in another way than the header says are refused by what they are.

@@ -1,4 +1,4 @@
-"""What happens when a button of the panel is pressed."""
+"""Panel: one method for each button that is pressed."""
 
 from __future__ import annotations
 
@@ -292,7 +292,9 @@ class Panel:
 
     def _choose_volume(self, volume: Any) -> None:
         self.ui.volumeSelector.setCurrentNode(volume)
-        slicer.util.setSliceViewerLayers(background=volume, foreground=None, label=None)
+        image = volume.GetImageData()
+        one_slice = image is not None and image.GetDimensions()[2] == 1  # which a straight view might miss
+        slicer.util.setSliceViewerLayers(background=volume, foreground=None, label=None, rotateToVolumePlane=one_slice)
 
     # ------------------------------------------------------------------ what the actions need
 

@@ -61,15 +61,9 @@ class LabelServer:
             )
         return str(task.get("active", ""))
 
-<<<<<<< HEAD:integrations/slicer/ImageCaptioning/ImageCaptioning/ImageCaptioningLib/server.py
-    def caption(self, png: Path, **options: Any) -> dict[str, Any]:
-        """Caption a picture; see ``scripts.commands.replies.CaptionReply``."""
-        files = {"file": ("slice.png", png.read_bytes()), "params": (None, json.dumps(options))}
-=======
     def caption(self, file: Path, **options: Any) -> dict[str, Any]:
-        """Caption a picture; the reply's keys are those of the bundle's worker."""
+        """Caption a picture; see ``scripts.commands.replies.CaptionReply``."""
         files = {"file": (f"slice{file.suffix}", file.read_bytes()), "params": (None, json.dumps(options))}
->>>>>>> slicer:integrations/slicer/ImageCaptioning/ImageCaptioning/ImageCaptioningLib/captioners/server.py
         return self._json("POST", f"/infer/{TASK}", files=files)
 
     def send(self, label: dict[str, Any], image_id: str, png: Path) -> str:

@@ -33,7 +33,7 @@ def read_case(
         series: SeriesNumber (or SeriesInstanceUID) to take from a folder; its largest series of images unless given.
         modality: overrides what the file says, for example "CT" for a NIfTI file whose values do not show it.
         mask_text: blank text burned into the pixels (`scripts.reading.burned_in`, a heuristic).
-        rescale: slope and intercept of a volume whose file holds stored values (`scripts.reading.rescale`).
+        rescale: slope and intercept of a volume whose file holds stored values (`scripts.reading.given_rescale`).
 
     Returns:
         `CaseImage`: pixels float32 ``[V, C, H, W]`` upright in stored physical units, and meta.
