@@ -45,7 +45,8 @@ def caption_scores(
 
 def _of_batch(output: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Any]:
     """Captions of an evaluator's ``output`` and references of its ``batch``."""
-    captions = output.get("pred", {}).get("captions")
+    made = output.get("pred", {}).get("captioned")
+    captions = None if made is None else made.captions
     if captions is None or "caption" not in batch:
         raise InputError(
             "CaptionMetrics scores captions, and this validation makes none: see configs/best_caption.json"

@@ -1,4 +1,4 @@
-"""integrations/slicer/ImageCaptioning/ImageCaptioning/ox of the captioner: the choice, setting it up on this computer, connecting to a server."""
+"""Box of the captioner: the choice, setting it up on this computer, connecting to a server."""
 
 from __future__ import annotations
 
