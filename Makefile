@@ -92,7 +92,7 @@ caption: $(READY) $(SAMPLES)/.ready
 
 # Two processes, a file to each at a time: files share servers and trained runs within.
 test: $(READY) $(LABEL) $(SLICER)
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 test-all: $(READY) $(LABEL) $(SLICER)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -m "slow or not slow" --timeout 3600
