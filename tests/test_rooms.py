@@ -9,7 +9,7 @@ from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "bundle" / "scripts"
 ROOMS = (  # from the ground up; ARCHITECTURE.md says what is in them
-    "errors", "atomic", "folder_lock", "distributed", "given_values", "plain_config",
+    "errors", "atomic", "folder_lock", "distributed", "given_values", "command_line", "plain_config",
     "kernels", "reading", "windowing", "transforms", "generation", "data", "weights", "encoders", "concepts", "metrics",
     "networks", "explanation", "confidence", "provenance", "training", "checkpoints", "captioning", "outputs",
     "predictor", "inferers", "commands", "studies",
@@ -60,7 +60,7 @@ def test_a_room_imports_only_from_rooms_before_it() -> None:
 
 def test_every_file_stands_in_a_room() -> None:
     assert {_module(path).partition(".")[0] for path in _files()} <= set(ROOMS)
-    assert len(list(SCRIPTS.glob("*.py"))) <= 10, "at most ten modules stand loose in scripts/"
+    assert len(list(SCRIPTS.glob("[!_]*.py"))) <= 10, "at most ten modules stand loose in scripts/"
 
 
 def test_modules_of_a_room_import_one_another_without_a_ring() -> None:
@@ -89,6 +89,6 @@ def test_files_are_short_and_names_are_said_once() -> None:
     assert not long, f"over 400 lines: {long}"
     names: dict[str, list[str]] = defaultdict(list)
     for path in _files():
-        if not path.name.startswith("__"):
+        if not path.name.startswith("__") and path.parent.name != "commands":  # a command is called by what it makes
             names[path.stem].append(_module(path))
     assert not {stem: places for stem, places in names.items() if len(places) > 1}

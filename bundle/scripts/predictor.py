@@ -1,4 +1,4 @@
-"""``CaptionPredictor``: file or array in, :class:`Caption` out. The one face that integrations use."""
+"""``CaptionPredictor``, the face of the bundle for Python: file or array in, :class:`Caption` out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.captioning import caption_batch
+from scripts.captioning import CaptionedBatch, Written, caption_batch
 from scripts.confidence import ConfidenceRule
 from scripts.errors import InputError, WeightsError
 from scripts.generation import GenerationOptions
@@ -217,6 +217,33 @@ class CaptionPredictor:
         remaining = iter(images)
         return self._in_batches(iter(lambda: list(islice(remaining, batch_size)), []), same)
 
+    def caption_loaded(
+        self,
+        images: Sequence[Source],
+        loaded: Sequence[tuple[Tensor, ImageMeta]],
+        *,
+        asked: Mapping[str, Any] | None = None,
+        prompt: str | None = None,
+        explain: bool | str = False,
+        options: GenerationOptions | None = None,
+        timer: StepTimer | None = None,
+        written: Written | None = None,
+    ) -> list[Caption]:
+        """Caption images that :meth:`load` has read, together; their pixels have one shape.
+
+        Args:
+            images: where each came from, for its record.
+            loaded: what :meth:`load` gave for each.
+            asked: ``window``, ``slice`` and ``plane`` as they were asked for, for the trace.
+            prompt, explain: see :meth:`caption`.
+            options: of generation; the network's own by default. See :meth:`options_of`.
+            timer: learns the time of each step; may be told as each begins.
+            written: told after each step of decoding what is written so far, by row.
+        """
+        same = {"asked": asked or {}, "prompt": prompt, "explain": explain}
+        timer = timer or StepTimer(self.device)
+        return self._together(images, loaded, timer, **same, options=options or self.network.options, written=written)
+
     def _in_batches(self, batches: Iterable[list[Source]], same: Mapping[str, Any]) -> Iterator[Caption | InputError]:
         for batch in batches:
             reading_time = StepTimer(self.device)
@@ -250,6 +277,7 @@ class CaptionPredictor:
         prompt: str | None,
         explain: bool | str,
         options: GenerationOptions,
+        written: Written | None = None,
     ) -> list[Caption]:
         """Captions of images whose pixels have one shape."""
         with self._lock:
@@ -264,16 +292,16 @@ class CaptionPredictor:
                 samples=self.samples,
                 seed=self.seed,
                 file_metas=[meta for _, meta in loaded] if self.use_header else [],
+                written=written,
             )
         captions = []
         for row, (image, (pixels, meta)) in enumerate(zip(images, loaded, strict=True)):
             source = "array" if isinstance(image, np.ndarray | Tensor) else _as_given(image)
             place = {"row": row, "of": len(images)}
             case = self.case(source, pixels, meta, made, **place, asked=asked, prompt=prompt, options=options)
-            logprobs = made["token_logprobs"][row, : int(made["lengths"][row])].float().tolist()
             confidence = case.record["confidence"]
-            text = made["captions"][row]
-            captions.append(Caption(text, confidence, tuple(logprobs), case.words, case, made["seconds"]))
+            text = made.captions[row]
+            captions.append(Caption(text, confidence, tuple(made.logprobs_of(row)), case.words, case, made.seconds))
         return captions
 
     def options_of(self, generation: Mapping[str, Any]) -> GenerationOptions:
@@ -294,7 +322,7 @@ class CaptionPredictor:
         source: str | list[str],
         pixels: Tensor,
         meta: ImageMeta,
-        made: Mapping[str, Any],
+        made: CaptionedBatch,
         *,
         row: int = 0,
         of: int = 1,

@@ -1,4 +1,4 @@
-"""What ``run.py`` trains: the arms, what is the same for all of them, and the command of each stage."""
+"""Plan of ``run.py``: the arms, what is the same for all of them, and the command of each stage."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ ARMS = {
         ArmPlan("detail", "detail branch only", ("branch_detail.json",)),
         ArmPlan("channel", "both, channel tokens", ("sam_channel.json",), tokens="channel"),
         ArmPlan("no_stage1", "both, without stage 1", ("no_pretraining.json",), stage1=False),
+        ArmPlan("random", "both, without stage 1, from random", ("random_start.json",), stage1=False),
     )
 }
 
@@ -58,6 +59,8 @@ class Settings:
         out: folder of the ablation.
         features: feature cache.
         pretrain_epochs, caption_epochs: passes of the stages.
+        instead_epochs: passes of stage 2 that arms without stage 1 get besides, in its place.
+        lora_rank: of the language model's adapters; 0 leaves it frozen, as in the paper.
         limit: training cases used, evenly spaced over the list; 0 uses all.
         amp: precision of encoders and training, as in ``tools/starter.sh``.
         cache_dtype: how tokens are stored.
@@ -72,6 +75,8 @@ class Settings:
     features: Path
     pretrain_epochs: int = 1
     caption_epochs: int = 1
+    instead_epochs: int = 0
+    lora_rank: int = 0
     limit: int = 0
     amp: str = "bfloat16"
     cache_dtype: str = "float16"
@@ -104,6 +109,13 @@ def stage1_folder(settings: Settings, arm: ArmPlan, seed: int) -> Path:
     return settings.out / "stage1" / f"{arm.stage1_name}-seed{seed}"
 
 
+def epochs_of(settings: Settings, arm: ArmPlan, stage: str) -> int:
+    """Passes of a stage; an arm without stage 1 goes on with captions for as long as the others had stage 1."""
+    if stage == "pretrain.json":
+        return settings.pretrain_epochs
+    return settings.caption_epochs + (0 if arm.stage1 else settings.instead_epochs)
+
+
 def caching_command(settings: Settings, tokens: str) -> list[str]:
     """Encode all images, so that both stages of the arms that read ``tokens`` find them."""
     return _bundle_command(settings, ["pretrain.json", *TOKENS[tokens]], "caching")
@@ -111,13 +123,14 @@ def caching_command(settings: Settings, tokens: str) -> list[str]:
 
 def training_command(settings: Settings, arm: ArmPlan, seed: int, stage: str, folder: Path) -> list[str]:
     """Stage 1 or 2 of an arm, as ``tools/starter.sh`` calls it."""
-    epochs = settings.pretrain_epochs if stage == "pretrain.json" else settings.caption_epochs
+    epochs = epochs_of(settings, arm, stage)
     command = _bundle_command(settings, [stage, *arm.overlays], "training")
     command += ["--output_dir", str(folder), "--seed", str(seed), "--epochs", str(epochs), "--amp_dtype", settings.amp]
     warmup = recorded(settings.out)["warmup_steps"][stage != "pretrain.json"]
     command += ["--save_every", str(_SAVE_EVERY), "--warmup_steps", str(warmup)]
     if stage == "train.json":
         command += ["--language_model_dtype", "bfloat16" if settings.amp == "bfloat16" else "float32"]
+        command += ["--lora_rank", str(settings.lora_rank)]
         if arm.stage1:
             command += ["--pretrained", str(stage1_folder(settings, arm, seed) / "model.pt")]
     return command
@@ -196,6 +209,8 @@ def identity(settings: Settings, datalist: bytes) -> dict[str, Any]:
     return {
         "pretrain_epochs": settings.pretrain_epochs,
         "caption_epochs": settings.caption_epochs,
+        "instead_epochs": settings.instead_epochs,
+        "lora_rank": settings.lora_rank,
         "warmup_steps": [warmup_steps(settings, stage, epochs, count) for stage, epochs in stages],
         "limit": settings.limit,
         "sizes": {name: len(cases[name]) for name in ("training", SECTION)},

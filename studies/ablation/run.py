@@ -2,8 +2,9 @@
 
     PYTHONPATH=bundle .venv/bin/python studies/ablation/run.py DATA [--pretrain_epochs 1] [--seeds 0 1 2]
 
-Trains general branch only, detail branch only, both, both with channel tokens, and both without stage 1, with the same
-data, schedule and seeds, from cached encoder tokens, and compares them. Writes OUT/ablation.md and OUT/ablation.json.
+Trains general branch only, detail branch only, both, both with channel tokens, and both without stage 1, from the text
+encoder or from random, with the same data and seeds, from cached encoder tokens, and compares them. Writes
+OUT/ablation.md and OUT/ablation.json.
 """
 
 from __future__ import annotations
@@ -40,6 +41,15 @@ def parser() -> argparse.ArgumentParser:
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="each arm is trained with each (default: 0 1 2)")
     add("--pretrain_epochs", type=int, default=1, help="passes of stage 1 (default: 1)")
     add("--caption_epochs", type=int, default=1, help="passes of stage 2 (default: 1)")
+    add(
+        "--instead_epochs",
+        type=int,
+        default=0,
+        help="passes of stage 2 besides for arms without stage 1, so that they compute as much (default: 0)",
+    )
+    add(
+        "--lora_rank", type=int, default=0, help="of the language model's adapters (default: 0, frozen as in the paper)"
+    )
     add("--out", type=Path, default=Path("runs/ablation"), help="folder of the runs (default: runs/ablation)")
     add("--features", type=Path, help="feature cache (default: OUT/features; runs/starter/features has the starter's)")
     add("--limit", type=int, default=0, help="training cases used, for a quick look (default: 0, all)")
@@ -54,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     add("--overlay", nargs="+", default=[], help="config files laid over every stage of every arm")
     add("--bundle", type=Path, default=ROOT / "bundle", help=argparse.SUPPRESS)
     add("--resamples", type=int, default=1000, help="bootstrap draws over groups of images (default: 1000)")
-    add("--page", type=Path, help="also put the tables between the markers of this page, such as docs/ablation.md")
+    add("--page", type=Path, help="also put the tables between the markers of this page, such as docs/experiments.md")
     add("--keep", action="store_true", help="keep all checkpoints (default: those of finished runs are removed)")
     add("--report_only", action="store_true", help="train nothing, make the tables of what is finished")
     return shape
@@ -71,14 +81,16 @@ def settings_of(given: argparse.Namespace) -> Settings:
             raise InputError(f"--{name} must be 1 or more, not {getattr(given, name)}")
     if given.jobs < 1:
         raise InputError(f"--jobs must be 1 or more, not {given.jobs}")
-    if given.limit < 0 or min(given.seeds) < 0:
-        raise InputError("--limit and --seeds take numbers from 0 on")
+    if min(given.limit, given.instead_epochs, given.lora_rank, *given.seeds) < 0:
+        raise InputError("--limit, --instead_epochs, --lora_rank and --seeds take numbers from 0 on")
     return Settings(
         data=given.data,
         out=given.out,
         features=given.features or given.out / "features",
         pretrain_epochs=given.pretrain_epochs,
         caption_epochs=given.caption_epochs,
+        instead_epochs=given.instead_epochs,
+        lora_rank=given.lora_rank,
         limit=given.limit,
         amp=resolved(given.amp, "cuda" if torch.cuda.is_available() else "cpu"),
         cache_dtype=given.cache_dtype,
@@ -117,11 +129,17 @@ def page_text(result: dict[str, Any]) -> str:
         f"Made by `{result['command']}`",
         f"(DATA is the folder of the datalist with SHA-256 `{known['datalist'][:16]}`):",
         f"{sizes['training']:,} training and {result['images']} {SECTION} images, protocol {result['protocol']};",
-        f"stage 1 {known['pretrain_epochs']} and stage 2 {known['caption_epochs']} epochs "
+        f"stage 1 {known['pretrain_epochs']} and stage 2 {known['caption_epochs']} epochs{_besides(known)} "
         f"(warm-up {warmups[0]} and {warmups[1]} steps), {known['amp']}, general encoder "
         f"`{known['general_encoder'][:16]}`. The runs took {result['hours']:.2f} hours, added up ({hours}).",
     ]
     return "\n".join(how) + "\n\n" + as_markdown(result)
+
+
+def _besides(known: dict[str, Any]) -> str:
+    """What else an arm's training was made of, in words."""
+    more = f", {known['instead_epochs']} more without stage 1" if known.get("instead_epochs") else ""
+    return f"{more}, language model {'with LoRA' if known.get('lora_rank', 8) else 'frozen'}"
 
 
 def command_of(result: dict[str, Any]) -> str:
@@ -131,8 +149,14 @@ def command_of(result: dict[str, Any]) -> str:
     words = ["PYTHONPATH=bundle .venv/bin/python studies/ablation/run.py DATA"]
     words += ["--pretrain_epochs", str(known["pretrain_epochs"]), "--caption_epochs", str(known["caption_epochs"])]
     words += ["--seeds", *map(str, seeds), "--arms", *(row["arm"] for row in result["arms"])]
-    for name, default in {"limit": 0, "amp": "bfloat16", "cache_dtype": "float16"}.items():
-        if known[name] != default:
+    for name, default in {
+        "instead_epochs": 0,
+        "lora_rank": 0,
+        "limit": 0,
+        "amp": "bfloat16",
+        "cache_dtype": "float16",
+    }.items():
+        if known.get(name, default) != default:
             words += [f"--{name}", str(known[name])]
     return " ".join([*words, *(["--overlay", *known["overlays"]] if known["overlays"] else [])])
 

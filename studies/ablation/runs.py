@@ -33,6 +33,7 @@ from studies.ablation.plan import (
     ArmPlan,
     Settings,
     caching_command,
+    epochs_of,
     evaluation_command,
     prepare,
     seed_folder,
@@ -155,7 +156,7 @@ class Ablation:
         good = self._pretrain(arm, seed, title, lock) if arm.stage1 else True
         if good and not (is_done(folder / "train") and (folder / "train" / "model.pt").is_file()):
             command = training_command(self.settings, arm, seed, "train.json", folder / "train")
-            done = _trained(self.settings.caption_epochs)
+            done = _trained(epochs_of(self.settings, arm, "train.json"))
             good = self._perform(f"{title}, stage 2", folder / "train", command, lock, done)
             self._forget(folder / "train", "checkpoint_*.pt", good)
         if good:

@@ -16,7 +16,8 @@ from scripts.errors import InputError
 from scripts.metrics.pairs import match, read_items
 from scripts.metrics.protocols import protocol
 from scripts.metrics.resampling import LEVEL, RESAMPLES, unit_of
-from scripts.metrics.scoring import Extras, score_pairs
+from scripts.metrics.scores import Extras
+from scripts.metrics.scoring import score_pairs
 from scripts.metrics.seeds import SeedInterval, seed_difference, seed_interval, value_interval
 from scripts.metrics.statistic import Statistic
 from scripts.metrics.tables import cell, interval_unit, markdown_table, number

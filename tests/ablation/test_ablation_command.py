@@ -304,7 +304,7 @@ def test_the_page_is_written_between_its_markers(tmp_path: Path) -> None:
     page.write_text("no markers")
     with pytest.raises(InputError, match="to write between"):
         ablation.write_page(page, "new\n")
-    assert ablation.START in (ROOT / "docs" / "ablation.md").read_text()
+    assert ablation.START in (ROOT / "docs" / "experiments.md").read_text()
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ import torch
 from config_run import make_data, run_config
 from monai.bundle import ConfigParser
 
-OVERLAYS = ("branch_general.json", "branch_detail.json", "sam_channel.json", "no_pretraining.json")
+WITHOUT = ("no_pretraining.json", "random_start.json")  # stage 2 without stage 1
+OVERLAYS = ("branch_general.json", "branch_detail.json", "sam_channel.json", *WITHOUT)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_stage_1_trains(folder: Path, overlay: str) -> None:
 @pytest.mark.parametrize("overlay", ["", *OVERLAYS])
 def test_stage_2_trains(folder: Path, stage1: dict[str, Path], overlay: str) -> None:
     names = [name for name in ("train.json", overlay) if name]
-    start = {} if overlay == "no_pretraining.json" else {"pretrained": str(stage1.get(overlay, stage1[""]))}
+    start = {} if overlay in WITHOUT else {"pretrained": str(stage1.get(overlay, stage1[""]))}
     parser = run(folder, f"train_{overlay}", *names, **start)
     network = parser.get_parsed_content("network")
     trainer = parser.get_parsed_content("train#trainer")
@@ -75,7 +76,7 @@ def test_stage_2_trains(folder: Path, stage1: dict[str, Path], overlay: str) -> 
         trained = network.branches[branch].qformer.get_parameter(name)
         started = before[f"branches.{branch}.branch.qformer.{name}"].float()
         near = (trained.detach() - started).abs().max() < 0.05  # four steps of at most 0.01
-        assert bool(near) is (overlay != "no_pretraining.json"), branch
+        assert bool(near) is (overlay not in WITHOUT), branch
 
 
 @pytest.mark.parametrize(("stage", "rank"), [("pretrain.json", 0), ("train.json", 2)])
@@ -109,7 +110,13 @@ def test_an_ablation_is_a_handful_of_lines(bundle_root: Path, overlay: str) -> N
     """Same data, seeds, optimizer and schedule: an overlay touches its own subject only."""
     changed = json.loads((bundle_root / "configs" / overlay).read_text())
     subjects = {"branches", "cached_encoders", "sam_layout", "sam_pool", "pretrained", "general_start", "detail_start"}
-    subjects |= {"general_phase_branches", "general_encoder_weights", "general_encoder#_target_", "concept_reader"}
+    subjects |= {
+        "general_phase_branches",
+        "general_encoder_weights",
+        "general_encoder#_target_",
+        "concept_reader",
+        "qformer_start",
+    }
     values = {key for key in changed if not key.startswith("_desc_")}
     assert values <= subjects and len(values) <= 4
 

@@ -11,7 +11,7 @@ import pytest
 
 from scripts.errors import InputError
 from scripts.metrics.evaluate_files import Options, evaluate
-from scripts.metrics.scoring import Extras
+from scripts.metrics.scores import Extras
 from studies.ablation.table import (
     Arm,
     SeedRun,

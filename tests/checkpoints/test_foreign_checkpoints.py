@@ -342,7 +342,7 @@ def test_export_is_a_blip2_that_transformers_reads(captioner: tuple[nn.Module, P
     pixels = ours.branches["general"].encoder.prepare(image())
     with torch.no_grad():
         logits = again(pixel_values=pixels, input_ids=ids).logits[:, -1, : tiny.VOCABULARY]
-        prefix, _ = ours.prefix(ours.encode(image()), "w7 w8")
+        prefix, _ = ours.prefix(ours.encode(image()), ours.prompts_of("w7 w8", 2))
         expected = ours.language_model.model(inputs_embeds=prefix).logits[:, -1]
     torch.testing.assert_close(logits, expected, **TOLERANCE)
     back = tiny.captioner(theirs, folder)

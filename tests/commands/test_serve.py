@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from scripts.commands.samples import write_samples
@@ -27,14 +28,37 @@ class Quick:
     """Answers as a predictor does, and notes how many calls ran at once."""
 
     provenance = {"model_version": "1.0.0", "weights": {"model.pt": "a" * 64}}
+    device = "cpu"
 
-    def caption(self, image: str | list[str], **options: object) -> SimpleNamespace:
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.hold = threading.Event()
+        self.hold.set()
+
+    def options_of(self, generation: dict) -> tuple:
+        return tuple(sorted(generation.items()))
+
+    def load(self, image: str | list[str], **reading: object) -> tuple[torch.Tensor, dict]:
         if "broken" in str(image):
             raise InputError(f"{image}: is damaged; export it again")
-        if options.get("slice") == "boom":
+        if reading.get("slice") == "boom":
             raise KeyError("boom")
-        record = {"image": image, "caption": f"seen {options}", "abstained": False, "trace": {"input": {"path": image}}}
-        return SimpleNamespace(record=record, seconds={"read": 0.1}, case=SimpleNamespace(explanation=None))
+        return torch.zeros(3, 8, 8), {"path": image}
+
+    def caption_loaded(
+        self, images: list, loaded: list, *, asked: dict, options: tuple, written, **more: object
+    ) -> list:
+        self.batches.append(len(images))
+        assert self.hold.wait(20)
+        for count in range(1, 4):
+            written(dict.fromkeys(range(len(images)), "a caption grows"[: 5 * count]))
+        given = {name: value for name, value in asked.items() if value is not None} | dict(options)
+        return [self._caption(image, given) for image in images]
+
+    def _caption(self, image: str | list[str], given: dict) -> SimpleNamespace:
+        record = {"image": image, "caption": f"seen {given}", "abstained": False, "trace": {"input": {"path": image}}}
+        case = SimpleNamespace(explanation=None, source=image, record=record)
+        return SimpleNamespace(record=record, text=record["caption"], seconds={"read": 0.1}, case=case)
 
 
 @pytest.fixture
@@ -71,7 +95,9 @@ def ask(
 
 
 def test_health_and_a_caption(server: CaptionServer) -> None:
-    assert ask(server, path="/health", method="GET") == (200, {"status": "ready", **Quick.provenance})
+    status, health = ask(server, path="/health", method="GET")
+    assert status == 200 and health["status"] == "ready" and Quick.provenance.items() <= health.items()
+    assert health["limits"]["waiting"] == 32 and health["limits"]["upload_bytes"] == 2**28
     status, answer = ask(server, {"image": "a.png", "window": "lung", "num_beams": 2})
     assert status == 200 and answer["image"] == "a.png" and answer["seconds"] == {"read": 0.1}
     assert answer["caption"] == "seen {'window': 'lung', 'num_beams': 2}"
@@ -112,7 +138,7 @@ def test_wrong_requests_get_a_sentence_and_the_service_goes_on(
 
 def test_other_paths_hosts_and_sizes_are_refused(server: CaptionServer) -> None:
     assert ask(server, {"image": "a.png"}, path="/other")[0] == 404
-    assert ask(server, path="/", method="GET")[0] == 404
+    assert ask(server, path="/nothing", method="GET")[0] == 404
     assert ask(server, {"image": "a.png"}, Host="evil.example:80")[0] == 403
     assert ask(server, "x", Content_Length=str(2**40))[0] == 413
     assert ask(server, b"bytes of an image", Content_Type="application/dicom")[1]["image"] == "upload"
@@ -124,11 +150,11 @@ def test_an_upload_is_told_by_its_bytes_and_not_kept(
     """A volume, a picture that Pillow alone would know by its ending, and bytes that are nothing."""
     seen = []
 
-    def caption(image: str, **options: object) -> SimpleNamespace:
+    def load(image: str, **options: object) -> tuple[torch.Tensor, dict]:
         seen.append(read_case(image).meta["reader"])
-        return Quick().caption(image, **options)
+        return Quick().load(image, **options)
 
-    monkeypatch.setattr(server.predictor, "caption", caption)
+    monkeypatch.setattr(server.predictor, "load", load)
     (tmp_path / "uploads").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "uploads"))
     pixels = np.arange(32 * 40 * 24, dtype=np.int16).reshape(32, 40, 24)

@@ -24,6 +24,7 @@ from scripts.encoders.pooled import PooledEncoders
 from scripts.errors import InputError, WeightsError
 from scripts.generation import GenerationOptions
 from scripts.networks.caption_network import CaptionNetwork
+from scripts.networks.prompts import Prompt
 
 CAPTIONS = [
     "Axial CT of the head showing a bleed.",
@@ -268,7 +269,9 @@ def test_support_of_a_network_counts_the_words_before_the_caption(
     network.concept_reader = reader
     encoded = network.encode(image)
     texts = network.tokenizer.batch_decode(ids)
-    assert network.support(encoded, ids, ["Axial "]) == reader.support(encoded["reader"][0], ["Axial " + texts[0]])
+    assert network.support(encoded, ids, [Prompt("Axial ")]) == reader.support(
+        encoded["reader"][0], ["Axial " + texts[0]]
+    )
     assert network.support(encoded, torch.cat([ids, ids])) is None  # several captions of an image
 
 

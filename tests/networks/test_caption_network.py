@@ -123,10 +123,10 @@ def test_prompts_of_different_length_caption_as_alone(pair: tuple[nn.Module, Cap
     options = GenerationOptions(max_new_tokens=8)
     prompts = ["w7", "", "w9 w10 w11"]
     encoded = ours.encode(images())
-    together = ours.generate(encoded, prompts=prompts, options=options)
+    together = ours.generate(encoded, prompts=ours.prompts_of(prompts, len(prompts)), options=options)
     for row, prompt in enumerate(prompts):
         alone = {name: (tokens[row : row + 1], None) for name, (tokens, _) in encoded.items()}
-        single = ours.generate(alone, prompts=prompt, options=options)
+        single = ours.generate(alone, prompts=ours.prompts_of(prompt, 1), options=options)
         assert torch.equal(single.token_ids[0], together.token_ids[row]), prompt
         torch.testing.assert_close(single.token_logprobs[0], together.token_logprobs[row], atol=1e-4, rtol=1e-4)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from test_pretraining import PatchEncoder, branch
+from test_pretraining_network import PatchEncoder, branch
 from torch import Tensor, nn
 
 from child_process import Child

@@ -17,6 +17,7 @@ from scripts.encoders.sam import SamEncoder
 from scripts.encoders.sam_vit import SamSize
 from scripts.errors import InputError
 from scripts.networks.branch import Branch
+from scripts.networks.losses import ImageTextContrast
 from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork
 from scripts.networks.qformer import QFormer
 
@@ -115,14 +116,25 @@ def test_each_ingredient_is_a_value() -> None:
         branch = Branch(encoder=encoder("clip"), qformer=qformer)
         return PretrainingBranch(branch=branch, decoder_token_id=DECODER, embedding=16, **options)
 
-    states, text = torch.randn(3, 6, 32), torch.randn(4, 32)
-    published, mean = module(), module(query_pool="mean")
-    vectors, texts = published.contrast.embed_image(states), published.contrast.embed_text(text)
+    states, text = torch.randn(3, 6, 32), torch.randn(4, 5, 32)
+    mask = torch.ones(4, 5, dtype=torch.long)
+    mask[1, 2:] = 0
+    published, mean = module(), module(query_pool="mean", text_pool="mean")
+    vectors, texts = published.contrast.embed_image(states), published.contrast.embed_text(text[:, :1], mask)
+    whole = torch.stack([text[i, : int(mask[i].sum())].mean(0) for i in range(4)])
+    torch.testing.assert_close(
+        mean.contrast.embed_text(text, mask), mean.contrast.embed_text(whole[:, None], mask[:, :1])
+    )
+    torch.testing.assert_close(
+        mean.contrast.embed_text(text, mask), published.contrast.embed_text(whole[:, None], mask)
+    )
     cosines = torch.einsum("bqe,te->bqt", vectors, texts)
     torch.testing.assert_close(published.contrast.similarity(vectors, texts), cosines.amax(1))
     torch.testing.assert_close(mean.contrast.similarity(mean.contrast.embed_image(states), texts), cosines.mean(1))
     with pytest.raises(InputError, match="median"):
         module(query_pool="median")
+    with pytest.raises(InputError, match="last"):
+        module(text_pool="last")
     assert published.contrast.temperature.requires_grad
     assert not module(learn_temperature=False).contrast.temperature.requires_grad
     similar, positives = torch.zeros(4, 4), torch.eye(4, dtype=torch.bool)
@@ -133,3 +145,19 @@ def test_each_ingredient_is_a_value() -> None:
         for branch in [module(hard_negatives=hard).train()]
     }
     assert drawn == {True: {0}, False: {0, 1, 2}}
+
+
+def test_contrast_learns_between_close_vectors_under_autocast() -> None:
+    """Vectors a thousandth apart: bfloat16, with three digits, would call them equal and give no direction."""
+    torch.manual_seed(0)
+    contrast = ImageTextContrast(width=32, embedding=16)
+    common = torch.randn(1, 1, 32)
+    states, text = common + 1e-3 * torch.randn(6, 4, 32), common + 1e-3 * torch.randn(6, 1, 32)
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            vectors = contrast.embed_image(states), contrast.embed_text(text, torch.ones(6, 1))
+            loss, *_ = contrast(*vectors, torch.eye(6, dtype=torch.bool))
+        gradients.append(torch.autograd.grad(loss, contrast.image_projection.weight)[0])
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(gradients[1], gradients[0])

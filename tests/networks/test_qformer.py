@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scripts.checkpoints.bert import initialise_from_bert
+from scripts.checkpoints.bert import initialise_from_bert, spread_layers
 from scripts.networks.qformer import QFormer
 
 SIZES = {"width": 32, "layers": 4, "heads": 4, "intermediate": 64, "queries": 6, "vocabulary": 50, "max_positions": 20}
@@ -181,6 +181,29 @@ def test_bert_with_a_missing_parameter_is_refused() -> None:
     del state["encoder.layer.2.output.dense.weight"]
     with pytest.raises(WeightsError, match=r"layers\.2\.text_feed_forward\.contract\.weight"):
         initialise_from_bert(small(), state, source="a random BERT")
+
+
+@pytest.mark.parametrize(
+    ("own", "bert", "taken"), [(3, 6, (1, 3, 5)), (2, 5, (2, 4)), (4, 4, (0, 1, 2, 3)), (1, 6, (5,))]
+)
+def test_fewer_layers_take_those_spread_to_the_last(own: int, bert: int, taken: tuple[int, ...]) -> None:
+    assert spread_layers(own, bert) == taken
+
+
+def test_a_q_former_without_text_starts_from_bert_as_one_with_text() -> None:
+    from transformers import BertConfig, BertModel
+
+    sizes = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 20}
+    state = BertModel(BertConfig(vocab_size=49, num_hidden_layers=6, **sizes)).state_dict()
+    with_text, without = small(), small(text=False)
+    without.load_state_dict({name: with_text.state_dict()[name] for name in without.state_dict()})
+    for ours in (with_text, without):
+        initialise_from_bert(ours, state, source="a random BERT")
+    torch.testing.assert_close(
+        without.layers[3].query_feed_forward.expand.weight, state["encoder.layer.5.intermediate.dense.weight"]
+    )
+    tokens = torch.randn(2, 5, 24)
+    torch.testing.assert_close(without.eval()(without.remember(tokens)), with_text.eval()(with_text.remember(tokens)))
 
 
 @pytest.mark.parametrize("wide", [True, False])

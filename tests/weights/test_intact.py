@@ -27,7 +27,7 @@ def _tensors() -> dict[str, torch.Tensor]:
 
 
 def _flips(path: Path, count: int, noticed: Callable[[Path], bool]) -> list[int]:
-    """Places of bits whose flip goes unnoticed. Each flip is a new file, as a cache of results goes by path and time."""
+    """Places of bits whose flip goes unnoticed. Each flip is a new file, since results are kept by path and time."""
     whole, chance = bytearray(path.read_bytes()), random.Random(count)
     whole[:] = path.read_bytes()
     missed = []

@@ -1,4 +1,4 @@
-"""Start one branch from a checkpoint that another code base wrote: what all such layouts share.
+"""Checkpoints of other code bases as the start of one branch: what all such layouts share.
 
 A layout says, for every parameter of a branch, under which key the foreign file keeps it. Loading walks over *our*
 parameters, so a key that is absent is noticed and named as the file would have named it; what the file holds beyond

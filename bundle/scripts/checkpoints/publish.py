@@ -1,4 +1,4 @@
-"""Turn finished runs into the files that a bundle ships: half precision, none over 25 MB.
+"""Finished runs as the files that a bundle ships: half precision, none over 25 MB.
 
 python -m scripts.checkpoints.publish encoder runs/starter/general/model.pt general bundle/models/general_encoder.pt
 python -m scripts.checkpoints.publish reader runs/a/concept_reader.safetensors runs/b/concept_reader.safetensors FILE

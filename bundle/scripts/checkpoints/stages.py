@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from scripts.checkpoints.bert import initialise_from_bert
+from scripts.checkpoints.bert import initialise_from_bert, initialise_head_from_bert
 from scripts.errors import WeightsError
 from scripts.kernels.device import device_of
+from scripts.networks.branch import Branch
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.networks.lora import ALPHA_NAMES
-from scripts.networks.pretraining_network import PretrainingNetwork
-from scripts.networks.qformer import QFormer
+from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork
 from scripts.weights.loading import LoadReport, load_parameters, read_state
 from scripts.weights.pretrained import load_pretrained
 from scripts.weights.saving import write_state
@@ -24,8 +24,8 @@ __all__ = [
     "export_encoder",
     "load_pretrained_branches",
     "load_trained",
-    "qformer_from_text_encoder",
     "read_stage1",
+    "start_from_text_encoder",
     "text_tokenizer",
     "trained_network",
 ]
@@ -54,25 +54,36 @@ def text_tokenizer(source: str) -> object:
     return tokenizer
 
 
-def qformer_from_text_encoder(qformer: QFormer, source: str) -> QFormer:
-    """Start a Q-Former's text path and self-attention from a BERT-style encoder; prints what was loaded.
+def start_from_text_encoder(module: Branch | PretrainingBranch, source: str) -> None:
+    """Start a branch from a BERT-style encoder; prints what was loaded.
+
+    Self-attention, text path and feed-forwards of its Q-Former, and in stage 1 the head of ITG where the encoder has
+    one of its own.
 
     Args:
-        qformer: built with its text path.
-        source: ``"starter"`` (MiniLM), a local folder, a hub name, or ``""`` to keep the random start.
+        module: a branch of either stage.
+        source: ``"starter"`` (MiniLM), a local folder or a hub name.
     """
-    if not source:
-        return qformer
+    state = _text_encoder_state(source)
+    label = f"text encoder {source!r}"
+    initialise_from_bert(getattr(module, "branch", module).qformer, state, source=label).log()
+    if isinstance(module, PretrainingBranch):
+        report = initialise_head_from_bert(module.generation, state, source=f"{label}, language-model head")
+        if report is not None:
+            report.log()
+
+
+def _text_encoder_state(source: str) -> dict[str, Tensor]:
     if source == "starter":
         from scripts.weights.starter import load_text_encoder
 
-        state = load_text_encoder()[0]
-    else:
-        from transformers import AutoModel
+        return load_text_encoder()[0]
+    from transformers import AutoModel, AutoModelForMaskedLM
 
-        state = load_pretrained(AutoModel, source, part="bert.", optional=("pooler.*",))[0].state_dict()
-    initialise_from_bert(qformer, state, source=f"text encoder {source!r}").log()
-    return qformer
+    body, _ = load_pretrained(AutoModel, source, part="bert.", optional=("pooler.*",))
+    whole, report = load_pretrained(AutoModelForMaskedLM, source, optional=("*",))  # a bare encoder has no head
+    head = [name for name in whole.state_dict() if name.startswith("cls.") and name not in report.random]
+    return body.state_dict() | {name: whole.state_dict()[name] for name in head}
 
 
 def _as_stage2(state: dict, names: list[str]) -> dict:

@@ -1,4 +1,4 @@
-"""Where a branch starts: one value names a checkpoint, its layout is recognised by its keys.
+"""Start of a branch: one value names a checkpoint, its layout is recognised by its keys.
 
 | source | layout |
 | --- | --- |
@@ -19,7 +19,7 @@ from scripts.checkpoints.blip2 import blip2_layout, check_heads, read_blip2
 from scripts.checkpoints.foreign import load_foreign, part_names
 from scripts.checkpoints.lavis import is_lavis, lavis_layout
 from scripts.checkpoints.msmedcap import is_msmedcap, msmedcap_layout
-from scripts.checkpoints.stages import load_pretrained_branches, read_stage1
+from scripts.checkpoints.stages import load_pretrained_branches, read_stage1, start_from_text_encoder
 from scripts.errors import WeightsError
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.weights.loading import LoadReport, load_parameters, read_state, trained_names
@@ -35,13 +35,17 @@ def start_branches(
     pretrained: str | Path | Sequence[str | Path] = "",
     general: str | Path = "",
     detail: str | Path = "",
+    text_encoder: str = "",
 ) -> nn.Module:
-    """Start each branch from its own checkpoint, the others from this project's stage 1; prints what was loaded.
+    """Start each branch where the configuration says; prints what was loaded.
+
+    The first that is given counts: a branch's own checkpoint, this project's stage 1 (in stage 2), the text encoder.
 
     Args:
         network: a ``PretrainingNetwork`` or a ``CaptionNetwork``.
         pretrained: stage-1 checkpoints for the branches of a caption network that name no other start; ``""`` for none.
         general, detail: a file, folder or hub name in any layout above; ``""`` for none.
+        text_encoder: a BERT-style encoder for the Q-Formers of all other branches; ``""`` leaves them at random.
 
     Raises:
         WeightsError: a checkpoint lacks something that its branch needs; the message names it.
@@ -50,8 +54,13 @@ def start_branches(
     for branch, source in own_start.items():
         start_branch(network, branch, source).log()
     rest = [name for name in network.branches if name not in own_start]
-    if rest and isinstance(network, CaptionNetwork):
+    if rest and pretrained and isinstance(network, CaptionNetwork):
         load_pretrained_branches(network, pretrained, branches=rest)
+    elif text_encoder:
+        for name in rest:
+            start_from_text_encoder(network.branches[name], text_encoder)
+    elif rest:
+        print(f"the Q-Formers of {', '.join(rest)} start at random")
     return network
 
 

@@ -1,4 +1,4 @@
-"""Whether a web request was meant for this computer.
+"""Check that a web request was meant for this computer.
 
 A page in a browser can make a name of its own point to 127.0.0.1 (DNS rebinding) and so reach a service that listens
 there only; its requests carry that name in the Host header.

@@ -1,4 +1,4 @@
-"""Make captions again from their traces and say whether they are the same.
+"""Captions made again from their traces, and compared to the last digit.
 
     python -m scripts.commands.repeat OUT/captions.jsonl [--line 3]        # or one record as a .json file
 
@@ -27,7 +27,7 @@ from scripts.training.autocast import set_float32_precision
 __all__ = ["main", "read_records", "repeat"]
 
 COMPARED = ("caption", "tokens", "token_logprobs", "confidence", "support", "modality", "window", "slice")
-DEFAULT_BUNDLE = Path(__file__).resolve().parents[1]
+DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 
 
 def read_records(path: str | Path) -> list[dict[str, Any]]:

@@ -21,64 +21,20 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
+from scripts.commands.options import options_of
+from scripts.commands.replies import reply_of
 from scripts.errors import InputError, WeightsError
 from scripts.kernels.allocator import keep_memory
-from scripts.predictor import Caption, CaptionPredictor
+from scripts.predictor import CaptionPredictor
 from scripts.reading.dicom.source_plane import images_in
 
-__all__ = ["Worker", "caption_reply", "main"]
+__all__ = ["Worker", "main"]
 
 logger = logging.getLogger(__name__)
-OPTIONS = ("window", "slice", "plane", "prompt", "explain", "num_beams", "max_new_tokens")
-
-
-def caption_reply(caption: Caption) -> dict[str, Any]:
-    """A caption as plain JSON values, for people and for programs.
-
-    Returns:
-        ``caption``, ``prompt`` (the words of it that were given), ``confidence``, ``calibrated_confidence`` (None
-        without a calibration), ``abstained`` (less sure than the config asks for: show the caption as doubtful, and let
-        nobody pass it on unread), ``modality``, ``window`` (text), ``slice`` (index,
-        list of them, or None), ``plane``, ``model_version``, ``weights``, ``resize`` (how the picture sits in the
-        network's square), and ``explanation``: None, or ``words``, ``logprobs``, ``maps`` (branch -> ``[W][h][w]``
-        over that square), ``share`` (branch -> ``[W]``), ``notes``.
-    """
-    record = caption.record
-    shown = record["trace"]["input"]
-    chosen = record["slice"]
-    return {
-        "caption": caption.text,
-        "prompt": record["prompt"],
-        "confidence": caption.confidence,
-        "calibrated_confidence": record.get("calibrated_confidence"),
-        "abstained": bool(record.get("abstained")),
-        "modality": record["modality"],
-        "window": (record["window"] or {}).get("text"),
-        "slice": chosen[0] if isinstance(chosen, list) and len(chosen) == 1 else chosen,
-        "plane": (shown.get("orientation") or {}).get("plane"),
-        "model_version": record["model_version"],
-        "weights": record["weights"],
-        "resize": shown.get("resize"),
-        "explanation": _explanation(caption),
-    }
-
-
-def _explanation(caption: Caption) -> dict[str, Any] | None:
-    found = caption.case.explanation
-    if found is None:
-        return None
-    return {
-        "words": list(found.words),
-        "logprobs": [round(value, 4) for value in found.logprobs],
-        "maps": {name: np.round(maps.numpy().astype(float), 6).tolist() for name, maps in found.maps.items()},
-        "share": {name: [round(value, 4) for value in share.tolist()] for name, share in found.share.items()},
-        "notes": list(found.notes),
-    }
 
 
 class Worker:
@@ -125,33 +81,34 @@ class Worker:
         image = request.get("image")
         if not isinstance(image, str) or not image:
             raise InputError("a caption request names its 'image', a path")
-        options = dict(request.get("options") or {})
-        unknown = [name for name in options if name not in OPTIONS]
-        if unknown:
-            raise InputError(f"option {unknown[0]!r} is not known; there are {', '.join(OPTIONS)}")
+        options = options_of(dict(request.get("options") or {})).given()
         options["prompt"] = options.get("prompt") or None
-        return caption_reply(self._network().caption(image, **options))
+        caption = self._network().caption(image, **options)
+        return reply_of(caption, show_withheld=True).model_dump(exclude={"id"})
 
     def _report(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Write a caption as a DICOM SR of the source's own patient and study.
+        """Write a caption as a report of the source's own patient and study: ``format`` ``dicom_sr`` or ``fhir``.
 
         Raises:
             InputError: something is missing, or the caption is withheld and a person neither changed nor confirmed it.
         """
         from scripts.outputs.dicom.sr import write_sr
+        from scripts.outputs.fhir import write_fhir
 
+        writers = {"dicom_sr": partial(write_sr, kind=request.get("kind", "basic")), "fhir": write_fhir}
         source, output, plane = request.get("source"), request.get("output"), request.get("plane")
         if not source or not isinstance(output, str):
             raise InputError("a report request names its 'source' (DICOM files) and 'output' (file to write)")
+        if request.get("format", "dicom_sr") not in writers:
+            raise InputError(f"a report's 'format' is {' or '.join(writers)}, not {request['format']!r}")
         if request.get("abstained") and not (request.get("edited") or request.get("confirmed")):
             raise InputError("the model is not sure enough of this caption: edit it, or confirm that it is right")
         record = {name: request.get(name) for name in ("caption", "confidence", "model_version", "weights")}
         files = [source] if isinstance(source, str) else list(source)
-        written = write_sr(
+        written = writers[request.get("format", "dicom_sr")](
             images_in(files, plane) if plane else files,
             record,
             output,
-            kind=request.get("kind", "basic"),
             edited=bool(request.get("edited")),
             when=datetime.now().astimezone(),
         )
@@ -174,7 +131,7 @@ def serve(worker: Worker, lines: Iterable[str], replies: IO[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default=str(Path(__file__).resolve().parents[1]), help="the bundle folder")
+    parser.add_argument("--bundle", default=str(Path(__file__).resolve().parents[2]), help="the bundle folder")
     parser.add_argument("--weights", help="another checkpoint than the bundle's")
     given = parser.parse_args(arguments)
     keep_memory()

@@ -1,4 +1,4 @@
-"""What a caption says about plane, modality, organ and abnormality, and how often that is right.
+"""Plane, modality, organ and abnormality of a caption, and how often they are right.
 
 * BLEU rewards a fluent template; these four answers are what a reader of the caption acts on.
 * `read_fields` is the only reader: references and predictions go through the same one, so that a spelling that it

@@ -1,4 +1,4 @@
-"""Beams guided by what the images bear out: the say of a concept reader, and of rarity, in every step of decoding.
+"""Guide of beams: in every step of decoding, what the concept reader sees counts, and commonness counts against.
 
 Ranking finished beams again can only choose among captions that the language model liked. Here beams are kept by
 

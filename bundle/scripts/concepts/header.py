@@ -1,4 +1,4 @@
-"""What a file itself says of modality and plane, for captions not to contradict.
+"""Modality and plane that a file itself states; captions do not contradict them.
 
 A DICOM header says whether an image is CT or MR, the projection of a film, whether a contrast agent was given, and
 enough to know an MR's weighting (`reading.dicom.acquisition`); the axes of a volume say in which plane a slice

@@ -1,4 +1,4 @@
-"""How common a caption is before any image is seen: what decoding takes off, so that images tell captions apart.
+"""Commonness of a caption before any image is seen; decoding takes it off, so that images tell captions apart.
 
 A language model that learned from few captions gives a frequent finding to every image that allows it. Decoding by
 

@@ -1,4 +1,4 @@
-"""How sure a caption is: token probabilities, agreement of samples, calibration, and when to say nothing.
+"""Confidence in captions: token probabilities, agreement of samples, calibration, and the rule that withholds captions.
 
 python -m scripts.studies.calibrate --datalist DIR/datalist.json  # fits models/calibration.json, with a report
 """

@@ -1,4 +1,4 @@
-"""From token probabilities to the probability that a caption is right, fitted on validation images.
+"""Calibration: token probabilities to the probability that a caption is right, fitted on validation images.
 
 ``right`` means: plane, modality family and organ read off the caption are those of the reference. The finding is not
 part of it. Fitted is ``P(right) = sigmoid(slope * m + offset)`` (Platt 1999; with ``offset`` 0 it would be temperature

@@ -1,4 +1,4 @@
-"""What a record says of its own certainty, and which captions are withheld."""
+"""Rule of confidence: judges each record, and withholds captions that are not sure enough."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class CaptionDataset(torch.utils.data.Dataset):
         caches: Sequence[FeatureCache] = (),
         seed: int = 0,
     ) -> None:
-        self.data = list(items)
+        self.data = items  # a list, or a datalist that stays on the disk
         self.image_transform = image_transform
         self.text_transform = text_transform
         self.caches = tuple(caches)

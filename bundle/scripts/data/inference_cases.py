@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from scripts.data.collate import collate_cases
-from scripts.data.datalist import first_section, inference_items, load_datalist
+from scripts.data.datalist import first_section, inference_items, is_datalist, load_datalist
 from scripts.errors import InputError
 
 __all__ = ["InferenceDataset", "cases", "collate_inference"]
@@ -18,7 +18,7 @@ __all__ = ["InferenceDataset", "cases", "collate_inference"]
 logger = logging.getLogger(__name__)
 
 
-def cases(dataset_dir: str, *, datalist: str = "", section: str = "") -> list[dict[str, Any]]:
+def cases(dataset_dir: str, *, datalist: str = "", section: str = "") -> Sequence[dict[str, Any]]:
     """What to caption: the section of ``datalist`` where one is given, else what ``dataset_dir`` holds.
 
     A file that is absent, and a folder without images, stay in the list as cases: each gets a line with its reason in
@@ -28,7 +28,7 @@ def cases(dataset_dir: str, *, datalist: str = "", section: str = "") -> list[di
         InputError: the datalist cannot be used, or one of its paths leaves its folder.
     """
     path = Path(datalist or dataset_dir)
-    if path.suffix.lower() == ".json":
+    if is_datalist(path):
         root = dataset_dir if datalist else path.parent
         return load_datalist(path, section=section or first_section(path), dataset_dir=root, check_files=False)
     try:
@@ -46,7 +46,7 @@ class InferenceDataset(Dataset):
     """
 
     def __init__(self, data: Sequence[dict[str, Any]], transform: Callable[[dict], dict]) -> None:
-        self.data = list(data)
+        self.data = data
         self.transform = transform
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What CLIP and EVA share: a ``transformers`` vision transformer with a class token, from a hub name, folder or config.
+"""Base of CLIP and EVA: a ``transformers`` vision transformer with a class token, from a hub name, folder or config.
 
 Shape legend: B images, N = 1 + h * w tokens, C width, S the encoder's input size.
 """

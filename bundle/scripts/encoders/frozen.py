@@ -1,4 +1,4 @@
-"""What every image encoder shares: one input convention, its own resizing and normalisation inside, frozen weights.
+"""Base of every image encoder: one input convention, its own resizing and normalisation inside, frozen weights.
 
 Because each encoder takes the same image in [0, 1] and normalises it itself, no second code path can feed it wrong
 pixels.

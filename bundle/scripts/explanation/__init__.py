@@ -1,4 +1,4 @@
-"""What each word of a caption rests on: maps over the image from each branch, regions, and a check of faithfulness."""
+"""Places that each word of a caption rests on: maps over the image for each branch, regions, masks, faithfulness."""
 
 from scripts import loads_submodules
 from scripts.explanation.word_maps import Explanation, explain

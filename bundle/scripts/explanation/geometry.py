@@ -1,4 +1,4 @@
-"""Maps over the letterboxed square, back to the rows and columns of the image as it was read.
+"""Geometry of maps: from the letterboxed square back to the rows and columns of the image as it was read.
 
 The letterbox resized an image ``from`` [rows, columns] ``to`` [rows, columns] and put it at ``offset`` (row, column) in
 a square of side ``size`` (`scripts.windowing.letterbox`). Pixel centres map linearly, so undoing it is one sampling.

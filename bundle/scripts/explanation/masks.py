@@ -1,4 +1,4 @@
-"""What the words of a caption rest on as masks in the image as it was read: the form in which it leaves the program."""
+"""Masks of words on the image as it was read: the form in which explanations leave the program."""
 
 from __future__ import annotations
 

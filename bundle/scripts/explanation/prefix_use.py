@@ -1,4 +1,4 @@
-"""How much each word of a caption rests on each position of the prefix, by attention or by gradient.
+"""Use of the prefix: how much each word of a caption rests on each position, by attention or by gradient.
 
 Shape legend: P prefix positions, T caption tokens, W words, D language-model width, L layers, h heads, V vocabulary.
 """

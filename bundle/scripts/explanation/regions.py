@@ -1,4 +1,4 @@
-"""From the peak of a word's map to a region with an outline: SAM's mask decoder is given a box around the peak.
+"""Regions of words: SAM's mask decoder outlines a box around the peak of a word's map.
 
 LiteMedSAM and MedSAM were trained with boxes, so boxes are what they get. A region says what stands where a word rests
 most; it is not a finding that was segmented.

@@ -1,4 +1,4 @@
-"""Which voxels of the source file the pixels of a view came from, found by reading the places instead of the values.
+"""Source voxels of a view's pixels, found by reading the places instead of the values.
 
 The readers choose, turn and flip slices. Here the same code is run over a volume whose "values" are voxel indices, so
 the way back is exact by construction and follows any change of the way there.

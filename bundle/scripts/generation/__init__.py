@@ -1,4 +1,4 @@
-"""From a prefix to captions: greedy, beams, diverse beams, sampling, streaming."""
+"""Generation: prefix embeddings to captions by greedy search, beams, diverse beams or sampling."""
 
 from scripts import loads_submodules
 from scripts.generation.generator import Generator

@@ -1,4 +1,4 @@
-"""Expand, filter each channel, project: the wide map between exists a band of rows at a time where that saves memory.
+"""Inverted bottleneck whose wide map exists a band of rows at a time, where that saves memory.
 
 The expanded map of TinyViT's first stage holds 17 million numbers, and three operations would write it and read it
 again, each into memory that the system hands out page by page. A band stays in the processor's cache and in memory that

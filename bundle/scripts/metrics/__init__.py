@@ -1,4 +1,4 @@
-"""Evaluation of captions: scores, checks that scores hide, baselines, tests between systems, and the report.
+"""Scores of captions: text overlap, fields, checks that scores hide, baselines, tests between systems, and the report.
 
 python -m scripts.metrics --predictions captions.jsonl --references datalist.json --baselines
 python -m scripts.metrics.report --evaluation evaluation.json --captions captions.jsonl --datalist datalist.json

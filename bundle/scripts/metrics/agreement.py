@@ -1,4 +1,4 @@
-"""Where a wrong word is dangerous: sides, negations and numbers.
+"""Agreement on dangerous words: sides, negations and numbers.
 
 Each check counts only images on which the reference or the prediction says something of the kind, so both a lost
 and an invented "left" cost. Images where neither does hold NaN.

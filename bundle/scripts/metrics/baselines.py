@@ -1,4 +1,4 @@
-"""Two captioners that learn nothing, to print beside every result.
+"""Baselines: two captioners that learn nothing, to print beside every result.
 
 * `commonest_caption`: the same caption for every image.
 * `nearest_captions`: the caption of the training image whose features are most alike (cosine of mean-pooled tokens).

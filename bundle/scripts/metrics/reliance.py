@@ -1,4 +1,4 @@
-"""Does the caption come from the image? Compare it with captions of a blank image, of noise, of another patient.
+"""Reliance on the image: captions compared with captions of a blank image, of noise, of another patient.
 
 A captioner that writes the same for a blank image has learned the data set, not the picture, whatever its BLEU.
 """

@@ -1,4 +1,4 @@
-"""How well stage 1 aligned images and captions: recall at K both ways, and image-text matching accuracy.
+"""Retrieval scores of stage 1: recall at K both ways, and image-text matching accuracy.
 
 Shape legend: I images, T texts; a matrix `[I, T]` holds the similarity (or match probability) of every pair.
 """

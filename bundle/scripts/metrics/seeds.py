@@ -1,4 +1,4 @@
-"""Scores of a method that was trained with several seeds: intervals that hold for new images and for new seeds.
+"""Scores of a method trained with several seeds: intervals that hold for new images and for new seeds.
 
 The score of an arm is the mean over its S seeds. Two things would differ in another experiment, and both count:
 

@@ -1,4 +1,4 @@
-"""What is measured while an encoder is tuned on concepts: its loss, and the accuracy of each field."""
+"""Metrics of an encoder that is tuned on concepts: its loss, and the accuracy of each field."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ count as much as a whole batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from ignite.metrics.metric import reinit__is_reduced
 from scripts.distributed import gather
 from scripts.errors import InputError
 
-__all__ = ["ValidationLoss"]
+__all__ = ["ValidationLoss", "averaged_over"]
 
 
 class ValidationLoss(Average):
@@ -50,10 +51,12 @@ class ValidationLoss(Average):
     def iteration_completed(self, engine: Engine) -> None:
         """Take loss and count from the evaluator's output and batch."""
         loss = engine.state.output["pred"]["loss"].float()
-        self.update((loss, self._count(engine.state.batch, loss.device)))
+        self.update((loss, averaged_over(engine.state.batch, self.unit, loss.device)))
 
-    def _count(self, batch: Any, device: torch.device) -> float:
-        if self.unit == "image":
-            return len(next(iter(batch.values())))  # a collated batch has one of everything for each case
-        tokens = batch["attention_mask"].sum().double().to(device)
-        return gather(tokens[None]).mean().item()  # the loss is divided by the processes' mean, not by its own count
+
+def averaged_over(batch: Mapping[str, Any], unit: str, device: torch.device) -> float:
+    """How many images, or tokens of captions, the loss of a batch is the mean of; the same on all processes."""
+    if unit == "image":
+        return len(next(iter(batch.values())))  # a collated batch has one of everything for each case
+    tokens = batch["attention_mask"].sum().double().to(device)
+    return gather(tokens[None]).mean().item()  # the loss is divided by the processes' mean, not by its own count

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from scripts.generation import Generated, GenerationOptions, Generator
+from scripts.generation.options import Watch
 from scripts.given_values import switch
 from scripts.networks.branch import Branch, encoder_tokens
 from scripts.networks.language_model import LanguageModel
-from scripts.networks.prompts import continued, spoken
+from scripts.networks.prompts import Prompt, continued
 
 if TYPE_CHECKING:
     from scripts.concepts.guide import ConceptGuide
@@ -75,8 +76,7 @@ class CaptionNetwork(nn.Module):
             tokenizer=language_model.tokenizer,
             suppress_tokens=language_model.marks,
         )
-        self.prompt = prompt
-        self.prompt_is_text = bool(switch(prompt_is_text))
+        self.prompt = Prompt(prompt, bool(switch(prompt_is_text)))
         self.options = options or GenerationOptions()
         self.label_smoothing = label_smoothing
         self.concept_reader = concept_reader
@@ -121,13 +121,23 @@ class CaptionNetwork(nn.Module):
                 mask[index, longest - len(row) :] = 1
         return ids, mask
 
+    def prompts_of(self, given: str | Sequence[str] | None, images: int) -> list[Prompt]:
+        """The prompt of each image: of texts that a caller gave, one for all or one each, or the network's own.
+
+        A given text that is the network's own question stays a question.
+        """
+        texts = [given] * images if isinstance(given, str) else given
+        if texts is None:
+            return [self.prompt] * images
+        return [self.prompt if text == self.prompt.text else Prompt(text) for text in texts]
+
     def prefix(
-        self, encoded: Mapping[str, tuple[Tensor, Tensor | None]], prompts: str | list[str] | None = None
+        self, encoded: Mapping[str, tuple[Tensor, Tensor | None]], prompts: Sequence[Prompt] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Embeddings ``[B, P, D]`` and mask ``[B, P]`` of what stands before the captions."""
         images = self.image_prefix(encoded)
         batch, device = images.shape[0], images.device
-        ids, mask = self.prompt_ids(self._starts(prompts, batch), device)
+        ids, mask = self.prompt_ids([prompt.text for prompt in prompts or [self.prompt] * batch], device)
         image_mask = torch.ones(batch, images.shape[1], dtype=mask.dtype, device=device)
         embeddings = torch.cat([images, self.language_model.embed(ids).to(images.dtype)], dim=1)
         mask = torch.cat([image_mask, mask], dim=1)
@@ -142,7 +152,7 @@ class CaptionNetwork(nn.Module):
         self,
         encoded: Mapping[str, tuple[Tensor, Tensor | None]],
         *,
-        prompts: str | list[str] | None = None,
+        prompts: Sequence[Prompt] | None = None,
         options: GenerationOptions | None = None,
     ) -> Generated:
         """Captions of encoded images; see :class:`Generated`."""
@@ -155,11 +165,12 @@ class CaptionNetwork(nn.Module):
         prefix: tuple[Tensor, Tensor],
         encoded: Mapping[str, tuple[Tensor, Tensor | None]],
         *,
-        prompts: str | list[str] | None = None,
+        prompts: Sequence[Prompt] | None = None,
         options: GenerationOptions | None = None,
         known: Sequence[HeaderAnswers] = (),
+        watch: Watch | None = None,
     ) -> Generated:
-        """Captions after the ``prefix`` of ``encoded`` images, as :meth:`prefix` gave it.
+        """Captions after the ``prefix`` of ``encoded`` images, as :meth:`prefix` gave it; ``watch`` sees each step.
 
         With a concept reader, beams are guided by what it reads in the images, and by what is ``known`` of each.
         """
@@ -167,8 +178,9 @@ class CaptionNetwork(nn.Module):
         embeddings, mask = prefix
         guide = None
         if self.concept_reader is not None and self.concept_weight > 0 and options.num_beams > 1:
-            guide = None if options.do_sample else self._guide(encoded, self._given(prompts, len(embeddings)), known)
-        return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options, guide)
+            given = [prompt.given for prompt in prompts or [self.prompt] * len(embeddings)]
+            guide = None if options.do_sample else self._guide(encoded, given, known)
+        return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options, guide, watch)
 
     def _guide(
         self,
@@ -180,34 +192,25 @@ class CaptionNetwork(nn.Module):
         weights = {"weight": self.concept_weight, "prior_weight": self.prior_weight, "known": known}
         return self.concept_reader.guide(*encoded["reader"], decode=decode, starts=starts, **weights)
 
-    def _starts(self, prompts: str | list[str] | None, images: int) -> list[str]:
-        """What stands before the caption of each image."""
-        prompts = self.prompt if prompts is None else prompts
-        return [prompts] * images if isinstance(prompts, str) else list(prompts)
+    def captions(self, token_ids: Tensor, prompts: Sequence[Prompt] | None = None) -> list[str]:
+        """What is to be read: given words and, after them, those of generated ids ``[B, T]``.
 
-    def _given(self, prompts: str | list[str] | None, captions: int) -> list[str]:
-        """What is given of so many captions, as many of each image; "" where a prompt is no part of what is read."""
-        starts = self._starts(prompts, captions)
-        asked = None if self.prompt_is_text else self.prompt
-        return ["" if start == asked else start for start in starts for _ in range(captions // len(starts))]
-
-    def spoken(self, prompts: str | list[str] | None, captions: int) -> list[str]:
-        """The given words that each caption begins with; "" where nothing was given but a question."""
-        return [spoken(start, self.tokenizer) for start in self._given(prompts, captions)]
-
-    def captions(self, token_ids: Tensor, prompts: str | list[str] | None = None) -> list[str]:
-        """What is to be read: given words and, after them, those of generated ids ``[B, T]``."""
-        starts = self._given(prompts, len(token_ids))
+        Args:
+            token_ids: of as many captions for each prompt.
+            prompts: of the images; the network's own by default.
+        """
+        prompts = prompts or [self.prompt]
+        given = [prompt.given for prompt in prompts for _ in range(len(token_ids) // len(prompts))]
         return [
             continued(start, ids, self.tokenizer) if start else text
-            for start, ids, text in zip(starts, token_ids.tolist(), self.decode(token_ids), strict=True)
+            for start, ids, text in zip(given, token_ids.tolist(), self.decode(token_ids), strict=True)
         ]
 
     def support(
         self,
         encoded: Mapping[str, tuple[Tensor, Tensor | None]],
         token_ids: Tensor,
-        prompts: str | list[str] | None = None,
+        prompts: Sequence[Prompt] | None = None,
         known: Sequence[HeaderAnswers] = (),
     ) -> list[float] | None:
         """How far the images bear their captions ``[B, T]`` out: log-probability of plane, modality and organ.

@@ -59,6 +59,18 @@ def matching_mask(queries: int, attention_mask: Tensor) -> Tensor:
     return F.pad(attention_mask.bool(), (queries, 0), value=True)[:, None, None, :]
 
 
+def _in_float32(projection: nn.Linear, states: Tensor) -> Tensor:
+    """A projection whatever autocast says: bfloat16 cannot tell vectors apart that are close, nor say which way."""
+    with torch.autocast(states.device.type, enabled=False):
+        return projection(states.to(projection.weight.dtype)).float()
+
+
+def masked_mean(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """Mean ``[B, H]`` of the real ones among states ``[B, T, H]``; ``attention_mask`` ``[B, T]``."""
+    weights = attention_mask.to(states.dtype)[..., None]
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
 def same_text(input_ids: Tensor, all_ids: Tensor) -> Tensor:
     """``[B, G]`` bool: True where two captions are the same token for token (``[B, T]`` against ``[G, T]``)."""
     return (input_ids[:, None, :] == all_ids[None, :, :]).all(-1)
@@ -68,7 +80,8 @@ class ImageTextContrast(nn.Module):
     """ITC: the best-matching query of an image must point at its own caption, and the reverse.
 
     ``s_ij = max_q <v_iq, t_j> / temperature`` with unit vectors ``v`` (a projection of each query) and ``t`` (of the
-    text's first token); the loss is the mean of the cross-entropies over rows and over columns.
+    text's first token, or of the mean of its tokens); the loss is the mean of the cross-entropies over rows and over
+    columns.
 
     Args:
         width: Q-Former hidden size H.
@@ -77,9 +90,11 @@ class ImageTextContrast(nn.Module):
         label_smoothing: 0.1 in the paper.
         learn_temperature: as published; False keeps its start.
         query_pool: ``"max"`` over the queries, as published, or ``"mean"``.
+        text_pool: what speaks for a text: its ``"first"`` token, as published, or the ``"mean"`` of its tokens, for
+            text encoders that learned so (sentence encoders such as MiniLM).
 
     Raises:
-        InputError: another ``query_pool``.
+        InputError: another ``query_pool`` or ``text_pool``.
     """
 
     def __init__(
@@ -91,11 +106,15 @@ class ImageTextContrast(nn.Module):
         label_smoothing: float = 0.1,
         learn_temperature: bool = True,
         query_pool: str = "max",
+        text_pool: str = "first",
     ) -> None:
         super().__init__()
         if query_pool not in ("max", "mean"):
             raise InputError(f'query_pool is "max" or "mean", not {query_pool!r}')
+        if text_pool not in ("first", "mean"):
+            raise InputError(f'text_pool is "first" or "mean", not {text_pool!r}')
         self.query_pool = query_pool
+        self.text_pool = text_pool
         self.image_projection = nn.Linear(width, embedding)
         self.text_projection = nn.Linear(width, embedding)
         self.temperature = nn.Parameter(torch.tensor(float(temperature)), requires_grad=learn_temperature)
@@ -103,17 +122,26 @@ class ImageTextContrast(nn.Module):
 
     def embed_image(self, queries: Tensor) -> Tensor:
         """``[B, Q, H] -> [B, Q, E]``, unit length; with the mean as pool, their mean ``[B, 1, E]``."""
-        vectors = F.normalize(self.image_projection(queries).float(), dim=-1)
+        vectors = F.normalize(_in_float32(self.image_projection, queries), dim=-1)
         return vectors if self.query_pool == "max" else vectors.mean(dim=1, keepdim=True)
 
-    def embed_text(self, first_token: Tensor) -> Tensor:
-        """``[B, H] -> [B, E]``, unit length."""
-        return F.normalize(self.text_projection(first_token).float(), dim=-1)
+    def text_rows(self, length: int) -> int:
+        """How many states of a text of ``length`` tokens :meth:`embed_text` looks at, from the first on."""
+        return 1 if self.text_pool == "first" else length
+
+    def embed_text(self, states: Tensor, attention_mask: Tensor) -> Tensor:
+        """States ``[B, rows, H]`` of a text's tokens, of which ``attention_mask`` ``[B, T]`` are real, to ``[B, E]``.
+
+        Unit length.
+        """
+        speaking = states[:, 0] if self.text_pool == "first" else masked_mean(states, attention_mask)
+        return F.normalize(_in_float32(self.text_projection, speaking), dim=-1)
 
     @staticmethod
     def similarity(images: Tensor, texts: Tensor) -> Tensor:
-        """``[B, Q, E] x [M, E] -> [B, M]``: the maximum over queries of the cosine."""
-        return torch.einsum("bqe,me->bqm", images, texts).amax(dim=1)
+        """``[B, Q, E] x [M, E] -> [B, M]``: the maximum over queries of the cosine, in float32."""
+        with torch.autocast(images.device.type, enabled=False):
+            return torch.einsum("bqe,me->bqm", images.float(), texts.float()).amax(dim=1)
 
     def forward(self, images: Tensor, texts: Tensor, positives: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss and similarities of this process's rows against all processes' columns.

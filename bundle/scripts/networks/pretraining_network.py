@@ -49,12 +49,14 @@ class Scored:
 
     Attributes:
         losses: ``itc``, ``itm``, ``itg``.
+        queries: states ``[B, Q, H]`` of the queries before any projection.
         images: unit vectors ``[B, Q, E]``; texts: ``[B, E]``.
         matching: ITM logits ``[3, B, 2]`` of right pairs, pairs with a wrong image, pairs with a wrong text.
         has_negative: ``[B]`` bool, False where the latter two are no wrong pairs.
     """
 
     losses: dict[str, Tensor]
+    queries: Tensor
     images: Tensor
     texts: Tensor
     matching: Tensor
@@ -71,7 +73,8 @@ class PretrainingBranch(nn.Module):
     Args:
         branch: encoder, token preparation and a Q-Former with its text path.
         decoder_token_id: the added ``[DEC]`` token that replaces the first token of a text to generate.
-        embedding, temperature, learn_temperature, label_smoothing, query_pool, hard_negatives: see the objectives.
+        embedding, temperature, learn_temperature, label_smoothing, query_pool, text_pool, hard_negatives: see
+            the objectives.
         duplicates_are_positives: captions that are equal token for token count as right for one another; else only
             the diagonal does, as published.
         contrastive_chunk: above 0, activations exist for so many pairs at a time whatever the batch size
@@ -89,6 +92,7 @@ class PretrainingBranch(nn.Module):
         label_smoothing: float = 0.1,
         learn_temperature: bool = True,
         query_pool: str = "max",
+        text_pool: str = "first",
         hard_negatives: bool = True,
         duplicates_are_positives: bool = False,
         contrastive_chunk: int = 0,
@@ -108,6 +112,7 @@ class PretrainingBranch(nn.Module):
             label_smoothing=label_smoothing,
             learn_temperature=learn_temperature,
             query_pool=query_pool,
+            text_pool=text_pool,
         )
         self.matching = ImageTextMatching(width=width, seed=seed, hard_negatives=hard_negatives)
         self.generation = ImageGroundedGeneration(width=width, vocabulary=vocabulary, label_smoothing=label_smoothing)
@@ -128,8 +133,9 @@ class PretrainingBranch(nn.Module):
     def embed_texts(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Unit vectors ``[B, E]`` for retrieval, from ``[B, T]``."""
         mask = attention_mask.bool()[:, None, None, :]
-        hidden = self.branch.qformer(texts=(input_ids,), mask=mask, use_queries=False, rows=1)
-        return self.contrast.embed_text(hidden[:, 0])
+        rows = self.contrast.text_rows(input_ids.shape[1])
+        hidden = self.branch.qformer(texts=(input_ids,), mask=mask, use_queries=False, rows=rows)
+        return self.contrast.embed_text(hidden, attention_mask)
 
     def match(self, memory: Memory, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """ITM states ``[B, Q, H]`` of pairs (image i, text i)."""
@@ -155,9 +161,9 @@ class PretrainingBranch(nn.Module):
         memory = None if chunk else self.branch.remember(tokens, token_mask)
         own = (tokens, token_mask, input_ids, attention_mask)
         if memory is not None:
-            images, texts, written = self._read(memory, input_ids, attention_mask)
+            states, images, texts, written = self._read(memory, input_ids, attention_mask)
         else:
-            images, texts, written = in_chunks(self._read_chunk, own, chunk)
+            states, images, texts, written = in_chunks(self._read_chunk, own, chunk)
         positives = self.positives(input_ids)
         itc, image_to_text, text_to_image = self.contrast(images, texts, positives)
         itg = written.sum() / self.generation.token_count(attention_mask)
@@ -174,22 +180,23 @@ class PretrainingBranch(nn.Module):
         has_negative = ~positives.all(dim=1)
         matching = logits.transpose(0, 1)
         itm = self.matching(matching.flatten(0, 1), has_negative)
-        return Scored({"itc": itc, "itm": itm, "itg": itg}, images, texts, matching, has_negative)
+        return Scored({"itc": itc, "itm": itm, "itg": itg}, states.detach(), images, texts, matching, has_negative)
 
-    def _read(self, memory: Memory, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The pass for ITC and ITG: vectors ``[B, Q, E]`` and ``[B, E]``, and the summed ITG loss ``[1]``."""
+    def _read(self, memory: Memory, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        """The pass for ITC and ITG: states ``[B, Q, H]``, vectors ``[B, Q, E]`` and ``[B, E]``, ITG's sum ``[1]``."""
         qformer = self.branch.qformer
         queries, length = qformer.query_count, input_ids.shape[1]
         to_generate = input_ids.clone()
         to_generate[:, 0] = self.decoder_token_id
         mask = packed_mask(queries, attention_mask)
-        # Of the text to contrast, the first token alone speaks.
-        hidden = qformer(memory, texts=(to_generate, input_ids), mask=mask, rows=queries + length + 1)
-        images = self.contrast.embed_image(hidden[:, :queries])
-        texts = self.contrast.embed_text(hidden[:, queries + length])
+        rows = queries + length + self.contrast.text_rows(length)
+        hidden = qformer(memory, texts=(to_generate, input_ids), mask=mask, rows=rows)
+        states = hidden[:, :queries]
+        images = self.contrast.embed_image(states)
+        texts = self.contrast.embed_text(hidden[:, queries + length :], attention_mask)
         generated = hidden[:, queries : queries + length]
         written = self.generation.total(generated, input_ids, attention_mask, qformer.word_embeddings.weight)
-        return images, texts, written[None]
+        return states, images, texts, written[None]
 
     def _match(
         self, memory: Memory, wrong: Memory, ids: Tensor, mask: Tensor, wrong_ids: Tensor, wrong_mask: Tensor
@@ -277,9 +284,10 @@ class PretrainingNetwork(nn.Module):
     ) -> dict[str, Tensor]:
         """What validation looks at: the losses of :meth:`forward`, and per branch
 
-        ``general_images`` ``[B, Q, E]`` and ``general_texts`` ``[B, E]`` (unit vectors for retrieval), and
+        ``general_images`` ``[B, Q, E]`` and ``general_texts`` ``[B, E]`` (unit vectors for retrieval),
         ``general_matches`` ``[B, 3]``: the probability that ITM gives to the right pair, to one with a wrong image and
-        to one with a wrong text; NaN where the batch had no wrong partner.
+        to one with a wrong text, NaN where the batch had no wrong partner; ``general_queries`` ``[B, Q, H]``: the
+        states that stage 2 goes on from; ``general_temperature``: of ITC.
         """
         scored = self._score(image, image_mask, input_ids, attention_mask, **cached)
         result = self._losses(scored)
@@ -287,6 +295,8 @@ class PretrainingNetwork(nn.Module):
             probability = pairs.matching.float().softmax(-1)[..., 1].T.clone()
             probability[~pairs.has_negative, 1:] = float("nan")
             result |= {f"{name}_images": pairs.images, f"{name}_texts": pairs.texts, f"{name}_matches": probability}
+            temperature = self.branches[name].contrast.temperature.detach()
+            result |= {f"{name}_queries": pairs.queries, f"{name}_temperature": temperature}
         return result
 
     def _score(

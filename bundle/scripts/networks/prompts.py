@@ -1,14 +1,34 @@
-"""The words that somebody gives for a caption to continue: with what the network writes after them they are the text.
+"""Prompts: words that a caption begins with because they were given; the network continues them.
 
-A caption without them says something else: after "CT of the chest with no" the network writes "pleural effusion".
+A prompt that is spoken begins the caption: after "CT of the chest with no" the network writes "pleural effusion", and
+without those words the caption would say the opposite. A question to the network is a prompt that is not spoken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["continued", "spoken"]
+__all__ = ["Prompt", "continued", "spoken"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What stands before the caption of one image.
+
+    Attributes:
+        text: "" for none.
+        is_spoken: the caption begins with these words, and is read with them.
+    """
+
+    text: str = ""
+    is_spoken: bool = True
+
+    @property
+    def given(self) -> str:
+        """The text where it is part of what is read, else ""."""
+        return self.text if self.is_spoken else ""
 
 
 def spoken(prompt: str, tokenizer: Any) -> str:

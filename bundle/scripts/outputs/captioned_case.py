@@ -1,4 +1,4 @@
-"""What an output is made from (:class:`CaptionedCase`) and what writes one (:class:`OutputWriter`)."""
+"""A captioned case (:class:`CaptionedCase`), and the contract of a class that writes it (:class:`OutputWriter`)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ class CaptionedCase:
 
 
 class OutputWriter(Protocol):
-    """One class an output; built as ``Writer(output_dir=Path, **options)``, which must not write anything yet."""
+    """One class an output; built as ``Writer(output_dir=Path, **options)``, which must not write anything yet.
+
+    A class that draws from explanations says so with ``needs_explanation = True``: runs without them are refused.
+    """
 
     def add(self, case: CaptionedCase) -> list[Path]:
         """Files written for this case.

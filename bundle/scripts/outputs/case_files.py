@@ -1,4 +1,4 @@
-"""Names for the files that are written for a case: readable, safe, and never the same for two cases of a run."""
+"""File names of cases: readable, safe, and never the same for two cases of a run."""
 
 from __future__ import annotations
 

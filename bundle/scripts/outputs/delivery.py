@@ -1,4 +1,4 @@
-"""All outputs of a run together: one that fails for a case is noted in its record, and the run goes on.
+"""Delivery: all outputs of a run; one that fails for a case is noted in its record, and the run goes on.
 
 What an output wrote in an earlier run into the same folder is removed before it writes anything
 (`scripts.outputs.manifest`); outputs that are not asked for again keep their files. ``captions.jsonl`` is replaced when

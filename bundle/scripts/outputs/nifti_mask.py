@@ -38,6 +38,8 @@ class NiftiMaskWriter:
         output_dir: the run's folder.
     """
 
+    needs_explanation = True
+
     def __init__(self, *, output_dir: Path) -> None:
         self.directory = Path(output_dir) / "nifti_mask"
         self.names = CaseNames()

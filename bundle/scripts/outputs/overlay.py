@@ -48,6 +48,8 @@ class OverlayWriter:
         dots: resolution, dots an inch.
     """
 
+    needs_explanation = True
+
     def __init__(self, *, output_dir: Path, all_words: bool = False, dots: int = 110) -> None:
         self.directory = Path(output_dir) / "overlay"
         self.all_words = all_words

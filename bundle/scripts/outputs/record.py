@@ -13,6 +13,7 @@ from scripts.provenance.trace import batch_trace, pixels_sha256
 from scripts.reading.image_meta import ImageMeta
 
 if TYPE_CHECKING:
+    from scripts.captioning import CaptionedBatch
     from scripts.confidence import ConfidenceRule
 
 __all__ = ["caption_record", "captioned_case", "source_name"]
@@ -33,7 +34,8 @@ def caption_record(
     """One line of ``captions.jsonl``.
 
     ``confidence`` is the geometric mean of the caption's token probabilities, ``exp(mean(log p))``, in (0, 1];
-    ``support`` is the probability that the concept reader gives to plane, modality and organ of the caption.
+    ``support`` is the probability that the concept reader gives to plane, modality and organ of the caption;
+    ``notes`` say what had to be chosen or believed while the image was read.
 
     Args:
         source: the path or paths as the user gave them.
@@ -59,6 +61,7 @@ def caption_record(
         "modality": noted.get("modality") or None,
         "window": noted.get("window"),
         "slice": noted.get("slice"),
+        "notes": [] if meta is None else _notes(meta),
         "model_version": provenance.get("model_version"),
         "weights": provenance.get("weights"),
         "trace": {"input": noted, **provenance.get("trace", {})},
@@ -66,10 +69,15 @@ def caption_record(
     }
 
 
+def _notes(meta: ImageMeta) -> list[str]:
+    """Of all files of the case, each once."""
+    return list(dict.fromkeys(note for view in meta.views for note in view.get("notes") or ()))
+
+
 def captioned_case(
     source: str | list[str],
     image: Tensor | None,
-    made: Mapping[str, Any],
+    made: CaptionedBatch,
     *,
     meta: ImageMeta | None,
     row: int,
@@ -82,29 +90,29 @@ def captioned_case(
     Args:
         source: the path or paths as the user gave them.
         image: ``[V, 3, S, S]``, or None where tokens came from a cache.
-        made: what ``scripts.captioning.caption_batch`` gave.
+        made: the batch.
         meta: what the reader and the window did.
         row: of the batch; of: its size.
         provenance: see :func:`caption_record`.
         rule: judges how sure the caption is, and withholds it.
     """
-    words = tuple(made["words"][row]) if "words" in made else ()
+    words = tuple(made.words[row])
     record = caption_record(
         source,
-        caption=made["captions"][row],
-        token_logprobs=made["token_logprobs"][row, : int(made["lengths"][row])].float().tolist(),
+        caption=made.captions[row],
+        token_logprobs=made.logprobs_of(row),
         tokens=words or None,
         meta=meta,
         error=None,
         provenance=provenance,
-        support=made["support"][row] if made.get("support") else None,
-        prompt=made["prompts"][row] if made.get("prompts") else "",
+        support=None if made.support is None else made.support[row],
+        prompt=made.prompts[row],
     )
     record["trace"]["pixels"] = None if image is None else pixels_sha256(image)
     record["trace"]["batch"] = batch_trace(row, of)
     if rule is not None:
-        record = rule.apply(record, made["samples"][row] if made.get("samples") else ())
-    explanation = made["explanations"][row] if made.get("explanations") else None
+        record = rule.apply(record, () if made.samples is None else made.samples[row])
+    explanation = None if made.explanations is None else made.explanations[row]
     return CaptionedCase(source, record, image, words, explanation)
 
 

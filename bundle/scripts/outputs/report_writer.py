@@ -1,4 +1,4 @@
-"""What the writers of reports share: a folder each, and a date that is the image's own or the clock's."""
+"""Base of the writers of reports: a folder each, and a date that is the image's own or the clock's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a caption comes from: trace, timing, origin."""
+"""Origin of captions: trace, timing, hashes of weights."""
 
 from scripts import loads_submodules
 

@@ -1,4 +1,4 @@
-"""What the captions of an archive were made with: kept beside them, and compared before a run goes on."""
+"""Origin of an archive's captions, kept beside them and compared before a run goes on."""
 
 from __future__ import annotations
 

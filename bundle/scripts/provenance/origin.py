@@ -1,4 +1,4 @@
-"""Where a caption comes from: model version, hashes of all weights, settings, package versions."""
+"""Origin of a caption: model version, hashes of all weights, settings, package versions."""
 
 from __future__ import annotations
 

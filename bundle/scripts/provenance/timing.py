@@ -1,4 +1,4 @@
-"""How long each step of a caption takes, measured from outside: nothing in the network knows of it.
+"""Timing of each step of a caption, measured from outside: nothing in the network knows of it.
 
 Steps: ``read`` (files to tensor), ``encode <branch>`` (frozen encoder), ``qformer`` (all branches' Q-Formers),
 ``prefill`` (the language model reads the prefix), ``decode`` (all that generation does after it).
@@ -21,11 +21,21 @@ __all__ = ["StepTimer", "TimedTransform"]
 
 
 class StepTimer:
-    """Seconds by step. On a GPU every reading of the clock waits for the queued work."""
+    """Seconds by step. On a GPU every reading of the clock waits for the queued work.
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
+    Args:
+        device: where the work runs.
+        told: called with the name of each step as it begins; what it raises ends the work.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu", told: Callable[[str], None] | None = None) -> None:
         self.device = torch.device(device)
+        self.told = told
         self.seconds: dict[str, float] = {}
+
+    def _begins(self, name: str) -> None:
+        if self.told is not None:
+            self.told(name)
 
     def _now(self) -> float:
         if self.device.type == "cuda":
@@ -35,6 +45,7 @@ class StepTimer:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Add the time spent inside to ``name``."""
+        self._begins(name)
         start = self._now()
         try:
             yield
@@ -62,6 +73,7 @@ class StepTimer:
 
         def before(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             if not only or kwargs.get(only) is not None:
+                self._begins(name)
                 started.append(self._now())
 
         def after(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:

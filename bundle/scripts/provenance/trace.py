@@ -1,4 +1,4 @@
-"""What a caption's trace holds besides what the reader recorded: enough to make the caption again and to know it is.
+"""Trace of a caption: enough to make it again and to know that it is the same.
 
 Nothing here names a person, a host or a time, so equal runs give equal traces.
 """
@@ -44,7 +44,7 @@ def environment() -> dict[str, Any]:
 def network_trace(network: CaptionNetwork) -> dict[str, Any]:
     """``prompt``, ``generation`` (all options), and ``network``, a hash of what the network is built of."""
     return {
-        "prompt": network.prompt,
+        "prompt": network.prompt.text,
         "generation": json.loads(json.dumps(asdict(network.options))),
         "network": structure_sha256(network),
     }

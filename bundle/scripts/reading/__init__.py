@@ -6,7 +6,7 @@ choose what to show; ``reader`` is the face. Nothing here imports MONAI.
 
 from scripts import loads_submodules
 from scripts.reading.case import CaseImage
-from scripts.reading.reader import read_case
+from scripts.reading.case_reader import read_case
 
 __all__ = ["CaseImage", "read_case"]
 

@@ -1,4 +1,4 @@
-"""Caption validation images, ask how often captions are right, and fit the calibration that the bundle ships.
+"""Calibration study: captions validation images, asks how often they are right, fits what the bundle ships.
 
     python -m scripts.studies.calibrate --datalist DIR/datalist.json [--section validation] [--samples 5]
     python -m scripts.studies.calibrate --datalist DIR/datalist.json --captions runs/evaluate/captions.jsonl

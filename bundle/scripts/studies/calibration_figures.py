@@ -1,4 +1,4 @@
-"""How well certainty foretells that a caption is right: figures, and two pictures."""
+"""Figures of the calibration study: how well certainty foretells that a caption is right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the maps show what the words rest on? Hide what they highlight, hide other places, and compare.
+"""Faithfulness study: hides what the maps highlight, hides other places, and compares.
 
     python -m scripts.studies.faithfulness --dataset_dir DIR [--count 100]
 

@@ -1,4 +1,4 @@
-"""The faithfulness check's table: which words, how far their probability falls, and how sure that is."""
+"""Table of the faithfulness study: kinds of words, the fall of their probability, and its interval."""
 
 from __future__ import annotations
 

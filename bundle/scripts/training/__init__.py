@@ -1,6 +1,7 @@
-"""Training: what MONAI's and Ignite's engines leave out, as handlers and small callables for their configs."""
+"""Training: handlers and small callables that MONAI's and Ignite's engines leave out."""
 
 from scripts import loads_submodules
+from scripts.training.accumulation import WeightedAccumulation
 from scripts.training.attach import AttachAll
 from scripts.training.autocast import AutocastInferer, scales_loss, set_float32_precision
 from scripts.training.batches import PrepareCase, loss_parts, take_loss
@@ -17,6 +18,8 @@ from scripts.training.progress import ProgressBar
 from scripts.training.resumable import bare_network
 from scripts.training.run_record import RunRecord
 from scripts.training.sample_captions import SampleCaptions
+from scripts.training.spread import VectorSpread
+from scripts.training.weight_average import WeightAverage
 
 __all__ = [
     "AttachAll",
@@ -32,7 +35,10 @@ __all__ = [
     "SampleCaptions",
     "StepSchedule",
     "StopSignal",
+    "VectorSpread",
     "WarmupCosine",
+    "WeightAverage",
+    "WeightedAccumulation",
     "adamw",
     "bare_network",
     "higher_is_better",

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Events
 from torch import nn
 
 from scripts.atomic import remove_leftovers
 from scripts.data.epoch_sampler import EpochSampler
-from scripts.distributed import rank, world_size
+from scripts.distributed import gather_objects, rank, world_size
 from scripts.errors import InputError
 from scripts.networks.lora import ALPHA_NAMES
 from scripts.training.best import BestModels
@@ -31,6 +30,7 @@ from scripts.training.random_state import capture_random_state, restore_random_s
 from scripts.training.resumable import bare_network, resumable_names
 from scripts.training.run_origin import check_origin, command_line_settings, data_origin
 from scripts.training.run_record import run_lock
+from scripts.training.weight_average import WeightAverage
 from scripts.weights.intact import write_sealed
 from scripts.weights.loading import load_parameters
 
@@ -51,6 +51,7 @@ class Checkpoints:
         optimizer: saved with it.
         scheduler: learning-rate schedule, if any.
         evaluator: MONAI evaluator whose best metric is kept, if any.
+        average: moving averages of weights, if any: they are what ``model.pt`` holds.
         extras: name to handler with ``state_dict`` and ``load_state_dict`` (history, early stopping).
         resume: ``auto`` goes on from the newest usable checkpoint in ``folder``, or starts; a path goes on from
             that file; empty starts afresh and moves older files of ``folder`` aside.
@@ -76,6 +77,7 @@ class Checkpoints:
         scheduler: Any | None = None,
         evaluator: Any | None = None,
         extras: Mapping[str, Any] | None = None,
+        average: WeightAverage | None = None,
         resume: str = "auto",
         save_every: int = 0,
         epoch_interval: int = 1,
@@ -91,6 +93,7 @@ class Checkpoints:
         self.scheduler = scheduler
         self.evaluator = evaluator
         self.extras = dict(extras or {})
+        self.average = average
         self.resume = resume
         self.save_every = save_every
         self.epoch_interval = epoch_interval
@@ -124,7 +127,7 @@ class Checkpoints:
         """
         extras = {name: extra.state_dict() for name, extra in self.extras.items()}
         random_state = self._random_state_of_end if awaits_validation else capture_random_state()
-        processes = _gather({"random": random_state, "extras": extras})
+        processes = gather_objects({"random": random_state, "extras": extras})
         self._saved_iteration = engine.state.iteration
         if rank() > 0:
             return None
@@ -171,7 +174,8 @@ class Checkpoints:
         return {"data": data_origin(getattr(engine.data_loader, "dataset", None)), "settings": self.settings}
 
     def _network_state(self) -> dict[str, torch.Tensor]:
-        state = self.network.state_dict()
+        own = {} if self.average is None else self.average.set_aside
+        state = self.network.state_dict() | own
         return {name: state[name].detach() for name in self.names}
 
     def _evaluator_state(self) -> dict[str, Any] | None:
@@ -319,7 +323,7 @@ class Checkpoints:
 
     def _before_validation_batches(self, evaluator: Any) -> None:
         """All processes look for a signal after as many batches; some may have one more than others."""
-        self._common_batches = min(_gather(evaluator.state.epoch_length or 0))
+        self._common_batches = min(gather_objects(evaluator.state.epoch_length or 0))
 
     def _after_validation_batch(self, evaluator: Any, engine: Any) -> None:
         if self._random_state_of_end is None or evaluator.state.iteration > self._common_batches:
@@ -334,6 +338,8 @@ class Checkpoints:
         if is_stopped(engine):
             return
         self.best.update(engine)
+        if self.average is not None:
+            self.average.take_out()
         name = self.signal.received()
         if name:
             self._stop(engine, name)
@@ -361,13 +367,18 @@ class Checkpoints:
 
     def _after_run(self, engine: Any) -> None:
         self.signal.restore()
-        if self._saved_iteration != engine.state.iteration or any(_gather(bool(self._failed_save))):
+        if self._saved_iteration != engine.state.iteration or any(gather_objects(bool(self._failed_save))):
             self.save(engine)
         if rank() == 0 and not self.best.entries:
-            self.best.save_last()
+            self._save_last()
         self.lock.release()
         if self._failed_save:
             raise InputError(f"{self._failed_save} and run again with resume 'auto'.")
+
+    def _save_last(self) -> None:
+        if self.average is not None:
+            self.average.put_in()
+        self.best.save_last()
 
     def _after_failure(self, _: Any, error: BaseException) -> None:
         self._let_go()
@@ -379,11 +390,3 @@ def _sampler_of(engine: Any) -> tuple[EpochSampler | None, int]:
     sampler = getattr(loader, "sampler", None)
     batch_size = getattr(loader, "batch_size", None)
     return (sampler, batch_size) if isinstance(sampler, EpochSampler) and batch_size else (None, 0)
-
-
-def _gather(value: Any) -> list[Any]:
-    if world_size() == 1:
-        return [value]
-    values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
-    return values

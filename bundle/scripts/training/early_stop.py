@@ -1,4 +1,4 @@
-"""Ends of a run that are not its last epoch: a signal from the machine, or no more progress."""
+"""Early ends of a run: a signal from the machine, or no more progress."""
 
 from __future__ import annotations
 

@@ -69,6 +69,13 @@ class GradientGuard:
         )
 
 
+def begins_group(engine: Any) -> bool:
+    """Tell whether this iteration is the first whose gradient goes into the next optimizer step."""
+    length = engine.state.epoch_length
+    inside = (engine.state.iteration - 1) % length if length else engine.state.iteration - 1
+    return inside % engine.accumulation_steps == 0
+
+
 def is_optimizer_step(engine: Any) -> bool:
     """Tell whether this iteration ends with an optimizer step (gradients may be summed over several iterations)."""
     count, length = engine.accumulation_steps, engine.state.epoch_length

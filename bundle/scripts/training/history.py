@@ -1,4 +1,4 @@
-"""What a run did, step by step: ``history.json``, ``curves.png``, the log, TensorBoard and MLflow."""
+"""History of a run, step by step: ``history.json``, ``curves.png``, the log, TensorBoard and MLflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network as training wants it: on its device, activations kept or computed again, compiled or not."""
+"""Preparation of a network for training: on its device, activations kept or computed again, compiled or not."""
 
 from __future__ import annotations
 

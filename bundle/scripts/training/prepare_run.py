@@ -1,4 +1,4 @@
-"""What must be set before anything of a run is built: seeds, precision, memory, quiet readers."""
+"""Preparation of a run, before anything of it is built: seeds, precision, memory, quiet readers."""
 
 from __future__ import annotations
 

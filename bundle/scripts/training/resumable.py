@@ -1,4 +1,4 @@
-"""What of a network a checkpoint holds."""
+"""Resumable part of a network: what a checkpoint holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retrieval in validation: does an image find its caption, and a caption its image? Recall at K, and ITM accuracy.
+"""Retrieval in validation: recall at K both ways, and image-text matching accuracy.
 
 Shape legend: N cases, Q queries, E embedding width.
 """

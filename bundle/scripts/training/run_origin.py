@@ -1,4 +1,4 @@
-"""What a run learns from and by: its cases and its settings, kept in a checkpoint and compared on resuming."""
+"""Origin of a run, its cases and its settings: kept in a checkpoint and compared on resuming."""
 
 from __future__ import annotations
 

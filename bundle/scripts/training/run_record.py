@@ -1,4 +1,4 @@
-"""Run folder: what is needed to know, later, what a run was."""
+"""Run record: the folder of what is needed to know, later, what a run was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sample captions with their images, after every validation: what no loss shows."""
+"""Sample captions with their images, after every validation."""
 
 from __future__ import annotations
 

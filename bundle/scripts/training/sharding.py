@@ -1,4 +1,4 @@
-"""A language model that does not fit one device: each process keeps a share of every transformer block (FSDP).
+"""Sharding (FSDP): each process keeps a share of every block of a language model that does not fit one device.
 
 The blocks hold nearly all parameters (95 % of OPT-2.7b); embeddings and output layer stay whole, because captions and
 prompts are embedded outside the model. A block's parameters are gathered just before it computes and freed after it.

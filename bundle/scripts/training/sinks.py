@@ -1,4 +1,4 @@
-"""Where a run can be watched: TensorBoard event files and a local MLflow store."""
+"""Sinks of a run's history: TensorBoard event files and a local MLflow store."""
 
 from __future__ import annotations
 

@@ -12,12 +12,12 @@ from scripts import loads_submodules
 
 MODULES = {
     "EachViewd": "each_view",
-    "Letterboxd": "image",
-    "LoadCased": "image",
+    "Letterboxd": "image_steps",
+    "LoadCased": "image_steps",
     "MedicalImageReader": "image_reader",
     "RandMirrord": "mirror",
     "TokenizeCaptiond": "captions",
-    "WindowToUnitd": "image",
+    "WindowToUnitd": "image_steps",
     "clean_caption": "captions",
 }
 """Name -> module of this package."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from scripts.errors import InputError
 from scripts.reading.image_meta import ImageMeta
 from scripts.transforms.views import LetterboxViews, ReadViews, WindowViews
 
@@ -85,14 +86,27 @@ class Preprocessing:
             InputError: the image cannot be read, or a value cannot be used.
         """
         given = {name: value for name, value in values.items() if value is not None}
-        item = _with_values(self.transform, given)({"image": image})
+        item = _made(_with_values(self.transform, given), {"image": image})
         return item["image"], item["image_meta"]
 
     def finish(self, views: Tensor) -> tuple[Tensor, ImageMeta]:
         """The same for an array ``[3, H, W]`` or ``[V, 3, H, W]`` that is already windowed to [0, 1]."""
         meta = ImageMeta(({"reader": "array", "view_count": len(views) if views.ndim == 4 else 1},))
-        item = _without(self.transform, ReadViews, WindowViews)({"image": views, "image_meta": meta})
+        item = _made(_without(self.transform, ReadViews, WindowViews), {"image": views, "image_meta": meta})
         return item["image"], item["image_meta"]
+
+
+def _made(transform: Transform, item: dict[str, Any]) -> dict[str, Any]:
+    """The item through the transforms. MONAI wraps what one of them raises; a user needs the cause."""
+    try:
+        return transform(item)
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None
 
 
 def _with_values(transform: Any, values: Mapping[str, Any]) -> Any:

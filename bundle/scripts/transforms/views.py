@@ -1,6 +1,6 @@
 """Read, window, letterbox: the three steps from a path to what the network sees, on one case of one view or several.
 
-Nothing here imports MONAI. Its dictionary transforms (`scripts.transforms.image`) and a start without MONAI
+Nothing here imports MONAI. Its dictionary transforms (`scripts.transforms.image_steps`) and a start without MONAI
 (`scripts.transforms.preprocessing`) take these same steps. Each notes what it did in the case's `ImageMeta`.
 
 Legend of shapes: ``V`` views, ``H`` rows, ``W`` columns, ``S`` side of the square.
@@ -36,7 +36,8 @@ class ReadViews:
 
     One view gives ``[3, H, W]`` float32; several slices of one file ``[V, 3, H, W]``; several paths a list, which
     `LetterboxViews` stacks. Grey images have three equal channels that share memory. Options: see
-    `scripts.reading.read_case`.
+    `scripts.reading.read_case`. An item's ``reading`` holds such options for its own files, as data sets give them:
+    ``{"slice": "even:8", "rescale": [1, -1024], "modality": "CT"}``.
     """
 
     slice: Rule = "middle"
@@ -51,12 +52,21 @@ class ReadViews:
         paths = [item[key]] if isinstance(item[key], (str, Path)) else list(item[key])
         if not paths:
             raise InputError(f"{key}: the list of image paths is empty; give at least one")
-        cases = [read_case(path, **vars(self)) for path in paths]
+        options = self._options(item)
+        cases = [read_case(path, **options) for path in paths]
         tensors = [torch.from_numpy(case.pixels).expand(-1, 3, -1, -1) for case in cases]
         views = [view for tensor in tensors for view in tensor]
         image = views[0] if len(views) == 1 else torch.stack(views) if len(paths) == 1 else views
         meta = ImageMeta(tuple({**case.meta, "view_count": len(case.pixels)} for case in cases))
         return {**item, key: image, f"{key}_meta": meta}
+
+    def _options(self, item: Item) -> dict[str, Any]:
+        """These options under those of the item."""
+        own = item.get("reading") or {}
+        known = {*vars(self), "rescale"}
+        if not isinstance(own, Mapping) or set(own) - known:
+            raise InputError(f"{item.get('image')}: 'reading' is {own!r}; it may hold {', '.join(sorted(known))}.")
+        return {**vars(self), **own}
 
 
 @dataclass(frozen=True)

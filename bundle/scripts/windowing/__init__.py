@@ -1,4 +1,4 @@
-"""Windowing: physical values -> [0, 1], three channels, square. Pure functions; nothing here imports MONAI."""
+"""Physical values to [0, 1]: three channels, square. Pure functions; nothing here imports MONAI."""
 
 from scripts import loads_submodules
 from scripts.windowing.letterbox import letterbox

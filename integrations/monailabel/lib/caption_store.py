@@ -1,4 +1,4 @@
-"""What both datastores (folder, DICOMweb) do about captions, and about names that clients choose."""
+"""Captions in both datastores (folder, DICOMweb), and names that clients choose."""
 
 from __future__ import annotations
 

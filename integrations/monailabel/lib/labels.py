@@ -100,8 +100,13 @@ def _depth(value: Any) -> int:
 
 def draft_label(reply: Mapping[str, Any]) -> dict[str, Any]:
     """The label of a caption that the network just made."""
-    kept = ("caption", "confidence", *JUDGED, "window", "slice", "plane", "modality", "model_version", "options")
-    return {"status": DRAFT, **{name: reply.get(name) for name in kept}}
+    kept = ("caption", "confidence", *JUDGED, "plane", "modality", "model_version", "options")
+    shown, window = reply.get("slice"), reply.get("window")
+    picture = {
+        "window": window.get("text") if isinstance(window, Mapping) else window,
+        "slice": shown[0] if isinstance(shown, list) and len(shown) == 1 else shown,
+    }
+    return {"status": DRAFT, **{name: reply.get(name) for name in kept}, **picture}
 
 
 def judged_by_a_person(label: Mapping[str, Any]) -> dict[str, Any]:

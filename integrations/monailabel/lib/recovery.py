@@ -1,4 +1,4 @@
-"""What an interrupted save, or a disk that loses bits, leaves in the folder of a datastore."""
+"""Recovery of a datastore's folder after an interrupted save, or on a disk that loses bits."""
 
 from __future__ import annotations
 

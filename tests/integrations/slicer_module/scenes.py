@@ -11,16 +11,23 @@ import vtk
 
 
 class Scene:
-    """A scene with one slice view, as Slicer's has three."""
+    """A scene with two slice views, as Slicer's has three."""
 
     def __init__(self) -> None:
         self.mrml = slicer.vtkMRMLScene()
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.mrml)
         self.volumes = slicer.vtkSlicerVolumesLogic()
         self.volumes.SetMRMLScene(self.mrml)
+        self.sequences = slicer.vtkSlicerSequencesLogic()
+        self.sequences.SetMRMLScene(self.mrml)  # makes the scene know nodes of sequences
         slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.mrml)
-        self.view = self.mrml.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
-        self.view.SetLayoutName("Red")
+        self.views = {}
+        for name in ("Red", "Green"):
+            self.views[name] = self.mrml.AddNewNodeByClass("vtkMRMLSliceNode", name)
+            self.views[name].SetLayoutName(name)
+            self.views[name].SetSingletonTag(name)  # a view outlives its scene's images
+            self.mrml.AddNewNodeByClass("vtkMRMLSliceCompositeNode", name).SetSingletonTag(name)
+        self.view = self.views["Red"]
 
     def load(self, path: Path, *, window: tuple[float, float] = (40, 400)) -> Any:
         """A volume from a file, or from the first file of a DICOM series, at a window of (centre, width)."""

@@ -17,10 +17,11 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed (make test installs it)")
 
+from ImageCaptioningLib.captioners.local import LocalWorker  # noqa: E402
+from ImageCaptioningLib.captioners.server import LabelServer as Backend  # noqa: E402
 from ImageCaptioningLib.errors import CaptioningError  # noqa: E402
-from ImageCaptioningLib.local import LocalWorker  # noqa: E402
-from ImageCaptioningLib.logic import IMAGE_ID, CaptionLogic, remember_source, source_files  # noqa: E402
-from ImageCaptioningLib.server import LabelServer as Backend  # noqa: E402
+from ImageCaptioningLib.logic import CaptionLogic  # noqa: E402
+from ImageCaptioningLib.sources import IMAGE_ID, remember_source, source_files  # noqa: E402
 from label_server import LabelServer  # noqa: E402
 from PIL import Image  # noqa: E402
 from scenes import Scene, voxel_to_ras, windowed  # noqa: E402
@@ -51,23 +52,23 @@ def test_a_slice_is_captioned_through_the_server_corrected_and_learned_from(
     assert heat.GetImageData().GetDimensions() == (80, 96, 1)
 
     volume.SetAttribute(IMAGE_ID, "patient/ct_series")  # the server's own image: the label names its slice
-    assert logic.send(draft, "Axial CT, slice twelve, by Slicer.") == "patient/ct_series"
+    assert logic.sending(draft, "Axial CT, slice twelve, by Slicer.")() == "patient/ct_series"
     label = server.ask("GET", "/datastore/label?label=patient/ct_series&tag=caption").json()
     assert label["caption"] == "Axial CT, slice twelve, by Slicer." and label["status"] == "reviewed"
     assert (label["slice"], label["plane"], label["options"]["window"]) == (12, "axial", "40/400")
 
     volume.RemoveAttribute(IMAGE_ID)  # unknown to the server: the picture goes along
-    name = logic.send(draft, "A picture from Slicer.")
+    name = logic.sending(draft, "A picture from Slicer.")()
     stored = server.ask("GET", "/datastore/image", params={"image": name})
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(stored.content))), windowed(body()[12]))
     label = json.loads(server.ask("GET", "/datastore/label", params={"label": name, "tag": "caption"}).content)
     assert label["caption"] == "A picture from Slicer." and label["draft"] == draft.text
-    logic.send(draft, "A picture from Slicer, again.")  # the same slice: the same image
+    logic.sending(draft, "A picture from Slicer, again.")()  # the same slice: the same image
     assert name in server.ask("GET", "/datastore/?output=all").json()["objects"]
 
     volume.SetAttribute(IMAGE_ID, "patient/ct_series")  # another slice of it: its caption does not replace the first
     other = logic.caption(volume, place.look("Axial", voxel_to_ras(volume, (40, 48, 3))), **QUICK)
-    logic.send(other, "Axial CT, slice three, by Slicer.")
+    logic.sending(other, "Axial CT, slice three, by Slicer.")()
     label = server.ask("GET", "/datastore/label?label=patient/ct_series&tag=caption").json()
     kept = {item["slice"]: item["caption"] for item in (label, *label["others"])}
     assert kept == {3: "Axial CT, slice three, by Slicer.", 12: "Axial CT, slice twelve, by Slicer."}
@@ -226,7 +227,7 @@ def test_local_mode_captions_and_writes_the_report_of_the_right_slice(
     with pytest.raises(CaptioningError, match="num_beams"):
         logic.caption(volume, view, num_beams=0)
 
-    report = pydicom.dcmread(logic.report(draft, "A corrected caption.", tmp_path / "sr.dcm", worker))
+    report = pydicom.dcmread(logic.reporting(draft, "A corrected caption.", tmp_path / "sr.dcm", worker)())
     source = pydicom.dcmread(studies / "patient" / "ct_series" / "007.dcm")
     assert report.PatientID == source.PatientID and report.StudyInstanceUID == source.StudyInstanceUID
     assert report.PreliminaryFlag == "PRELIMINARY" and report.VerificationFlag == "UNVERIFIED"
@@ -236,18 +237,16 @@ def test_local_mode_captions_and_writes_the_report_of_the_right_slice(
     assert other.SOPInstanceUID not in text
 
     across = logic.caption(volume, place.look("Coronal", voxel_to_ras(volume, (40, 30, 7))), **QUICK)
-    report = pydicom.dcmread(logic.report(across, across.text, tmp_path / "across.dcm", worker))
+    report = pydicom.dcmread(logic.reporting(across, across.text, tmp_path / "across.dcm", worker)())
     assert other.SOPInstanceUID in report.to_json()  # a coronal picture rests on all slices
 
     nifti = place.load(studies / "volume.nii.gz")
     with pytest.raises(CaptioningError, match="not DICOM"):
-        logic.report(
+        logic.reporting(
             logic.caption(nifti, place.look("Axial", voxel_to_ras(nifti, (40, 48, 7))), **QUICK), "x",
             tmp_path / "no.dcm", worker,
-        )  # fmt: skip
-    worker._process.kill()
-    with pytest.raises(CaptioningError, match="process ended"):
-        worker.check()
+        )()  # fmt: skip
+    worker.close()
     logic.close()
 
 

@@ -12,8 +12,9 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed (mak
 
 from ImageCaptioningLib import overlay, scene  # noqa: E402
 from ImageCaptioningLib.errors import CaptioningError  # noqa: E402
-from ImageCaptioningLib.logic import CaptionLogic, picture_id, series_uid  # noqa: E402
-from ImageCaptioningLib.slices import slice_picture  # noqa: E402
+from ImageCaptioningLib.images.slices import slice_picture  # noqa: E402
+from ImageCaptioningLib.logic import CaptionLogic  # noqa: E402
+from ImageCaptioningLib.sources import picture_id, series_uid  # noqa: E402
 from PIL import Image  # noqa: E402
 from scenes import Scene, voxel_to_ras, windowed  # noqa: E402
 from study_files import body, write_series  # noqa: E402
@@ -28,7 +29,7 @@ VIEWS = [("Axial", "axial", (40, 48, 6)), ("Coronal", "coronal", (40, 30, 4)), (
 class FixedBackend:
     """Says one caption; keeps what it was asked."""
 
-    reports = False
+    reports, name = False, "fixed"
 
     def __init__(self) -> None:
         self.asked: list[tuple[Path, dict]] = []
@@ -37,9 +38,9 @@ class FixedBackend:
     def check(self) -> str:
         return "1"
 
-    def caption(self, png: Path, **options: object) -> dict:
-        self.asked.append((png, options))
-        self.pixels.append(np.asarray(Image.open(png)))
+    def caption(self, file: Path, **options: object) -> dict:
+        self.asked.append((file, options))
+        self.pixels.append(np.asarray(Image.open(file)) if file.suffix == ".png" else None)
         height, width = self.pixels[-1].shape[:2]
         grid = np.zeros((2, 4, 4))
         grid[:, 1, 1] = 1
@@ -48,6 +49,9 @@ class FixedBackend:
         resize = {"from": [height, width], "to": [64, 64], "offset": [0, 0], "size": 64}
         return {"caption": "a nodule", "confidence": 0.5, "model_version": "1", "weights": {}, "resize": resize,
                 "explanation": explanation}  # fmt: skip
+
+    def cancel(self) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -152,9 +156,9 @@ def test_a_report_names_the_image_that_was_shown_wherever_the_volume_was_moved(
     logic = CaptionLogic(place.mrml, FixedBackend())
     draft = logic.caption(volume, place.look("Axial", tuple(at[:3])))
     assert (draft.picture.plane, draft.picture.index) == ("axial", 6)
-    assert logic.report(draft, "x", Path("sr.dcm"), Images()) == ["006.dcm"]
+    assert logic.reporting(draft, "x", Path("sr.dcm"), Images())() == ["006.dcm"]
     node.SetMatrixTransformToParent(None)  # moved back before the report is written: the same image still
-    assert logic.report(draft, "x", Path("sr.dcm"), Images()) == ["006.dcm"]
+    assert logic.reporting(draft, "x", Path("sr.dcm"), Images())() == ["006.dcm"]
 
 
 @pytest.mark.parametrize("move", ["by four slices", "turned over"])
@@ -166,7 +170,7 @@ def test_a_report_of_a_volume_whose_move_was_hardened_is_refused(made: tuple[Sce
     logic = CaptionLogic(place.mrml, FixedBackend())
     draft = logic.caption(volume, place.look("Axial", tuple(at[:3])))
     with pytest.raises(InputError, match="does not lie where its images do"):
-        logic.report(draft, "x", Path("sr.dcm"), Images())
+        logic.reporting(draft, "x", Path("sr.dcm"), Images())()
 
 
 def test_a_slice_of_a_turned_volume_counts_as_its_file_has_it(made: tuple[Scene, object]) -> None:
@@ -179,7 +183,7 @@ def test_a_slice_of_a_turned_volume_counts_as_its_file_has_it(made: tuple[Scene,
     assert (picture.plane, picture.index) == ("coronal", 30)
     logic = CaptionLogic(place.mrml, FixedBackend())
     draft = logic.caption(volume, place.view)
-    assert len(logic.report(draft, "x", Path("sr.dcm"), Images())) == 18  # it runs across the images
+    assert len(logic.reporting(draft, "x", Path("sr.dcm"), Images())()) == 18  # it runs across the images
 
 
 def test_what_cannot_be_captioned_is_said(made: tuple[Scene, object]) -> None:
@@ -293,8 +297,8 @@ class DoubtfulBackend(FixedBackend):
         super().__init__()
         self.kept: list[dict] = []
 
-    def caption(self, png: Path, **options: object) -> dict:
-        return {**super().caption(png, **options), "abstained": True, "calibrated_confidence": 0.31}
+    def caption(self, file: Path, **options: object) -> dict:
+        return {**super().caption(file, **options), "abstained": True, "calibrated_confidence": 0.31}
 
     def send(self, label: dict, image_id: str, png: Path) -> str:
         self.kept.append(label)
@@ -312,13 +316,13 @@ def test_a_withheld_caption_leaves_only_edited_or_confirmed(made: tuple[Scene, o
     draft = logic.caption(volume, place.look("Axial", voxel_to_ras(volume, (40, 48, 6))))
     assert draft.withheld and draft.likely == 0.31
     with pytest.raises(CaptioningError, match="edit it, or confirm"):
-        logic.send(draft, " a  nodule ")
+        logic.sending(draft, " a  nodule ")()
     with pytest.raises(CaptioningError, match="edit it, or confirm"):
-        logic.report(draft, draft.text, tmp_path / "sr.dcm", backend)
+        logic.reporting(draft, draft.text, tmp_path / "sr.dcm", backend)()
     assert backend.kept == []
-    logic.send(draft, "a nodule, corrected")
-    logic.send(draft, draft.text, confirmed=True)
-    logic.report(draft, draft.text, tmp_path / "sr.dcm", backend, confirmed=True)
+    logic.sending(draft, "a nodule, corrected")()
+    logic.sending(draft, draft.text, confirmed=True)()
+    logic.reporting(draft, draft.text, tmp_path / "sr.dcm", backend, confirmed=True)()
     assert [kept["caption"] for kept in backend.kept] == ["a nodule, corrected", "a nodule", "a nodule"]
     assert backend.kept[-1]["abstained"] and backend.kept[-1]["confirmed"]
     attributes = [logic.save(draft, text).GetAttribute for text in (draft.text, "a nodule, corrected")]

@@ -1,8 +1,8 @@
-"""Images of the cases that a feature cache encodes, and what to say of those that cannot be read."""
+"""Images of the cases that a feature cache encodes, and the sentences for those that cannot be read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ class CaseImages(torch.utils.data.Dataset):
     """Reads and transforms the image of each job; gives the reason as text where that fails."""
 
     def __init__(
-        self, jobs: list[Any], transform: Callable[[dict[str, Any]], dict[str, Any]], seed: int | None
+        self, jobs: Sequence[Any], transform: Callable[[dict[str, Any]], dict[str, Any]], seed: int | None
     ) -> None:
         self._jobs, self._transform, self._seed = jobs, transform, seed
 

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from scripts.atomic import write_text_atomically
 from scripts.data.cache.case_images import CaseImages, case_name, draws_at_random, failure_sentence, readable_size
+from scripts.data.cache.jobs import CacheJobs
 from scripts.data.cache.key import case_key, describe, digest
 from scripts.data.cache.shards import STORED_DTYPES, DamagedItemError, ShardBuffer, ShardStore, pack
 from scripts.data.datalist import image_paths
@@ -208,38 +209,40 @@ class FeatureCache:
             self._repair(item, view, key)
         return len(damaged)
 
-    def estimate_bytes(self, items: Sequence[dict[str, Any]]) -> int:
+    def estimate_bytes(self, items: Iterable[dict[str, Any]]) -> int:
         """Return the bytes that the tokens of ``items`` take, taking each path as one view."""
         per_token = torch.tensor([], dtype=STORED_DTYPES[self.dtype]).element_size()
         extra = 4 if self.dtype == "int8" else 0
         one = sum(e.token_count * (e.width * per_token + extra) for e in self.encoders.values())
         return one * sum(len(image_paths(item)) for item in items) * max(1, self.augmented_views)
 
-    def _jobs(self, items: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
-        return [(item, view) for item in items for view in range(max(1, self.augmented_views))]
+    def _jobs(self, items: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int]]:
+        return ((item, view) for item in items for view in range(max(1, self.augmented_views)))
 
     def _key(self, item: dict[str, Any], view: int) -> str:
         key = case_key(item, root=self.root, identity=self.identity)
         return f"{key}-{view}" if self.augmented_views else key
 
-    def _missing(
-        self, items: Sequence[dict[str, Any]], part: tuple[int, int] = (0, 1)
-    ) -> list[tuple[dict[str, Any], int, str]]:
+    def _missing(self, items: Sequence[dict[str, Any]], part: tuple[int, int] = (0, 1)) -> CacheJobs:
         """Jobs not on disk, each image once; a missing file has no key and fails later, by name.
 
         Parts are cut by position among all jobs, done or not: they stay disjoint while other processes write.
         """
-        jobs: dict[str, tuple[dict[str, Any], int, str]] = {}
-        for item, view in self._jobs(items):
-            try:
-                key = self._key(item, view)
-            except InputError:
-                key = ""
-            jobs.setdefault(key or f"{case_name(item)} {view}", (item, view, key))
-        return [job for job in list(jobs.values())[part[0] :: part[1]] if job[2] not in self.store]
+        jobs, seen = CacheJobs(items), set()
+        for number, item in enumerate(items):
+            for view in range(max(1, self.augmented_views)):
+                try:
+                    key = self._key(item, view)
+                except InputError:
+                    key = ""
+                name = hash(key or f"{case_name(item)} {view}")  # a number takes a third of the text
+                if name not in seen and len(seen) % part[1] == part[0] and key not in self.store:
+                    jobs.add(number, view, key)
+                seen.add(name)
+        return jobs
 
-    def _check_space(self, jobs: list[Any], report: BuildReport, *, announce: bool) -> None:
-        need = self.estimate_bytes([item for item, _, _ in jobs]) // max(1, self.augmented_views)
+    def _check_space(self, jobs: Sequence[Any], report: BuildReport, *, announce: bool) -> None:
+        need = self.estimate_bytes(item for item, _, _ in jobs) // max(1, self.augmented_views)
         free = shutil.disk_usage(self.folder).free
         if announce and jobs:
             logger.info(
@@ -254,7 +257,7 @@ class FeatureCache:
 
     def _encode_all(
         self,
-        jobs: list[tuple[dict[str, Any], int, str]],
+        jobs: Sequence[tuple[dict[str, Any], int, str]],
         report: BuildReport,
         batch_size: int,
         workers: int,
@@ -276,7 +279,7 @@ class FeatureCache:
                         report.failed.append((case_name(item), str(error)))
         shard.flush()
 
-    def _read_groups(self, jobs: list[Any], batch_size: int, workers: int) -> Iterator[list[tuple[int, Any]]]:
+    def _read_groups(self, jobs: Sequence[Any], batch_size: int, workers: int) -> Iterator[list[tuple[int, Any]]]:
         """Yield groups of ``(job number, image or reason of failure)``; reading runs in ``workers`` processes."""
         images = CaseImages(jobs, self.transform, self.seed if self.augmented_views else None)
         yield from torch.utils.data.DataLoader(

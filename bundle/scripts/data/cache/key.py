@@ -1,4 +1,4 @@
-"""What encoder tokens depend on, as hashes: the transform and its code, and the image files of a case.
+"""Cache keys: hashes of all that encoder tokens depend on, the transform and its code, and the image files of a case.
 
 Tokens from a cache must never differ from tokens computed now. Everything that could change them goes into a key;
 a changed key is a cache miss, so a stale cache cannot be used.
@@ -99,7 +99,7 @@ def case_key(
     *,
     root: str | None = None,
     identity: str = "stat",
-    setting_keys: Sequence[str] = ("window", "modality", "slice"),
+    setting_keys: Sequence[str] = ("window", "modality", "slice", "reading"),
 ) -> str:
     """Hash what the tokens of one case depend on: its image files and the settings it brings along.
 

@@ -1,4 +1,4 @@
-"""Which images to show: the best, the worst, a fair draw, and some of every failure group."""
+"""Gallery: the best, the worst, a fair draw, and some of every failure group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every DICOM report has in common: who and what it is about, who wrote it, and how it is stored.
+"""Common part of every DICOM report: subject, author, storage.
 
 Identifiers are derived from the source images, the caption and the weights, so the same run writes identical files and
 a PACS that is sent one twice keeps one. For that reason a report carries no clock time unless the caller gives one: its

@@ -66,6 +66,8 @@ class DicomSegWriter:
         output_dir: the run's folder.
     """
 
+    needs_explanation = True
+
     def __init__(self, *, output_dir: Path) -> None:
         self.directory = Path(output_dir) / "dicom_seg"
 

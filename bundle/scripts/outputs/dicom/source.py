@@ -1,4 +1,4 @@
-"""Which patient, which study and which images a caption is of: read from the source files, or refused.
+"""Source of a report: patient, study and images of a caption, read from the source files, or refused.
 
 A report filed under the wrong patient is worse than none, so nothing is guessed here: all DICOM files of a case must
 name one patient and one study, and every image that the caption rests on must have its identifiers.

@@ -1,4 +1,4 @@
-"""How an image was made, as its DICOM header tells it: projection, contrast agent, MR weighting.
+"""Acquisition of an image, from its DICOM header: projection, contrast agent, MR weighting.
 
 Headers seldom name an MR weighting; they give the times that make it. Only times that leave no doubt are taken, in
 ranges that textbooks of MR physics agree on (for spin echo: T1 has short repetition and short echo, T2 long and long,

@@ -1,4 +1,4 @@
-"""What may leave a DICOM header: numbers, and words from the closed lists in this file. Nothing else.
+"""Attributes that may leave a DICOM header: numbers, and words from the closed lists in this file. Nothing else.
 
 Free text (descriptions, comments, names), identifiers, dates and UIDs stay inside the reader, since any of them can
 name a person. Descriptions are searched for the words of `_HINTS` and only the hint itself is handed on.
@@ -7,6 +7,7 @@ name a person. Descriptions are searched for the words of `_HINTS` and only the 
 from __future__ import annotations
 
 import math
+import re
 from functools import cache
 from struct import unpack
 from typing import Any
@@ -46,6 +47,13 @@ _HINTS = (
     ("spine", ("SPINE",)),
 )
 """Window preset -> words in descriptions that ask for it; the first match wins."""
+
+UNREADABLE = "not a number"
+"""The remark on a value that is there and cannot be read."""
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+_BLANK: dict[type, Any] = {str: " \0", bytes: b" \0"}
+_ALIKE = frozenset((("DS", "IS"), ("IS", "DS"), ("US", "SS"), ("SS", "US")))
 
 
 def modality_of(header: Dataset) -> tuple[str, str]:
@@ -102,16 +110,64 @@ def number(header: Dataset, keyword: str) -> float | None:
 
 
 def numbers(header: Dataset, keyword: str, count: int | None = None) -> list[float] | None:
-    """Finite numbers of an attribute, None where absent, unreadable, or not ``count`` of them."""
-    value = safe(header, keyword)
-    if value is None or isinstance(value, (str, bytes)):
-        return None
+    """Finite numbers of an attribute, None where absent, unreadable, or not ``count`` of them.
+
+    Numbers in another VR than the standard's, and with a decimal comma, are read: `remark_on` says so.
+    """
+    found = _finite(safe(header, keyword))
+    return None if found is None or (count is not None and len(found) != count) else found
+
+
+def remark_on(header: Dataset, keyword: str) -> str:
+    """What is odd about how a numeric attribute is written, for notes; "" where it is absent, empty or in order.
+
+    `UNREADABLE` where it has a value that is no finite number. Nothing of the value itself is in the remark.
+    """
+    tag = _tag_of(keyword)
+    if tag not in header.keys():  # noqa: SIM118
+        return ""
+    element = header.get_item(tag)
+    if element.value is None or (
+        isinstance(element.value, (str, bytes)) and not element.value.strip(_BLANK[type(element.value)])
+    ):
+        return ""
+    if _finite(safe(header, keyword)) is None:
+        return UNREADABLE
+    usual = dictionary_VR(tag)
+    vr = element.VR or usual
+    if vr not in usual.split(" or ") and (usual, vr) not in _ALIKE:
+        return f"written as {vr}"
+    text = element.value if isinstance(element.value, (str, bytes)) else ""
+    comma = b"," if isinstance(text, bytes) else ","
+    return "written with a decimal comma" if vr in ("DS", "IS") and comma in text else ""
+
+
+def _finite(value: Any) -> list[float] | None:
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
     try:
-        found = [float(v) for v in (value if hasattr(value, "__iter__") else [value])]
+        if isinstance(value, str):
+            found = _parsed(value)
+        elif value is None:
+            return None
+        else:
+            found = [float(v) for v in (value if hasattr(value, "__iter__") else [value])]
     except (TypeError, ValueError):
         return None
-    if not found or not all(math.isfinite(v) for v in found) or (count is not None and len(found) != count):
-        return None
+    return found if found and all(map(math.isfinite, found)) else None
+
+
+def _parsed(text: str) -> list[float] | None:
+    """Decimal strings, with a point or a comma; None for a comma that may just as well group thousands ("1,024")."""
+    text = text.strip(" \0")
+    if "," not in text:
+        return [float(part) for part in text.split("\\")] if text else None
+    found = []
+    for part in text.split("\\"):
+        part = part.strip()
+        if "," in part and (not _DECIMAL_COMMA.fullmatch(part) or _THOUSANDS.fullmatch(part)):
+            raise ValueError
+        found.append(float(part.replace(",", ".")))
     return found
 
 
@@ -161,8 +217,7 @@ def _tag_of(keyword: str) -> BaseTag:
 
 def _raw_numbers(value: bytes, _: bool) -> list[float] | None:
     """DS or IS."""
-    text = value.decode("ascii").strip(" \0")
-    return [float(part) for part in text.split("\\")] if text else None
+    return _parsed(value.decode("ascii"))
 
 
 def _raw_shorts(value: bytes, little_endian: bool) -> list[int] | None:

@@ -1,65 +1,85 @@
-"""Sizes that a compressed frame states in its own header, checked before a native decoder allocates memory for them."""
+"""Codestreams of compressed frames: their own kind, size, precision, components.
+
+JPEG: ITU-T T.81 B.2; JPEG-LS: T.87 C.2; JPEG 2000: T.800 A.5 and A.6; RLE: DICOM PS3.5 annex G.
+"""
 
 from __future__ import annotations
 
 import struct
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import pydicom
-from pydicom.encaps import get_frame
-
-from scripts.errors import InputError
-from scripts.reading.dicom.attributes import safe, whole
+__all__ = ["Codestream", "codestream_of"]
 
 _SCAN = 65_536
-_JPEG_SOF = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7))
+_JPEG_KINDS = {
+    0xC0: "JPEG baseline", 0xC1: "JPEG extended", 0xC2: "JPEG progressive", 0xC3: "JPEG lossless", 0xF7: "JPEG-LS",
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF), "JPEG of a rare process"),
+}  # fmt: skip
+_NO_LENGTH = (0x01, *range(0xD0, 0xD9))
 
 
-def check_codestream(dataset: pydicom.Dataset, index: int, name: str) -> None:
-    """Refuse an encapsulated frame whose codestream is of another size than the header's rows x columns.
+@dataclass(frozen=True)
+class Codestream:
+    """``signed`` and ``colour_transform`` are what a JPEG 2000 header states; other kinds have no place for them."""
 
-    Raises:
-        InputError: the two disagree, or there is no such frame.
-    """
-    uid = safe(dataset.file_meta, "TransferSyntaxUID")
-    if uid is None or uid.is_private or not uid.is_transfer_syntax or not uid.is_compressed:
-        return
-    data: Any = safe(dataset, "PixelData")
-    if not isinstance(data, bytes):
-        return
-    rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
-    try:
-        frame = get_frame(data, index, number_of_frames=max(1, whole(dataset, "NumberOfFrames", 1)))
-    except Exception:  # damaged fragments raise many kinds
-        raise InputError(f"{name}: frame {index} of its compressed pixel data is missing or damaged") from None
-    stated = codestream_size(frame)
-    if stated is not None and stated != (rows, columns):
-        raise InputError(
-            f"{name}: its header says {columns} x {rows} pixels but its compressed image {stated[1]} x {stated[0]}"
-        )
+    kind: str
+    rows: int = 0
+    columns: int = 0
+    precision: int = 0
+    components: int = 0
+    signed: bool | None = None
+    colour_transform: bool = False
 
 
-def codestream_size(data: bytes) -> tuple[int, int] | None:
-    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 codestream states; None where none is found."""
+def codestream_of(data: bytes) -> Codestream | None:
+    """What a JPEG, JPEG-LS, JPEG 2000 or RLE frame states; None where ``data`` is none of these."""
     start = data.find(b"\xff\x4f\xff\x51", 0, _SCAN)
-    if start >= 0 and len(data) >= start + 22:
-        x1, y1, x0, y0 = struct.unpack(">IIII", data[start + 8 : start + 24])
-        return y1 - y0, x1 - x0
+    if start >= 0 and len(data) >= start + 45:
+        return _jpeg_2000(data, start)
     start = data.find(b"\xff\xd8\xff", 0, _SCAN)
-    return None if start < 0 else _jpeg_size(data, start + 2)
+    if start >= 0:
+        return _jpeg(data, start + 2)
+    return Codestream("RLE") if _is_rle(data) else None
 
 
-def _jpeg_size(data: bytes, at: int) -> tuple[int, int] | None:
-    """Walk the marker segments of a JPEG up to its frame header."""
-    while at + 9 <= len(data):
-        if data[at] != 0xFF:
-            return None
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker in _JPEG_SOF:
-            rows, columns = struct.unpack(">HH", data[at + 5 : at + 9])
-            return rows, columns
-        at += 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+def _jpeg_2000(data: bytes, start: int) -> Codestream:
+    x1, y1, x0, y0 = struct.unpack(">IIII", data[start + 8 : start + 24])
+    components = struct.unpack(">H", data[start + 40 : start + 42])[0]
+    depth = data[start + 42]
+    segments = dict(_segments(data, start + 2))
+    coding = segments.get(0x52, b"")
+    kind = "HTJ2K" if 0x50 in segments else "JPEG 2000"
+    transformed = len(coding) > 4 and coding[4] == 1
+    return Codestream(kind, y1 - y0, x1 - x0, (depth & 0x7F) + 1, components, bool(depth & 0x80), transformed)
+
+
+def _jpeg(data: bytes, at: int) -> Codestream | None:
+    for marker, body in _segments(data, at):
+        if marker in _JPEG_KINDS and len(body) >= 6:
+            precision, rows, columns, components = struct.unpack(">BHHB", body[:6])
+            return Codestream(_JPEG_KINDS[marker], rows, columns, precision, components)
     return None
+
+
+def _segments(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """(marker, content) of the marker segments in front of the first tile or scan."""
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in (0xDA, 0x90, 0xD9):
+            return
+        if marker == 0xFF or marker in _NO_LENGTH:
+            at += 1 if marker == 0xFF else 2
+            continue
+        length = struct.unpack(">H", data[at + 2 : at + 4])[0]
+        yield marker, data[at + 4 : at + 2 + length]
+        at += 2 + max(2, length)
+
+
+def _is_rle(data: bytes) -> bool:
+    """A header of 64 bytes: the number of segments, and where each begins, the first right after it."""
+    if len(data) < 64:
+        return False
+    count, *offsets = struct.unpack("<16I", data[:64])
+    used = offsets[:count]
+    return 1 <= count <= 15 and used[0] == 64 and used == sorted(used) and not any(offsets[count:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import zipfile
 import zlib
@@ -23,12 +24,14 @@ from scripts.errors import InputError
 from scripts.reading.dicom.attributes import item, safe, whole, word
 from scripts.reading.quiet import Shared, quiet_warnings
 
+GZIP = b"\x1f\x8b"
 MAX_INFLATED = 2**29
 """Bytes that a deflated data set or a zip member may grow to."""
 HEADER_TAGS = [
     "SpecificCharacterSet", "SOPClassUID", "ImageType", "Modality", "SeriesInstanceUID", "SeriesNumber",
     "InstanceNumber", "AcquisitionNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-    "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel",
+    "SliceLocation", "ConcatenationUID", "InConcatenationNumber", "NumberOfFrames", "Rows", "Columns",
+    "SamplesPerPixel", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 """All that sorting a folder needs; the rest of a header is skipped unread."""
 
@@ -48,23 +51,40 @@ class DicomFile:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """A seekable binary stream."""
+        """A seekable binary stream; of a file in gzip, what is in it."""
         if self.archive is None or self.member is None:
             with open(self.path, "rb") as stream:
-                yield stream
+                yield self._ungzipped(stream)
             return
         if self.archive.fp is not None:
-            yield self._unpacked(self.archive, self.member)
+            yield self._ungzipped(self._unpacked(self.archive, self.member))
             return
         with zipfile.ZipFile(self.path) as archive:  # frames outlive the `Source` that held the archive
             unpacked = self._unpacked(archive, self.member)
-        yield unpacked
+        yield self._ungzipped(unpacked)
 
     def _unpacked(self, archive: zipfile.ZipFile, member: str) -> BytesIO:
         """A member in memory, since seeking back in a zip stream would unpack it anew."""
         if archive.getinfo(member).file_size > MAX_INFLATED:
             raise InputError(f"{self.name}: grows over {MAX_INFLATED >> 20} MiB when unpacked; refused")
         return BytesIO(archive.read(member))
+
+    def _ungzipped(self, stream: BinaryIO) -> BinaryIO:
+        """The stream, or where it is gzip what it holds, in memory and checked to its end."""
+        head = stream.read(2)
+        stream.seek(0)
+        if head != GZIP:
+            return stream
+        try:
+            with gzip.GzipFile(fileobj=stream) as inner:
+                data = inner.read(MAX_INFLATED + 1)
+        except (OSError, EOFError, zlib.error):
+            raise InputError(
+                f"{self.name}: its compressed data is damaged or cut short; copy or export it again"
+            ) from None
+        if len(data) > MAX_INFLATED:
+            raise InputError(f"{self.name}: grows over {MAX_INFLATED >> 20} MiB when unpacked; refused")
+        return BytesIO(data)
 
 
 @contextmanager
@@ -121,11 +141,21 @@ def read_dataset(file: DicomFile, *, header_only: bool = False) -> pydicom.Datas
 
 
 def is_dicom_stream(stream: BinaryIO) -> bool:
-    """Whether a file starts as DICOM does: "DICM" after 128 bytes, or a first element of group 0002 or 0008."""
+    """Whether a file starts as DICOM does: "DICM" after 128 bytes, or a first element of group 0002 or 0008; in gzip or
+    not."""
     head = stream.read(132)
+    if head.startswith(GZIP):
+        head = _inflated(head + stream.read(1024), 132)
     if head[128:132] == b"DICM":
         return True
     return len(head) >= 8 and head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08") and head[2:4] != b"\x00\x08"
+
+
+def _inflated(head: bytes, count: int) -> bytes:
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, count)
+    except zlib.error:
+        return b""
 
 
 def _looks_like_dicom(dataset: pydicom.Dataset) -> bool:

@@ -23,7 +23,7 @@ DICOM_ENDINGS = (".dcm", ".dicom")
 @dataclass(frozen=True)
 class DicomLook:
     """What sorting a folder needs of a DICOM file: its SeriesInstanceUID, "" where it is a case or nothing by itself
-    (several frames, no UID, damaged), and whether it can hold an image at all."""
+    (several frames and no part of a concatenation, no UID, damaged), and whether it can hold an image at all."""
 
     series: str = ""
     is_image: bool = True
@@ -100,4 +100,4 @@ def _look(file: str, modified: int, size: int) -> DicomLook | None:
         header = header_of(file)
     except InputError:
         return DicomLook() if named or _has_preamble(file) else None  # two bytes alone are no proof
-    return DicomLook(header.frames[0].series if header.frames else "", header.is_image)
+    return DicomLook(header.series, header.is_image)

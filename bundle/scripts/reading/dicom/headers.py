@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from scripts.errors import InputError
-from scripts.reading.dicom.attributes import whole
+from scripts.reading.dicom.attributes import whole, word
 from scripts.reading.dicom.file import DicomFile, read_dataset
 from scripts.reading.dicom.kinds import holds_no_image
 from scripts.reading.dicom.stack import FrameRef, usable_frames
@@ -18,10 +18,14 @@ _KEPT = 20_000
 
 @dataclass(frozen=True)
 class Header:
-    """What sorting files needs of one; ``frames`` is None where there are several, which are not remembered."""
+    """What sorting files needs of one; ``frames`` is None where there are several, which are not remembered.
+
+    ``series`` groups files: the SeriesInstanceUID of a file of one frame and of a part of a concatenation, else "".
+    """
 
     is_image: bool
     frames: tuple[FrameRef, ...] | None
+    series: str = ""
 
 
 def header_of(path: str) -> Header:
@@ -53,4 +57,6 @@ def _header(path: str, modified: int, size: int) -> Header:
     file = DicomFile(path)
     header = read_dataset(file, header_only=True)
     several = whole(header, "NumberOfFrames", 1) > 1
-    return Header(not holds_no_image(header), None if several else tuple(usable_frames(file, header)))
+    frames = None if several else tuple(usable_frames(file, header))
+    grouped = bool(frames) or (several and word(header, "ConcatenationUID") != "")
+    return Header(not holds_no_image(header), frames, word(header, "SeriesInstanceUID") if grouped else "")

@@ -3,12 +3,15 @@
 * One image: shown as stored, which is how every viewer shows it.
 * Several frames with positions, in one file or many: a volume (`scripts.reading.dicom.stack`), shown upright.
 * Several frames without positions: a cine. ``frame`` chooses, the middle frame unless told.
-* Several images without positions (plain films): ``frame`` chooses, the first unless told.
+* Several images without positions: plain films, of which ``frame`` chooses, the first unless told; or slices, which are
+  put in order by what the files do say, and of which ``slice`` chooses.
+* A tiled slide: the whole of it (`scripts.reading.dicom.slides`).
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,21 +25,34 @@ from scripts.reading.dicom.file import DicomFile, describe_document, quiet_pydic
 from scripts.reading.dicom.headers import frames_at
 from scripts.reading.dicom.kinds import is_image_class, is_segmentation
 from scripts.reading.dicom.pixels import Frame, check_frame, decode_frame
-from scripts.reading.dicom.stack import FrameRef, Stack, frames_of, noted_series, stacks_of, volume_of
+from scripts.reading.dicom.slides import whole_slide
+from scripts.reading.dicom.stack import (
+    FrameRef,
+    Stack,
+    frames_of,
+    geometry_remarks,
+    noted_series,
+    order_of,
+    stacks_of,
+    volume_of,
+)
+from scripts.reading.dicom.transfer_syntax import check_syntax
 from scripts.reading.orientation import letters_of, off_axis_degrees, plane_of
 from scripts.reading.slices import Rule, choose
 from scripts.reading.volumes import slices_of
 
 _log = logging.getLogger(__name__)
+_NOTHING = np.empty((1, 0, 0), np.float32)
 _SAME_FOR_ALL = ("units", "value_range", "voi", "invert_display", "padding")
 
 
 class _Decoder:
-    """Decodes frames of files, keeping the last file parsed, and remembers what was done to the first."""
+    """Decodes frames of files, keeping the last file parsed, and remembers how each frame was read."""
 
     def __init__(self, known: dict[DicomFile, pydicom.Dataset]) -> None:
         self.known = known
-        self.first: tuple[pydicom.Dataset, Frame] | None = None
+        self.read: dict[tuple[DicomFile, int], Frame] = {}
+        self.shown: list[FrameRef] = []
 
     def dataset(self, file: DicomFile) -> pydicom.Dataset:
         if file not in self.known:
@@ -46,13 +62,15 @@ class _Decoder:
 
     def view(self, ref: FrameRef) -> np.ndarray:
         """Pixels ``[C, H, W]`` of a frame."""
-        dataset = self.dataset(ref.file)
-        frame = decode_frame(dataset, ref.index, ref.file.name)
+        frame = decode_frame(self.dataset(ref.file), ref.index, ref.file.name)
         if frame.pixels.shape[-2:] != ref.shape:
             raise InputError(f"{ref.file.name}: decodes to another size than its header says; export it again")
-        if self.first is None:
-            self.first = (dataset, frame)
+        self.read[ref.file, ref.index] = replace(frame, pixels=_NOTHING)
         return frame.pixels
+
+    def shown_frames(self) -> list[Frame]:
+        """How the frames that are shown were read; of a slice across frames and of a slide, the first of them."""
+        return [self.read[ref.file, ref.index] for ref in self.shown]
 
 
 def read_dicom(
@@ -84,7 +102,9 @@ def read_dicom(
             stacks = _images(path, known, stacks, meta)
         stack = _choose_series(path, stacks, series, meta)
         decoder = _Decoder(known)
-        views = _views(stack, decoder, meta, slice=slice, plane=plane, frame=frame)
+        views = whole_slide(known, stack, decoder.view, meta)
+        if views is None:
+            views = _views(stack, decoder, meta, slice=slice, plane=plane, frame=frame)
         _describe(meta, decoder, stack)
     case = finish_case(views, meta)
     if meta["units"] == "HU" and meta["modality"] == "":
@@ -104,6 +124,7 @@ def _frames(
     """(data sets that were read whole, all frames with pixels)."""
     if len(files) == 1:
         dataset = read_dataset(files[0])
+        check_syntax(dataset, files[0].name)
         if not any(k in dataset for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
             raise InputError(f"{files[0].name}: {_why_no_pixels(dataset)}")
         check_frame(dataset, files[0].name)
@@ -168,7 +189,7 @@ def _views(
 ) -> list[np.ndarray]:
     path = meta["path"]
     if not stack.has_positions:
-        return _cine_views(stack, decoder, meta, frame)
+        return _cine_views(stack, decoder, meta, slice, frame)
 
     def middle(index: int) -> np.ndarray:
         return decoder.view(stack.volumes[index][len(stack.volumes[index]) // 2])
@@ -181,25 +202,35 @@ def _views(
             meta["notes"].append(f"{count} images share each position; the first of each was taken")
     views: list[np.ndarray] = []
     for index in chosen:
-        volume, notes = volume_of(stack.volumes[index], decoder.view)
+        refs = stack.volumes[index]
+        volume, notes = volume_of(refs, decoder.view)
         meta["notes"] += [n for n in notes if n not in meta["notes"]]
         views += slices_of(volume, meta, slice=slice, plane=plane)
+        stored = [volume.stored_at(meta["orientation"]["plane"], at) for at in meta["slice"]]
+        decoder.shown += [refs[at] if axis == 2 else refs[0] for axis, at in stored]
     return views
 
 
-def _cine_views(stack: Stack, decoder: _Decoder, meta: dict[str, Any], frame: Rule) -> list[np.ndarray]:
+def _cine_views(
+    stack: Stack, decoder: _Decoder, meta: dict[str, Any], slice: Rule, frame: Rule
+) -> list[np.ndarray]:  # fmt: skip
     """Frames without positions, as stored."""
     refs = stack.frames
-    one_file = len({ref.file for ref in refs}) == 1
-    rule = ("middle" if one_file else "first") if frame == "auto" else frame
-    chosen = choose(len(refs), rule, what="frame", path=meta["path"], fetch=lambda i: decoder.view(refs[i]))
+    one_file = len({ref.file for ref in refs}) == 1 or refs[0].part_of != ""
+    what = "slice" if stack.is_pile and not one_file and frame == "auto" else "frame"
+    rule = slice if what == "slice" else frame if frame != "auto" else "middle" if one_file else "first"
+    chosen = choose(len(refs), rule, what=what, path=meta["path"], fetch=lambda i: decoder.view(refs[i]))
     first = refs[chosen[0]]
     check_bytes(meta["path"], len(chosen) * first.shape[0] * first.shape[1] * 12)
     if len(refs) > 1:
-        meta["frame"] = chosen
-        if frame == "auto":
+        meta[what] = chosen
+        if what == "slice":
+            how = f"{len(refs)} images without positions or orientations, in the order of {order_of(refs)}"
+            meta["notes"].append(f"{how}; {', '.join(str(at) for at in chosen[:5])} of 0 to {len(refs) - 1} taken")
+        elif frame == "auto":
             kind = "frames" if one_file else "images without positions"
             meta["notes"].append(f"{len(refs)} {kind}; the {rule} one was taken")
+    decoder.shown = [refs[index] for index in chosen]
     if first.orientation is not None:
         right, down = list(first.orientation[:3]), list(first.orientation[3:])
         meta["orientation"] = {"plane": plane_of(right + down), "rows_towards": letters_of(down),
@@ -210,9 +241,10 @@ def _cine_views(stack: Stack, decoder: _Decoder, meta: dict[str, Any], frame: Ru
 
 
 def _describe(meta: dict[str, Any], decoder: _Decoder, stack: Stack) -> None:
-    """Copy what may leave the header of the first decoded frame, and what was done to it, to ``meta``."""
-    assert decoder.first is not None
-    dataset, frame = decoder.first
+    """Copy what may leave the header of the first frame shown, and what was done to all shown, to ``meta``."""
+    decoder.shown = decoder.shown or stack.frames[:1]
+    shown = decoder.shown_frames()
+    dataset, frame = decoder.dataset(decoder.shown[0].file), shown[0]
     meta["modality"], meta["dicom_modality"] = attributes.modality_of(dataset)
     meta["modality_source"] = "header" if meta["modality"] else ""
     meta["body_part"] = attributes.body_part_of(dataset)
@@ -223,6 +255,10 @@ def _describe(meta: dict[str, Any], decoder: _Decoder, stack: Stack) -> None:
     meta["luts"] = frame.luts
     for key in _SAME_FOR_ALL:
         meta[key] = getattr(frame, key)
+    if any(other.voi != frame.voi for other in shown):
+        meta["voi_of_views"] = [other.voi for other in shown]
+    meta["notes"] += [note for note in dict.fromkeys(n for f in shown for n in f.notes) if note not in meta["notes"]]
+    meta["notes"] += geometry_remarks(dataset)
     regions = attributes.ultrasound_regions_of(dataset)
     if regions:
         meta["us_regions"] = regions

@@ -1,4 +1,4 @@
-"""What a DICOM object is, told by its SOP class (PS3.4 B.5, PS3.6 A) and modality: an image to describe, or not.
+"""Kinds of DICOM objects, by SOP class (PS3.4 B.5, PS3.6 A) and modality: an image to describe, or not.
 
 A study holds more than its images: segmentations, dose grids and maps drawn on them, reports and presentation states
 about them. Some of these have pixels too, and none is what a caption should be of. This is the one place that says so:
@@ -21,6 +21,7 @@ NO_IMAGE_MODALITIES = frozenset(
     )
 )  # fmt: skip
 """Modalities (PS3.3 C.7.3.1.1.1) of series that hold nothing to describe."""
+_PROJECTIONS = frozenset(("CR", "DX", "IO", "MG", "PX", "RF", "RG", "RTIMAGE", "XA"))
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _NO_IMAGE_CLASSES = (
     "1.2.840.10008.1.3.10",  # DICOMDIR
@@ -54,7 +55,7 @@ def kind_of(header: pydicom.Dataset) -> int:
         return NO_IMAGE
     if is_localizer(header):
         return LOCALIZER
-    return CAPTURE if _is_or_below(sop_class, _SECONDARY_CAPTURE) else ORIGINAL
+    return CAPTURE if is_capture(header) else ORIGINAL
 
 
 def is_no_image(sop_class: str, modality: str) -> bool:
@@ -82,6 +83,16 @@ def is_image_class(header: pydicom.Dataset) -> bool:
 def is_localizer(header: pydicom.Dataset) -> bool:
     """Scout views. They carry HU tags but their values are line integrals: windows in HU mean nothing."""
     return "LOCALIZER" in word(header, "ImageType").split("\\")
+
+
+def is_capture(header: pydicom.Dataset) -> bool:
+    """Screen captures and scans of film: pictures, whatever modality they are labelled with."""
+    return _is_or_below(_sop_class(header), _SECONDARY_CAPTURE)
+
+
+def is_projection(header: pydicom.Dataset) -> bool:
+    """Films and fluoroscopy: several images of a series are views, not slices."""
+    return word(header, "Modality") in _PROJECTIONS
 
 
 def is_segmentation(header: pydicom.Dataset) -> bool:

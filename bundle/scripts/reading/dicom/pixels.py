@@ -16,15 +16,20 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel_array
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.pixels import apply_color_lut
 
 from scripts.errors import InputError
 from scripts.reading.case import MAX_BYTES, check_size
-from scripts.reading.dicom.attributes import item, number, numbers, safe, whole, word
-from scripts.reading.dicom.codestream import check_codestream
-from scripts.reading.dicom.gdcm_process import plugin_for
-from scripts.reading.dicom.kinds import is_localizer
+from scripts.reading.dicom.attributes import UNREADABLE, item, numbers, remark_on, whole, word
+from scripts.reading.dicom.kinds import is_capture, is_localizer
+from scripts.reading.dicom.lookup_tables import palette_of, table_of
+from scripts.reading.dicom.padding import padding_of
+from scripts.reading.dicom.pixel_description import PixelDescription
+from scripts.reading.dicom.rescale import Rescale, functional, rescale_of
+from scripts.reading.dicom.stored_values import stored_values
+
+_AIR, _SOFT_TISSUE = -900.0, 200.0
+"""Hounsfield units that a CT image must be able to hold."""
 
 
 @dataclass
@@ -38,6 +43,7 @@ class Frame:
     voi: list[dict[str, Any]] = field(default_factory=list)
     invert_display: bool = False
     padding: list[float] | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def decode_frame(dataset: pydicom.Dataset, index: int, name: str) -> Frame:
@@ -47,46 +53,15 @@ def decode_frame(dataset: pydicom.Dataset, index: int, name: str) -> Frame:
         InputError: the pixels cannot be decoded, or the header contradicts them.
     """
     check_frame(dataset, name)
-    check_codestream(dataset, index, name)
-    try:
-        syntax = safe(dataset.file_meta, "TransferSyntaxUID")
-        array = _plain(dataset, syntax)
-        if array is None:
-            array = pixel_array(dataset, index=index, decoding_plugin=plugin_for(syntax))
-    except InputError:
-        raise
-    except MemoryError:
-        raise InputError(f"{name}: its pixels do not fit into memory; reduce the image first") from None
-    except BaseException as error:  # decoders raise anything, a Rust panic too, and quote headers
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise
-        syntax = _syntax_name(dataset)
-        raise InputError(f"{name}: its {syntax} pixel data is damaged or contradicts its header") from None
-    photometric = word(dataset, "PhotometricInterpretation")
-    if photometric == "PALETTE COLOR":
-        return _palette(dataset, array, name)
-    if array.ndim == 3:
-        return _colour(dataset, array, photometric)
-    if array.ndim != 2:
-        raise InputError(f"{name}: its pixel data decodes to {array.ndim} axes where 2 were expected")
-    return _grey(dataset, array, index, photometric, name)
-
-
-def _plain(dataset: pydicom.Dataset, syntax: Any) -> np.ndarray | None:
-    """The pixels of the commonest kind, one uncompressed 16-bit grey frame without spare bits, as a view of its bytes.
-
-    pydicom gives the same values after a copy and checks that cost as much again; None for any other kind.
-    """
-    names = ("BitsAllocated", "BitsStored", "SamplesPerPixel", "NumberOfFrames")
-    described = [whole(dataset, name, 1) for name in names]
-    if described != [16, 16, 1, 1] or syntax not in (ImplicitVRLittleEndian, ExplicitVRLittleEndian):
-        return None
-    data = safe(dataset, "PixelData")
-    shape = whole(dataset, "Rows"), whole(dataset, "Columns")
-    if not isinstance(data, bytes) or len(data) != 2 * shape[0] * shape[1]:
-        return None
-    signed = whole(dataset, "PixelRepresentation")
-    return np.frombuffer(data, "<i2" if signed else "<u2").reshape(shape) if signed in (0, 1) else None
+    array, described = stored_values(dataset, index, name)
+    if described.photometric == "PALETTE COLOR":
+        frame = _palette(dataset, array, described, name)
+    elif described.samples == 3:
+        frame = _colour(dataset, array, described)
+    else:
+        frame = _grey(dataset, array, described, index, name)
+    frame.notes = [*described.notes, *frame.notes]
+    return frame
 
 
 def check_frame(dataset: pydicom.Dataset, name: str) -> None:
@@ -105,42 +80,45 @@ def check_frame(dataset: pydicom.Dataset, name: str) -> None:
         raise InputError(f"{name}: claims {frames:,} frames; its header is damaged")
 
 
-def _syntax_name(dataset: pydicom.Dataset) -> str:
-    uid = safe(dataset.file_meta, "TransferSyntaxUID")
-    private = uid is None or uid.is_private or not uid.is_transfer_syntax
-    return "(unknown encoding)" if private else uid.name
+def _palette(dataset: pydicom.Dataset, array: np.ndarray, described: PixelDescription, name: str) -> Frame:
+    if "RedPaletteColorLookupTableData" not in dataset:  # segmented, or one of the standard's own
+        try:
+            colour = apply_color_lut(array, dataset)[..., :3]
+        except Exception:  # an absent or short palette raises many kinds
+            raise InputError(f"{name}: its colour palette is missing or damaged") from None
+        top = float(np.iinfo(colour.dtype).max)
+        return Frame(colour.transpose(2, 0, 1), "display", [0.0, top], ["palette to RGB"])
+    tables = palette_of(dataset, signed=described.signed, name=name)
+    notes = list(dict.fromkeys(note for table in tables for note in table.notes))
+    colour = np.stack([table.apply(array) for table in tables])
+    return Frame(colour, "display", [0.0, tables[0].top], ["palette to RGB"], notes=notes)
 
 
-def _palette(dataset: pydicom.Dataset, array: np.ndarray, name: str) -> Frame:
-    try:
-        colour = apply_color_lut(array, dataset)
-    except Exception:  # an absent or short palette raises many kinds
-        raise InputError(f"{name}: its colour palette is missing or damaged") from None
-    top = float(np.iinfo(colour.dtype).max)
-    return Frame(colour[..., :3].transpose(2, 0, 1), "display", [0.0, top], ["palette to RGB"])
-
-
-def _colour(dataset: pydicom.Dataset, array: np.ndarray, photometric: str) -> Frame:
+def _colour(dataset: pydicom.Dataset, array: np.ndarray, described: PixelDescription) -> Frame:
     """Three samples a pixel: already RGB, since pydicom converts YBR."""
-    luts = [f"{photometric} to RGB"] if photometric.startswith("YBR") else []
-    bits = min(max(1, whole(dataset, "BitsStored", 8)), 8 * array.dtype.itemsize)
-    return Frame(array[..., :3].transpose(2, 0, 1), "display", [0.0, float(2**bits - 1)], luts)
+    said = word(dataset, "PhotometricInterpretation")
+    luts = [f"{said} to RGB"] if said.startswith("YBR") else []
+    bits = min(described.stored, 8 * array.dtype.itemsize)
+    return Frame(array.transpose(2, 0, 1), "display", [0.0, float(2**bits - 1)], luts)
 
 
-def _grey(dataset: pydicom.Dataset, array: np.ndarray, index: int, photometric: str, name: str) -> Frame:
-    values, (low, high), luts, hounsfield = _modality(dataset, array, index, name)
-    inverse = photometric == "MONOCHROME1"
-    if hounsfield:
-        frame = Frame(values[None], "HU", None, luts, _windows(dataset, index), inverse)
-        frame.padding = _padding(dataset, array, index)
-        return frame
-    windows = _windows(dataset, index)
-    voi_lut = _voi_lut(dataset, values, name)
-    if voi_lut is not None:
-        values, high = voi_lut
-        low, windows = 0.0, []
+def _grey(
+    dataset: pydicom.Dataset, array: np.ndarray, described: PixelDescription, index: int, name: str
+) -> Frame:  # fmt: skip
+    notes: list[str] = []
+    rescale = rescale_of(dataset, index, name)
+    values, (low, high), luts = _modality(dataset, array, described, rescale, notes, name)
+    inverse = described.photometric == "MONOCHROME1"
+    windows = _windows(dataset, index, notes)
+    if _is_hounsfield(dataset, rescale, luts, values, (low, high), notes):
+        padding = padding_of(dataset, described, rescale, notes)
+        return Frame(values[None], "HU", None, luts, windows, inverse, padding, notes)
+    padding = padding_of(dataset, described, rescale, notes) if "modality LUT" not in luts else None
+    if (table := item(dataset, "VOILUTSequence")) is not None:
+        lut = table_of(table, signed=low < 0, what="VOI look-up table", name=name)
+        notes += lut.notes
+        values, low, high, windows, padding = lut.apply(values), 0.0, lut.top, [], None
         luts.append("VOI LUT")
-    padding = _padding(dataset, array, index) if voi_lut is None else None
     if inverse:
         mirror = low + high
         values = (mirror - values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)).astype(np.float32)
@@ -149,28 +127,32 @@ def _grey(dataset: pydicom.Dataset, array: np.ndarray, index: int, photometric: 
         luts.append("MONOCHROME1 inverted")
     span = [low, high] if np.isfinite(low) and np.isfinite(high) else None
     display = span == [0.0, 255.0] and not windows
-    return Frame(values[None], "display" if display else "stored", span, luts, windows, False, padding)
+    return Frame(values[None], "display" if display else "stored", span, luts, windows, False, padding, notes)
 
 
 def _modality(
-    dataset: pydicom.Dataset, array: np.ndarray, index: int, name: str
-) -> tuple[np.ndarray, tuple[float, float], list[str], bool]:
-    """(values, their possible range, what was applied, whether they are Hounsfield units)."""
+    dataset: pydicom.Dataset, array: np.ndarray, described: PixelDescription, rescale: Rescale | None, notes: list[str],
+    name: str,
+) -> tuple[np.ndarray, tuple[float, float], list[str]]:  # fmt: skip
+    """(values after the modality LUT or rescale, their possible range, what was applied)."""
     modality_lut = item(dataset, "ModalityLUTSequence")
-    if modality_lut is not None and array.dtype.kind in "iu":
-        bits = (numbers(modality_lut, "LUTDescriptor", 3) or [0, 0, 16])[2]
-        try:
-            return apply_modality_lut(array, dataset), (0.0, 2.0**bits - 1), ["modality LUT"], False
-        except Exception:
-            raise InputError(f"{name}: its modality look-up table is damaged") from None
-    low, high = _stored_range(dataset, array)
-    rescale = functional(dataset, index, "PixelValueTransformationSequence") or dataset
-    slope, intercept = number(rescale, "RescaleSlope"), number(rescale, "RescaleIntercept")
-    if slope is None and intercept is None:
-        return array, (low, high), [], False
-    slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
-    kind = word(rescale, "RescaleType")
-    hounsfield = word(dataset, "Modality") == "CT" and kind in ("", "HU", "HU_MOD", "US") and not is_localizer(dataset)
+    if modality_lut is not None and not described.is_float:
+        table = table_of(modality_lut, signed=described.signed, what="modality look-up table", name=name)
+        notes += table.notes
+        if rescale is not None and (rescale.slope, rescale.intercept) != (1.0, 0.0):
+            notes.append("the file has a modality look-up table and a rescale; the table was applied")
+        return table.apply(array), (0.0, table.top), ["modality LUT"]
+    low, high = _stored_range(array, described)
+    if rescale is None:
+        return array, (low, high), []
+    notes += rescale.notes
+    slope, intercept = rescale.slope, rescale.intercept
+    if slope == 0 and array.min() != array.max():
+        raise InputError(
+            f"{name}: its RescaleSlope is 0, which would give every pixel the value {intercept:g}; correct it or "
+            "export "
+            "the image again"
+        )
     luts = [f"rescale {slope:g}x{intercept:+g}"]
     if (slope, intercept) != (1.0, 0.0):
         wide = np.float64 if array.dtype.itemsize > 2 else np.float32
@@ -179,62 +161,50 @@ def _modality(
             array *= wide(slope)
         array += wide(intercept)
         low, high = sorted((low * slope + intercept, high * slope + intercept))
-    return array, (low, high), luts, hounsfield
+    return array, (low, high), luts
 
 
-def _stored_range(dataset: pydicom.Dataset, array: np.ndarray) -> tuple[float, float]:
-    if array.dtype.kind == "f":
+def _is_hounsfield(
+    dataset: pydicom.Dataset, rescale: Rescale | None, luts: list[str], values: np.ndarray, span: tuple[float, float],
+    notes: list[str],
+) -> bool:  # fmt: skip
+    """Whether values are Hounsfield units: a CT image that states its rescale and can hold air and soft tissue.
+
+    Screen captures and pictures of 8 bits are labelled CT too, and keep slope 1 and intercept 0; scouts carry the tags,
+    but their values are line integrals.
+    """
+    if word(dataset, "Modality") != "CT" or rescale is None or "modality LUT" in luts or is_localizer(dataset):
+        return False
+    if rescale.kind not in ("", "HU", "HU_MOD", "US"):
+        return False
+    holds_tissue = span[0] <= _AIR and span[1] >= _SOFT_TISSUE
+    if not rescale.complete:
+        holds_tissue = holds_tissue and values.min() < _AIR / 2
+    if is_capture(dataset):
+        holds_tissue = holds_tissue and values.min() <= _AIR and rescale.intercept < 0
+    if not holds_tissue:
+        notes.append("labelled CT, but its values cannot be Hounsfield units; no CT window was used")
+    return bool(holds_tissue)
+
+
+def _stored_range(array: np.ndarray, described: PixelDescription) -> tuple[float, float]:
+    if described.is_float:
         return -np.inf, np.inf
-    bits = min(max(1, whole(dataset, "BitsStored", 8 * array.dtype.itemsize)), 8 * array.dtype.itemsize)
-    if whole(dataset, "PixelRepresentation"):
+    bits = min(described.stored, 8 * array.dtype.itemsize)
+    if described.signed:
         return -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
     return 0.0, 2.0**bits - 1
 
 
-def _voi_lut(dataset: pydicom.Dataset, values: np.ndarray, name: str) -> tuple[np.ndarray, float] | None:
-    """(values through the first VOI LUT, largest possible value), or None where there is no such table."""
-    table = item(dataset, "VOILUTSequence")
-    descriptor = numbers(table, "LUTDescriptor", 3) if table is not None else None
-    if descriptor is None:
-        return None
-    whole_values = values if values.dtype.kind in "iu" else np.rint(values).astype(np.int32)
-    try:
-        return apply_voi(whole_values, dataset, index=0), 2.0 ** descriptor[2] - 1
-    except Exception:
-        raise InputError(f"{name}: its VOI look-up table is damaged") from None
-
-
-def _windows(dataset: pydicom.Dataset, index: int) -> list[dict[str, Any]]:
+def _windows(dataset: pydicom.Dataset, index: int, notes: list[str]) -> list[dict[str, Any]]:
     """Usable windows of the file: centre, width, function."""
     holder = functional(dataset, index, "FrameVOILUTSequence") or dataset
+    for keyword in ("WindowCenter", "WindowWidth"):
+        if remark := remark_on(holder, keyword):
+            notes.append(f"{keyword} is {remark}" + ("; it was left out" if remark == UNREADABLE else ""))
     centres, widths = numbers(holder, "WindowCenter") or [], numbers(holder, "WindowWidth") or []
     function = word(holder, "VOILUTFunction") or "LINEAR"
     function = function if function in ("LINEAR", "LINEAR_EXACT", "SIGMOID") else "LINEAR"
     least = 1.0 if function == "LINEAR" else 1e-9
     pairs = zip(centres, widths, strict=False)
     return [{"centre": c, "width": w, "function": function} for c, w in pairs if w >= least]
-
-
-def _padding(dataset: pydicom.Dataset, array: np.ndarray, index: int) -> list[float] | None:
-    """Range of padding values, on the scale of the values after rescaling."""
-    first = number(dataset, "PixelPaddingValue")
-    if first is None or array.dtype.kind == "f":
-        return None
-    limit = number(dataset, "PixelPaddingRangeLimit")
-    rescale = functional(dataset, index, "PixelValueTransformationSequence") or dataset
-    slope, intercept = number(rescale, "RescaleSlope"), number(rescale, "RescaleIntercept")
-    ends = [first, first if limit is None else limit]
-    return sorted(v * (1.0 if slope is None else slope) + (intercept or 0.0) for v in ends)
-
-
-def functional(dataset: pydicom.Dataset, index: int, keyword: str) -> pydicom.Dataset | None:
-    """First item of a functional group: the frame's own, else the one that all frames share, else None."""
-    groups = safe(dataset, "PerFrameFunctionalGroupsSequence")
-    try:
-        own = item(groups[index], keyword) if groups is not None and index < len(groups) else None
-    except (TypeError, IndexError):
-        own = None
-    if own is not None:
-        return own
-    shared = item(dataset, "SharedFunctionalGroupsSequence")
-    return item(shared, keyword) if shared is not None else None

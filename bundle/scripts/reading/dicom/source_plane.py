@@ -1,4 +1,4 @@
-"""Which image of a series a plane shows: a report that points to another one is worse than none.
+"""Source image of a plane within a series; a report that points to another one is worse than none.
 
 A viewer can move a volume away from where its images say they lie. So the plane comes in the volume's own coordinates,
 with the grid of the volume, and is refused where grid and images disagree.

@@ -1,7 +1,9 @@
 """Frames of a series, or of one enhanced multi-frame file, put in order.
 
-Frames belong together when series, size and orientation agree. They are ordered by position along the slice normal,
-never by name or instance number. Frames at the same position (phases, echoes, b-values) are dealt out, in instance
+Frames belong together when series, size and orientation agree, whether they come one a file (also as enhanced files of
+one frame), many a file, or as the parts of a concatenation. They are ordered by position along the slice normal, never
+by name or instance number; only where positions or orientations are missing, by SliceLocation, then by instance number.
+Frames at the same position (phases, echoes, b-values) are dealt out, in instance
 order, to volumes of their own, of which ``frame`` chooses one. Uneven gaps and gantry tilt are tolerated: slices as
 acquired are not touched; across them, gaps are bridged by linear interpolation.
 """
@@ -18,10 +20,10 @@ import pydicom
 
 from scripts.errors import InputError
 from scripts.reading.case import MAX_PIXELS
-from scripts.reading.dicom.attributes import number, numbers, whole, word
+from scripts.reading.dicom.attributes import UNREADABLE, number, numbers, remark_on, whole, word
 from scripts.reading.dicom.file import DicomFile
-from scripts.reading.dicom.kinds import NO_IMAGE, kind_of
-from scripts.reading.dicom.pixels import functional
+from scripts.reading.dicom.kinds import NO_IMAGE, is_projection, kind_of
+from scripts.reading.dicom.rescale import functional
 from scripts.reading.orientation import Volume
 
 _SAME_PLACE = 1e-2
@@ -34,7 +36,11 @@ _MAX_FRAMES = 10_000
 
 @dataclass(frozen=True)
 class FrameRef:
-    """Where a frame is: in which file, at which index, and in the patient (None where the file does not say)."""
+    """Where a frame is: in which file, at which index, and in the patient (None where the file does not say).
+
+    ``location`` is its SliceLocation, ``part_of`` the concatenation that its file is a part of ("" for none), and
+    ``is_projection`` says that it shows all depths at once, so that its neighbours are other views, not other slices.
+    """
 
     file: DicomFile
     index: int
@@ -47,6 +53,9 @@ class FrameRef:
     position: tuple[float, float, float] | None
     orientation: tuple[float, ...] | None
     spacing: tuple[float, float] | None
+    location: float | None = None
+    part_of: str = ""
+    is_projection: bool = False
 
 
 def frames_of(file: DicomFile, header: pydicom.Dataset) -> list[FrameRef]:
@@ -54,10 +63,14 @@ def frames_of(file: DicomFile, header: pydicom.Dataset) -> list[FrameRef]:
     count = max(1, whole(header, "NumberOfFrames", 1))
     offsets = numbers(header, "GridFrameOffsetVector", count) if count > 1 else None
     acquisition, instance = whole(header, "AcquisitionNumber"), whole(header, "InstanceNumber")
+    part_of = word(header, "ConcatenationUID")
+    if part_of:
+        instance = whole(header, "InConcatenationNumber", instance)
     shared: dict[str, Any] = {
         "file": file, "count": count, "shape": (whole(header, "Rows"), whole(header, "Columns")),
         "series": word(header, "SeriesInstanceUID"), "series_number": whole(header, "SeriesNumber"),
-        "kind": kind_of(header),
+        "kind": kind_of(header), "location": number(header, "SliceLocation"), "part_of": part_of,
+        "is_projection": is_projection(header),
     }  # fmt: skip
     found = []
     for index in range(count):
@@ -104,6 +117,15 @@ def _geometry(header: pydicom.Dataset, index: int, count: int) -> tuple[tuple | 
     return (*(tuple(v) if v is not None else None for v in (position, orientation, spacing)),)  # type: ignore[return-value]
 
 
+def geometry_remarks(header: pydicom.Dataset) -> list[str]:
+    """Notes on positions, orientations and distances that are written oddly or cannot be read."""
+    found = []
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        if remark := remark_on(header, keyword):
+            found.append(f"{keyword} is {remark}" + ("; it was left out" if remark == UNREADABLE else ""))
+    return found
+
+
 def _is_grid(header: pydicom.Dataset) -> bool:
     return number(header, "GridFrameOffsetVector") is not None
 
@@ -115,6 +137,11 @@ class Stack:
     frames: list[FrameRef]
     volumes: list[list[FrameRef]]
     has_positions: bool
+
+    @property
+    def is_pile(self) -> bool:
+        """Whether it is slices of which no file says where they lie: files of their own, and no projections."""
+        return not self.has_positions and not self.frames[0].is_projection and len({f.file for f in self.frames}) > 1
 
     @property
     def kind(self) -> int:
@@ -131,7 +158,7 @@ class Stack:
         """Sorts images before captures and scouts, the largest first, then the lowest series number, so that the choice
         is always the same. Plain films of a series have the size of one, since one is shown."""
         first = self.frames[0]
-        size = len(self.volumes[0]) if self.has_positions else first.count
+        size = len(self.volumes[0]) if self.has_positions else len(self.frames) if self.is_pile else first.count
         return (self.kind, -size, -len(self.frames), first.series_number, first.series, first.index)
 
 
@@ -139,7 +166,7 @@ def stacks_of(frames: list[FrameRef]) -> list[Stack]:
     """Group frames and order each group; the stack to take by default comes first."""
     groups: dict[tuple, list[list[FrameRef]]] = {}
     for frame in frames:
-        clip = frame.file.name if frame.count > 1 and frame.position is None else ""
+        clip = (frame.part_of or frame.file.name) if frame.count > 1 and frame.position is None else frame.part_of
         alike = groups.setdefault((frame.series, frame.kind, frame.shape, frame.orientation is None, clip), [])
         group = next((g for g in alike if _same_turn(g[0], frame)), None)
         if group is None:
@@ -182,6 +209,7 @@ def _same_turn(first: FrameRef, other: FrameRef) -> bool:
 def _stack(frames: list[FrameRef]) -> Stack:
     placed = len(frames) > 1 and all(f.position is not None and f.orientation is not None for f in frames)
     if not placed:
+        frames = _without_positions(frames)
         return Stack(frames, [[f] for f in frames], False)
     depth = depths(frames)
     places: list[list[FrameRef]] = []
@@ -196,6 +224,20 @@ def _stack(frames: list[FrameRef]) -> Stack:
     deepest = max(len(p) for p in places)
     volumes = [[p[t] for p in places if t < len(p)] for t in range(deepest)]
     return Stack(frames, volumes, True)
+
+
+def _without_positions(frames: list[FrameRef]) -> list[FrameRef]:
+    """In the order of SliceLocation where all have one, else of instance numbers, else as they are (by name)."""
+    if len({f.location for f in frames}) > 1 and all(f.location is not None for f in frames):
+        return sorted(frames, key=lambda f: (f.location, f.order[1], f.order[2]))
+    return sorted(frames, key=lambda f: f.order[1:])
+
+
+def order_of(frames: list[FrameRef]) -> str:
+    """What frames without positions are ordered by, for notes."""
+    if len({f.location for f in frames}) > 1 and all(f.location is not None for f in frames):
+        return "SliceLocation"
+    return "instance number" if len({f.order[1] for f in frames}) > 1 else "file name"
 
 
 def depths(frames: list[FrameRef]) -> np.ndarray:

@@ -1,76 +1,46 @@
-"""What the panel's buttons do, without the panel."""
+"""Logic of the panel's buttons, without the panel.
+
+Each slow action comes in two halves: a method of :class:`CaptionLogic` reads the scene and gives back a function, which
+touches no node and may run in a thread.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import slicer
-
 from . import overlay, scene
+from .drafts import NOTICE, Draft, window_text
 from .errors import CaptioningError
-from .slices import Picture, slice_picture
+from .images.pixels import write_metaimage, write_png
+from .images.segments import inside_segment
+from .images.slices import Picture, slice_picture
+from .images.turning import turned
+from .sources import IMAGE_ID, picture_id, plane_of, series_uid, source_files
+from .words import _
 
-NOTICE = "Draft by a machine. For research, not for diagnosis."
-IMAGE_ID = scene.PREFIX + "ImageID"
-"""Attribute of a volume that came from the server: the server's name for it."""
-INSTANCES = scene.PREFIX + "InstanceUIDs"
-"""Attribute of a volume that came from the server: SOPInstanceUIDs of the files that it was loaded from."""
+SHOWN, CHOSEN = "shown", "chosen"
+"""Whose window: the view's, or the captioner's choice."""
 
 
 class Backend(Protocol):
-    """Who captions: :class:`server.LabelServer` or :class:`local.LocalWorker`."""
+    """Who captions: :class:`local.LocalWorker`, :class:`server.LabelServer` or :class:`service.CaptionService`."""
 
     reports: bool
+    name: str
 
     def check(self) -> str: ...
 
-    def caption(self, png: Path, **options: Any) -> dict[str, Any]: ...
+    def caption(self, file: Path, **options: Any) -> dict[str, Any]: ...
+
+    def cancel(self) -> None: ...
 
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A caption as it came: which volume and slice, and the backend's reply."""
-
-    volume: Any
-    picture: Picture
-    reply: dict[str, Any]
-
-    @property
-    def text(self) -> str:
-        return self.reply["caption"]
-
-    @property
-    def confidence(self) -> float:
-        return float(self.reply["confidence"])
-
-    @property
-    def likely(self) -> float | None:
-        """The chance that plane, modality and organ are right; None where the model has no calibration."""
-        found = self.reply.get("calibrated_confidence")
-        return None if found is None else float(found)
-
-    @property
-    def withheld(self) -> bool:
-        """The model is less sure of it than its configuration asks for."""
-        return bool(self.reply.get("abstained"))
-
-    def needs_confirmation(self, text: str) -> bool:
-        """Whether ``text`` is a withheld caption that nobody changed."""
-        return self.withheld and text.split() == self.text.split()
-
-    @property
-    def words(self) -> list[str]:
-        return overlay.words_of(self.reply)
 
 
 class CaptionLogic:
@@ -87,74 +57,131 @@ class CaptionLogic:
         self._folder = tempfile.TemporaryDirectory(prefix="captioning-")
 
     def caption(self, volume: Any, slice_node: Any, **options: Any) -> Draft:
-        """Caption what a slice view shows of a volume.
+        """Caption what a slice view shows of a volume; see :meth:`captioning`."""
+        return self.captioning(volume, slice_node, **options)()
+
+    def captioning(
+        self, volume: Any, slice_node: Any, *, window: str = SHOWN, segment: tuple[Any, str] | None = None,
+        **options: Any,
+    ) -> Callable[[], Draft]:  # fmt: skip
+        """A function that captions what a slice view shows now.
 
         Args:
             volume, slice_node: see :func:`slices.slice_picture`.
-            options: ``prompt``, ``num_beams``, ``explain``.
+            window: `SHOWN` for the view's, `CHOSEN` for the captioner's own choice.
+            segment: segmentation node and segment id that the picture is restricted to.
+            options: ``prompt``, ``num_beams``, ``explain``; empty ones are left out.
 
         Raises:
-            CaptioningError: one sentence for the user.
+            CaptioningError: one sentence for the user; from the function, too.
         """
         picture = slice_picture(volume, slice_node)
-        return self.caption_picture(volume, picture, **options)
+        if segment is not None:
+            picture = inside_segment(picture, *segment)
+        given = {name: value for name, value in options.items() if value not in (None, "") and value is not False}
+        if window == CHOSEN and picture.values is not None:
+            picture = turned(picture)
+            file, given["window"] = self._file(picture, ".mha"), "auto"
+        else:
+            picture = replace(picture, values=None)
+            file, given["window"] = self._file(picture, ".png"), "none"
+        return lambda: Draft(volume, picture, _checked(self.backend.caption(file, **given)))
 
-    def caption_picture(self, volume: Any, picture: Picture, **options: Any) -> Draft:
-        """The slow half of :meth:`caption`: touches no node, so it may run in another thread."""
-        given = {name: value for name, value in options.items() if value not in (None, "")}
-        return Draft(volume, picture, self.backend.caption(self._png(picture), window="none", **given))
+    def save(self, draft: Draft, text: str, *, accepted: bool = True) -> Any:
+        """Keep a caption, edited or not, as a text node of the scene.
 
-    def save(self, draft: Draft, text: str) -> Any:
-        """Keep a caption, edited or not, as a text node of the scene."""
-        edited = " ".join(text.split()) != draft.text
+        Args:
+            draft: what was captioned.
+            text: as the user left it.
+            accepted: a person read it; else it is kept as a draft.
+
+        Raises:
+            CaptioningError: the text is empty, or the volume is gone.
+        """
+        still_there(draft)
         details = {
-            "ModelVersion": draft.reply["model_version"],
+            "ModelVersion": draft.model_version,
             "Confidence": f"{draft.confidence:.3f}",
             "Draft": draft.text,
-            "Edited": "yes" if edited else "no",
+            "Edited": "yes" if draft.is_edited(text) else "no",
             "Withheld": "yes" if draft.needs_confirmation(text) else "no",
             "LikelyRight": None if draft.likely is None else f"{draft.likely:.3f}",
+            "FindingLikelyRight": None if draft.finding_likely is None else f"{draft.finding_likely:.3f}",
+            "Window": draft.window or None,
+            "WindowBy": "captioner" if draft.picture.values is not None else "view",
+            "Status": "accepted" if accepted else "draft",
             "Notice": NOTICE,
         }
         return scene.save_caption(self.scene, draft.volume, draft.picture, text, details)
 
+    def recall(self, node: Any, slice_node: Any) -> Draft:
+        """The draft of a kept caption, as far as the scene has it: no explanation, no findings.
+
+        Args:
+            node: text node of the caption.
+            slice_node: a view that shows its slice; see :func:`scene.look_at`.
+        """
+        picture = slice_picture(scene.volume_of(node), slice_node)
+        likely, finding = (scene.told(node, name) or None for name in ("LikelyRight", "FindingLikelyRight"))
+        reply = {
+            "caption": scene.told(node, "Draft"),
+            "confidence": float(scene.told(node, "Confidence") or 0),
+            "calibrated_confidence": likely,
+            "finding_confidence": finding,
+            "abstained": scene.told(node, "Withheld") == "yes",
+            "model_version": scene.told(node, "ModelVersion"),
+            "weights": {},
+            "window": scene.told(node, "Window"),
+        }
+        by_captioner = scene.told(node, "WindowBy") == "captioner"
+        return Draft(scene.volume_of(node), picture if by_captioner else replace(picture, values=None), reply)
+
     def show(self, draft: Draft, word: int | None = None) -> Any:
         """Overlay of where a word (or, with None, the caption) comes from, as a volume in the slice's place."""
+        still_there(draft)
         heat = overlay.heat(draft.reply, draft.picture.pixels.shape[:2], word)
         return scene.show_overlay(self.scene, draft.volume, draft.picture, heat)
 
-    def send(self, draft: Draft, text: str, *, confirmed: bool = False) -> str:
-        """Send a corrected caption to MONAI Label, where it becomes training data; the id of the image there.
+    def show_region(self, draft: Draft, word: int | None = None) -> Any:
+        """Mask of the part of the map around its peak, as a label map in the slice's place."""
+        still_there(draft)
+        heat = overlay.heat(draft.reply, draft.picture.pixels.shape[:2], word)
+        return scene.show_mask(self.scene, draft.volume, draft.picture, overlay.region(heat))
+
+    def sending(self, draft: Draft, text: str, *, confirmed: bool = False) -> Callable[[], str]:
+        """A function that sends a corrected caption to MONAI Label, to train on; gives the image's id there.
 
         Raises:
             CaptioningError: not a server, no text, or a withheld caption that is neither edited nor ``confirmed``.
         """
         if not hasattr(self.backend, "send"):
-            raise CaptioningError("corrections go to a MONAI Label server: choose server mode")
+            raise CaptioningError(_("corrections go to a MONAI Label server: choose one under 'Captioner'"))
         text = " ".join(text.split())
         if not text:
-            raise CaptioningError("the caption is empty: write one before sending it")
+            raise CaptioningError(_("the caption is empty: write one before sending it"))
         _allow(draft, text, confirmed)
+        still_there(draft)
         picture = draft.picture
         label = {
             "caption": text,
             "status": "reviewed",
             "draft": draft.text,
             "confidence": draft.confidence,
-            "model_version": draft.reply["model_version"],
+            "model_version": draft.model_version,
             "plane": picture.plane,
-            "slice": picture.index,
-            "options": {"window": _window(picture)},
+            "slice": None if picture.inside or picture.frame else picture.index,
+            "options": {"window": "auto" if picture.values is not None else window_text(picture) or "auto"},
             "picture_id": picture_id(draft.volume, picture),
         }
         image_id = draft.volume.GetAttribute(IMAGE_ID) or series_uid(draft.volume)
-        return self.backend.send(label, image_id, self._png(picture))
+        png = self._file(replace(picture, values=None), ".png")
+        return lambda: self.backend.send(label, image_id, png)
 
-    def report(
+    def reporting(
         self, draft: Draft, text: str, output: Path, worker: Any, file_of: Callable[[str], str] | None = None,
-        *, confirmed: bool = False,
-    ) -> Path:  # fmt: skip
-        """Export a caption as a DICOM SR of the volume's patient and study.
+        *, confirmed: bool = False, format: str = "dicom_sr",
+    ) -> Callable[[], Path]:  # fmt: skip
+        """A function that exports a caption as a report of the volume's patient and study; gives the file.
 
         Args:
             draft, text: what was captioned, and the caption as the user left it.
@@ -162,126 +189,70 @@ class CaptionLogic:
             worker: a :class:`local.LocalWorker`.
             file_of: SOP instance UID -> file, such as ``slicer.dicomDatabase.fileForInstance``.
             confirmed: the user read a withheld caption and stands by it.
+            format: ``dicom_sr`` or ``fhir``.
 
         Raises:
             CaptioningError: the volume did not come from DICOM, its patient or study is ambiguous, or the caption is
                 withheld and neither edited nor confirmed.
         """
         _allow(draft, text, confirmed)
-        return worker.report(
-            source_files(draft.volume, file_of),
-            output,
-            caption=text,
-            confidence=draft.confidence,
-            model_version=draft.reply["model_version"],
-            weights=draft.reply["weights"],
-            edited=" ".join(text.split()) != draft.text,
-            abstained=draft.withheld,
-            confirmed=confirmed,
-            plane=_plane(draft.picture),
-        )
+        still_there(draft)
+        source, plane = source_files(draft.volume, file_of), plane_of(draft.picture)
+        return lambda: worker.report(
+            source, output, format=format, caption=text, confidence=draft.confidence,
+            model_version=draft.model_version, weights=draft.reply.get("weights"), edited=draft.is_edited(text),
+            abstained=draft.withheld, confirmed=confirmed, plane=plane,
+        )  # fmt: skip
+
+    def write_text(self, draft: Draft, text: str, output: Path, *, confirmed: bool = False) -> Path:
+        """Export a caption as a text file that says how it came about.
+
+        Raises:
+            CaptioningError: the caption is withheld and neither edited nor confirmed, or the file cannot be written.
+        """
+        _allow(draft, text, confirmed)
+        picture = draft.picture
+        where = f"{picture.plane or picture.orientation} {'' if picture.index is None else picture.index}".strip()
+        lines = [
+            " ".join(text.split()), "", NOTICE, f"slice: {where}, window: {draft.window or 'none'}",
+            f"model: {draft.model_version}, confidence: {draft.confidence:.2f}",
+            f"edited by a person: {'yes' if draft.is_edited(text) else 'no'}",
+            f"written: {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}", "",
+        ]  # fmt: skip
+        try:
+            Path(output).write_text("\n".join(lines), encoding="utf-8")
+        except OSError as error:
+            raise CaptioningError(
+                _("{path} cannot be written ({reason})").format(path=output, reason=error.strerror)
+            ) from None
+        return Path(output)
 
     def close(self) -> None:
-        """End the backend and remove what was written for it."""
-        self.backend.close()
+        """Remove what was written for the captioner, which itself stays."""
         self._folder.cleanup()
 
-    def _png(self, picture: Picture) -> Path:
-        name = hashlib.sha256(picture.pixels.tobytes()).hexdigest()[:16]
-        return picture.write_png(Path(self._folder.name) / f"{name}.png")
+    def _file(self, picture: Picture, ending: str) -> Path:
+        shown = picture.pixels if ending == ".png" else picture.values
+        name = hashlib.sha256(shown.tobytes() + picture.to_own.tobytes()).hexdigest()[:16]
+        path = Path(self._folder.name) / f"{name}{ending}"
+        return write_png(picture.pixels, path) if ending == ".png" else write_metaimage(shown, picture.to_own, path)
 
 
-class Background:
-    """A function in a thread, for a panel that looks in from time to time.
-
-    Args:
-        function: must not touch the scene.
-    """
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.result: Any = None
-        self.error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
-        self._thread.start()
-
-    def _run(self, function: Callable[[], Any]) -> None:
-        try:
-            self.result = function()
-        except Exception as error:  # handed to the panel, which shows it
-            self.error = error
-
-    def done(self) -> bool:
-        return not self._thread.is_alive()
-
-
-def series_uid(volume: Any) -> str:
-    """SeriesInstanceUID of a volume loaded from DICOM, which Slicer keeps in the subject hierarchy; else ""."""
-    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volume.GetScene())
-    item = tree.GetItemByDataNode(volume) if tree is not None else 0
-    return tree.GetItemUID(item, "DICOM") if item else ""
-
-
-def remember_source(volume: Any, image_id: str, files: Sequence[Path]) -> None:
-    """Note on a volume what the server calls it, and which DICOM images its files hold now."""
-    volume.SetAttribute(IMAGE_ID, image_id)
-    volume.SetAttribute(INSTANCES, " ".join(uid for file in files if (uid := instance_uid(file))))
-
-
-def instance_uid(file: str | Path) -> str:
-    """SOPInstanceUID of a DICOM file; "" for another file."""
-    import pydicom
-
-    try:
-        return str(pydicom.dcmread(file, specific_tags=["SOPInstanceUID"], stop_before_pixels=True).SOPInstanceUID)
-    except Exception:  # whoever writes the report says what is wrong with the file
-        return ""
-
-
-def source_files(volume: Any, file_of: Callable[[str], str] | None = None) -> list[str]:
-    """The DICOM files that a volume was loaded from.
-
-    Raises:
-        CaptioningError: it was not loaded from files, or they hold other images now.
-    """
-    uids = (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
-    found = [file_of(uid) for uid in uids] if file_of is not None else []
-    if not found:
-        storage = volume.GetStorageNode()
-        count = storage.GetNumberOfFileNames() if storage is not None else 0
-        found = [storage.GetNthFileName(i) for i in range(count)] or [storage.GetFileName() if storage else None]
-    files = [file for file in found if file and Path(file).is_file()]
-    if not files or len(files) != len(found):
-        raise CaptioningError("a report needs the DICOM files that the volume came from: load it with the DICOM module")
-    loaded = (volume.GetAttribute(INSTANCES) or volume.GetAttribute("DICOM.instanceUIDs") or "").split()
-    if loaded and not {instance_uid(file) for file in files} <= set(loaded):
-        raise CaptioningError("the volume's files hold other images than it was loaded from: load it again")
-    return files
-
-
-def picture_id(volume: Any, picture: Picture) -> str:
-    """A name for a slice that another one does not have, without a person's name in it."""
-    storage = volume.GetStorageNode()
-    origin = series_uid(volume) or (storage.GetFileName() if storage else None) or volume.GetID()
-    short = hashlib.sha256(str(origin).encode()).hexdigest()[:12]
-    shown = hashlib.sha256(picture.pixels.tobytes()).hexdigest()[:8]
-    view = re.sub(r"[^a-z]", "", picture.orientation.lower()) or "view"
-    return f"slicer_{short}_{view}_{picture.offset:+.1f}_{shown}".replace(".", "p")
+def still_there(draft: Draft) -> None:
+    """Refuse to work on a volume that was removed from the scene since it was captioned."""
+    if draft.volume.GetScene() is None:
+        raise CaptioningError(_("the volume was closed since it was captioned: copy the text, or load it again"))
 
 
 def _allow(draft: Draft, text: str, confirmed: bool) -> None:
     """Keep a caption that the model itself doubts from leaving unread."""
     if draft.needs_confirmation(text) and not confirmed:
-        raise CaptioningError("the model is not sure enough of this caption: edit it, or confirm that it is right")
+        raise CaptioningError(_("the model is not sure enough of this caption: edit it, or confirm that it is right"))
 
 
-def _plane(picture: Picture) -> dict[str, Any]:
-    """Where the slice lies among the volume's images, in DICOM's coordinates; see ``reading.dicom.source_plane``."""
-    to_patient = np.diag([-1.0, -1.0, 1.0, 1.0])
-    centre = to_patient @ picture.to_own @ [*(n / 2 for n in picture.pixels.shape[1::-1]), 0, 1]
-    normal = np.cross(*(to_patient @ picture.to_own)[:3, :2].T)
-    grid = to_patient @ picture.grid
-    return {"point": centre[:3].tolist(), "normal": normal.tolist(), "grid": grid.tolist(), "layers": picture.layers}
-
-
-def _window(picture: Picture) -> str:
-    return "auto" if picture.window is None else "/".join(f"{value:g}" for value in picture.window)
+def _checked(reply: Any) -> dict[str, Any]:
+    try:
+        str(reply["caption"]), float(reply["confidence"])
+    except (KeyError, TypeError, ValueError):
+        raise CaptioningError(_("the captioner's answer has no caption: is it the captioning bundle?")) from None
+    return reply

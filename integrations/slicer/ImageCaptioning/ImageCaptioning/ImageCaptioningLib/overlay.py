@@ -1,4 +1,4 @@
-"""Where a caption's words come from, as values on the slice's pixels."""
+"""Overlays of a caption's words, as values on the slice's pixels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from .errors import CaptioningError
+from .words import _
 
 NO_PREFERENCE = 1.02
 """Largest value over mean below which a map says nothing about where."""
+HALF = 0.5
+"""Share of the peak down to which a map's region reaches: full width at half maximum."""
 
 
 def words_of(reply: dict[str, Any]) -> list[str]:
@@ -34,10 +37,10 @@ def heat(reply: dict[str, Any], shape: tuple[int, int], word: int | None = None)
     """
     explanation = reply.get("explanation")
     if not explanation or not explanation["maps"]:
-        raise CaptioningError("this caption has no explanation: caption again with 'where the words come from' on")
+        raise CaptioningError(_("this caption has no explanation: caption again with 'Explain each word' on"))
     resize = reply["resize"]
     if list(resize["from"]) != list(shape):
-        raise CaptioningError("the caption is of a picture of another size: caption the slice again")
+        raise CaptioningError(_("the caption is of a picture of another size: caption the slice again"))
     total = np.zeros(shape)
     for branch, maps in explanation["maps"].items():
         maps, share = np.asarray(maps, float), np.asarray(explanation["share"][branch], float)
@@ -48,6 +51,35 @@ def heat(reply: dict[str, Any], shape: tuple[int, int], word: int | None = None)
     if peak <= NO_PREFERENCE * mean:
         return np.zeros(shape)
     return np.clip((total - mean) / (peak - mean), 0, 1)
+
+
+def region(heat: np.ndarray) -> np.ndarray:
+    """The part of a map around its peak: the pixels connected to it, side by side, that have half its value or more.
+
+    Args:
+        heat: ``[H, W]`` from :func:`heat`.
+
+    Returns:
+        bool ``[H, W]``; empty where the map has no peak.
+    """
+    high = heat >= HALF * heat.max()
+    found = np.zeros(heat.shape, bool)
+    if heat.max() <= 0:
+        return found
+    found[np.unravel_index(heat.argmax(), heat.shape)] = True
+    while True:
+        grown = found.copy()
+        for axis in (0, 1):
+            for step in (1, -1):
+                moved = np.roll(found, step, axis)
+                edge = [slice(None)] * 2
+                edge[axis] = 0 if step == 1 else -1
+                moved[tuple(edge)] = False
+                grown |= moved
+        grown &= high
+        if (grown == found).all():
+            return found
+        found = grown
 
 
 def _on_pixels(grid: np.ndarray, resize: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:

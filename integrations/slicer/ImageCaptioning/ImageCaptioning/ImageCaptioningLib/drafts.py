@@ -1,0 +1,110 @@
+"""A caption as it came from the captioner, and how far it may be believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from . import overlay
+from .images.slices import Picture
+
+NOTICE = "Draft by a machine. For research, not for diagnosis."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A finding that the captioner considered: its chance, and whether the caption says it."""
+
+    name: str
+    probability: float | None
+    stated: bool
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Which slice of which volume was captioned, and the captioner's reply.
+
+    Attributes:
+        volume: the MRML node; ask ``volume.GetScene()`` whether it is still there.
+        picture: what the captioner saw.
+        reply: its answer; keys that are not known here are left alone.
+    """
+
+    volume: Any
+    picture: Picture
+    reply: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        return str(self.reply["caption"])
+
+    @property
+    def confidence(self) -> float:
+        return float(self.reply["confidence"])
+
+    @property
+    def model_version(self) -> str:
+        return str(self.reply.get("model_version") or "")
+
+    @property
+    def likely(self) -> float | None:
+        """The chance that plane, modality and organ are right; None where the model has no calibration."""
+        return _number(self.reply.get("calibrated_confidence"))
+
+    @property
+    def finding_likely(self) -> float | None:
+        """The chance that the finding is right; None where the model does not say."""
+        return _number(self.reply.get("finding_confidence"))
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Candidates for the finding, most probable first."""
+        found = [_finding(item) for item in self.reply.get("findings") or [] if isinstance(item, dict)]
+        return sorted((item for item in found if item.name), key=lambda item: -(item.probability or 0))
+
+    @property
+    def withheld(self) -> bool:
+        """The captioner is less sure of it than its configuration asks for."""
+        return bool(self.reply.get("abstained") or self.reply.get("withheld"))
+
+    @property
+    def withheld_because(self) -> str:
+        """The captioner's reason, where it gives one."""
+        reason = self.reply.get("withheld")
+        return reason if isinstance(reason, str) else ""
+
+    @property
+    def words(self) -> list[str]:
+        return overlay.words_of(self.reply)
+
+    @property
+    def window(self) -> str:
+        """The window that the captioner saw, as ``centre/width`` or in its own words; "" where there is none."""
+        shown = self.reply.get("window")
+        text = shown.get("text") if isinstance(shown, dict) else shown
+        if self.picture.values is not None and text not in (None, "", "none"):
+            return str(text)
+        return window_text(self.picture)
+
+    def needs_confirmation(self, text: str) -> bool:
+        """Whether ``text`` is a withheld caption that nobody changed."""
+        return self.withheld and text.split() == self.text.split()
+
+    def is_edited(self, text: str) -> bool:
+        return " ".join(text.split()) != " ".join(self.text.split())
+
+
+def window_text(picture: Picture) -> str:
+    """``centre/width`` of the view's window; "" for a colour picture."""
+    return "" if picture.window is None else "/".join(f"{value:g}" for value in picture.window)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _finding(item: dict[str, Any]) -> Finding:
+    return Finding(str(item.get("finding") or ""), _number(item.get("probability")), bool(item.get("stated")))

@@ -1,0 +1,1 @@
+"""From an MRML volume to the picture that is captioned: slices, frames, segments, files, made samples."""

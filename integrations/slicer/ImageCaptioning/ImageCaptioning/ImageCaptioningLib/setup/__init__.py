@@ -1,0 +1,1 @@
+"""Putting the captioner on this computer, with nothing but the standard library: Python, packages, bundle."""

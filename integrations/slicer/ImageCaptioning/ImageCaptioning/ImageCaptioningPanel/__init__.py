@@ -1,0 +1,1 @@
+"""The parts of the panel: Qt only, the work is in ``ImageCaptioningLib``."""

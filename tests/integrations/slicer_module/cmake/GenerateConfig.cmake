@@ -1,0 +1,1 @@
+file(APPEND ${CMAKE_BINARY_DIR}/told.txt "config\n")
