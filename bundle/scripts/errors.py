@@ -14,6 +14,17 @@ class WeightsError(RuntimeError):
     """Weights that are absent, damaged, or do not fit the network; the message names the file or key."""
 
 
+def user_cause(error: BaseException) -> InputError | WeightsError | None:
+    """The ``InputError`` or ``WeightsError`` that an error was raised from, or is; None if there is none.
+
+    MONAI wraps what a transform or a config expression raises; a user needs the cause.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, (InputError, WeightsError)):
+        cause = cause.__cause__
+    return cause
+
+
 def sentence(error: BaseException | None) -> str | None:
     """The message of the first ``InputError`` or ``WeightsError`` in a chain of causes; None if there is none.
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from scripts.captioning import CaptionedBatch, Written, caption_batch
 from scripts.confidence import ConfidenceRule
-from scripts.errors import InputError, WeightsError
+from scripts.errors import InputError, user_cause
 from scripts.generation import GenerationOptions
 from scripts.kernels.device import device_of
 from scripts.networks.caption_network import CaptionNetwork
@@ -129,10 +129,10 @@ class CaptionPredictor:
                 seed=get("seed"),
                 use_header=get("use_header"),
             )
-        except RuntimeError as error:  # MONAI wraps what an expression raises
-            if isinstance(error.__cause__, WeightsError | InputError):
-                raise error.__cause__ from error
-            raise
+        except RuntimeError as error:
+            if (cause := user_cause(error)) is None or cause is error:
+                raise
+            raise cause from error
 
     def load(
         self,

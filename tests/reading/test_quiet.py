@@ -45,6 +45,16 @@ def test_who_reads_longer_stays_quiet_and_nothing_stays_changed(other: Shared) -
     assert _state() == before
 
 
+@pytest.mark.parametrize("name", ["pydicom", "pydicom.pixels.decoders.base", "highdicom", "highdicom.sr.sop"])
+def test_loggers_of_their_modules_are_quiet_too(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A decoder that fails logs its traceback, and the next one reads the image."""
+    with quiet_pydicom():
+        logging.getLogger(name).critical("DOE^JANE")
+    assert not caplog.records
+    logging.getLogger(name).critical("heard again")
+    assert [record.message for record in caplog.records] == ["heard again"]
+
+
 def test_threads_that_read_at_once_leave_the_process_as_it_was(tmp_path: Path) -> None:
     named = made_files.ct_slice(made_files.body()[5])
     with pydicom.config.disable_value_validation():

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from scripts.data.collate import collate_cases
 from scripts.data.datalist import first_section, inference_items, is_datalist, load_datalist
-from scripts.errors import InputError
+from scripts.errors import InputError, user_cause
 
 __all__ = ["InferenceDataset", "cases", "collate_inference"]
 
@@ -62,11 +62,8 @@ class InferenceDataset(Dataset):
 
     @staticmethod
     def _sentence(source: Any, error: Exception) -> str:
-        """One sentence that names the file. MONAI wraps a transform's error; the cause is what a person needs."""
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__
-        if cause is not None:
+        """One sentence that names the file."""
+        if (cause := user_cause(error)) is not None:
             return " ".join(str(cause).split())
         logger.debug("unexpected failure on %s", source, exc_info=error)
         return f"{source}: could not be read as an image ({type(error).__name__}): check that the file is complete."

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.transforms import Compose
 from PIL import Image
 from torch import Tensor
 
 from scripts.atomic import write_text_atomically
 from scripts.errors import InputError
-from scripts.transforms import Letterboxd, LoadCased, WindowToUnitd
+from scripts.transforms.preprocessing import Preprocessing
 
 __all__ = ["ReviewedCaption", "write_dataset"]
 
@@ -118,19 +117,8 @@ def _held_out(groups: Sequence[str]) -> set[str]:
 
 def _views(item: ReviewedCaption, size: int) -> Tensor:
     """``[V, 3, S, S]`` in [0, 1], as the network sees the picture."""
-    chain = Compose(
-        [
-            LoadCased("image", slice=item.slice, plane=item.plane),
-            WindowToUnitd("image", window=item.window),
-            Letterboxd("image", size=size),
-        ]
-    )
-    try:
-        image = chain({"image": item.image})["image"]
-    except RuntimeError as error:  # Compose wraps a transform's error
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from None
-        raise
+    values = {"slice": item.slice, "plane": item.plane, "window": item.window}
+    image, _ = Preprocessing.standard(size).load(item.image, **values)
     return image if image.ndim == 4 else image[None]
 
 

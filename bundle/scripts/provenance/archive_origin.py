@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.atomic import write_text_atomically
-from scripts.errors import InputError, WeightsError
+from scripts.errors import InputError, WeightsError, user_cause
 from scripts.provenance.origin import frozen_sha256
 
 __all__ = ["FILE", "check_origin", "made_with"]
@@ -37,9 +37,9 @@ def made_with(parser: Any, values: Mapping[str, Any]) -> dict[str, dict[str, Any
     try:
         found = parser.get_parsed_content("provenance")
         calibration = str(parser.get_parsed_content("calibration"))
-    except RuntimeError as error:  # MONAI wraps what an expression raises
-        if isinstance(error.__cause__, WeightsError | InputError):
-            raise error.__cause__ from error
+    except RuntimeError as error:
+        if (cause := user_cause(error)) is not None and cause is not error:
+            raise cause from error
         if isinstance(error.__cause__, OSError):
             raise WeightsError(f"the weights cannot be read: {error.__cause__}") from error
         raise

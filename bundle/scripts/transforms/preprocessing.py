@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from scripts.errors import InputError
+from scripts.errors import user_cause
 from scripts.reading.image_meta import ImageMeta
 from scripts.transforms.views import LetterboxViews, ReadViews, WindowViews
 
@@ -97,14 +97,11 @@ class Preprocessing:
 
 
 def _made(transform: Transform, item: dict[str, Any]) -> dict[str, Any]:
-    """The item through the transforms. MONAI wraps what one of them raises; a user needs the cause."""
+    """The item through the transforms."""
     try:
         return transform(item)
     except RuntimeError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__
-        if cause is None:
+        if (cause := user_cause(error)) is None:
             raise
         raise cause from None
 

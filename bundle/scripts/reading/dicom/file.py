@@ -89,16 +89,18 @@ class DicomFile:
 
 @contextmanager
 def _no_pydicom() -> Iterator[None]:
-    ours, theirs = logging.getLogger("pydicom"), logging.getLogger("highdicom")
-    was, level = ours.disabled, theirs.level
-    ours.disabled = True
-    theirs.setLevel(logging.CRITICAL + 1)  # its modules have loggers of their own, which take it from this one
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    before = [(logger.disabled, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+        logger.setLevel(logging.CRITICAL + 1)  # loggers of their modules take it from this one
     try:
         with quiet_warnings(), pydicom.config.disable_value_validation():
             yield
     finally:
-        ours.disabled = was
-        theirs.setLevel(level)
+        for logger, (disabled, level) in zip(loggers, before, strict=True):
+            logger.disabled = disabled
+            logger.setLevel(level)
 
 
 quiet_pydicom = Shared(_no_pydicom)
