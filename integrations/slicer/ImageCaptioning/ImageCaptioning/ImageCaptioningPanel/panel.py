@@ -292,7 +292,9 @@ class Panel:
 
     def _choose_volume(self, volume: Any) -> None:
         self.ui.volumeSelector.setCurrentNode(volume)
-        slicer.util.setSliceViewerLayers(background=volume, foreground=None, label=None)
+        image = volume.GetImageData()
+        one_slice = image is not None and image.GetDimensions()[2] == 1  # which a straight view might miss
+        slicer.util.setSliceViewerLayers(background=volume, foreground=None, label=None, rotateToVolumePlane=one_slice)
 
     # ------------------------------------------------------------------ what the actions need
 

@@ -1,0 +1,266 @@
+"""Captioners that die, vanish, hang or say more than is known; a worker whose parent has the standard library only."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed (make test installs it)")
+
+from ImageCaptioningLib.captioners import local  # noqa: E402
+from ImageCaptioningLib.captioners.choices import LABEL, LOCAL, Choice, keep_choice, load_choice  # noqa: E402
+from ImageCaptioningLib.captioners.local import LocalWorker, close_shared, shared_worker  # noqa: E402
+from ImageCaptioningLib.captioners.server import LabelServer  # noqa: E402
+from ImageCaptioningLib.captioners.service import CaptionService  # noqa: E402
+from ImageCaptioningLib.errors import CaptioningError  # noqa: E402
+from ImageCaptioningLib.jobs import CancelledError, Job, Progress  # noqa: E402
+from ImageCaptioningLib.logic import CHOSEN, CaptionLogic  # noqa: E402
+from PIL import Image  # noqa: E402
+from scenes import Scene, voxel_to_ras, windowed  # noqa: E402
+from study_files import body  # noqa: E402
+
+from scripts.predictor import CaptionPredictor  # noqa: E402
+
+QUICK = {"num_beams": 1}
+PARENT = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from ImageCaptioningLib.captioners.local import LocalWorker
+try:
+    import numpy
+except ImportError:
+    pass
+else:
+    sys.exit("this Python was to have nothing")
+worker = LocalWorker(sys.argv[2], sys.argv[3])
+print(json.dumps(worker.caption(sys.argv[4], window="none", num_beams=1, explain="gradient")))
+worker.close()
+"""
+HANGS = """
+import json, os, sys, time
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["do"] == "hello":
+        print(json.dumps({"id": request["id"], "ok": True, "result": {"model_version": "1", "process": os.getpid()}}),
+              flush=True)
+    else:
+        time.sleep(600)
+"""
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Iterator[LocalWorker]:
+    """A bundle whose worker never answers a caption request."""
+    for folder in ("configs", "scripts/commands"):
+        (tmp_path / "bundle" / folder).mkdir(parents=True)
+    for package in ("scripts", "scripts/commands"):
+        (tmp_path / "bundle" / package / "__init__.py").touch()
+    (tmp_path / "bundle" / "scripts" / "commands" / "worker.py").write_text(HANGS)
+    worker = LocalWorker(sys.executable, tmp_path / "bundle")
+    yield worker
+    worker.cancel()
+    worker.close()
+
+
+def test_a_worker_whose_parent_has_the_standard_library_only(
+    bundle_root: Path, tmp_path: Path, predictor: CaptionPredictor
+) -> None:
+    png = tmp_path / "slice.png"
+    Image.fromarray(windowed(body()[6])).save(png)
+    library = Path(local.__file__).parents[2]
+    command = [sys.executable, "-I", "-S", "-c", PARENT, str(library), sys.executable, str(bundle_root), str(png)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    reply = json.loads(done.stdout)
+    expected = predictor.caption(png, window="none", num_beams=1, explain="gradient")
+    assert reply["caption"] == expected.text
+    assert reply["explanation"]["words"] == list(expected.case.explanation.words)
+
+
+def test_the_captioners_own_window_is_the_bundles(
+    bundle_root: Path, studies: Path, predictor: CaptionPredictor
+) -> None:
+    """A slice that is sent with its values is captioned as that slice of the volume's own file."""
+    place = Scene()
+    volume = place.load(studies / "volume.nii.gz", window=(1000, 50))  # nothing to be seen with this window
+    worker = LocalWorker(sys.executable, bundle_root)
+    logic = CaptionLogic(place.mrml, worker)
+    draft = logic.caption(volume, place.look("Axial", voxel_to_ras(volume, (40, 48, 7))), window=CHOSEN, **QUICK)
+    expected = predictor.caption(studies / "volume.nii.gz", slice=7, plane="axial", **QUICK)
+    assert draft.text == expected.text and draft.confidence == pytest.approx(expected.confidence, abs=1e-4)
+    assert draft.window == expected.record["window"]["text"] and draft.reply["plane"] == "axial"
+    logic.close()
+    worker.close()
+
+
+def test_a_worker_that_dies_during_captioning_is_one_sentence_and_the_next_request_starts_another(
+    hanging: LocalWorker, tmp_path: Path
+) -> None:
+    process = hanging._ask("hello")["process"]
+    job = Job(lambda _progress: hanging.caption(tmp_path / "x.png"))
+    time.sleep(0.3)
+    os.kill(process, signal.SIGKILL)
+    job.join(20)
+    assert isinstance(job.error, CaptioningError)
+    assert str(job.error) == "the captioning process ended: it said nothing"
+    assert hanging.check() == "1" and hanging._ask("hello")["process"] != process
+
+
+def test_cancelling_ends_the_process_at_once(hanging: LocalWorker, tmp_path: Path) -> None:
+    hanging.check()
+    process = hanging._process
+    job = Job(lambda _progress: hanging.caption(tmp_path / "x.png"), hanging.cancel)
+    time.sleep(0.3)
+    job.cancel()
+    job.join(10)
+    assert job.done and process.poll() is not None
+
+
+def test_what_is_no_reply_ends_the_worker(hanging: LocalWorker) -> None:
+    (hanging.bundle / "scripts" / "commands" / "worker.py").write_text("print('Traceback: no JSON', flush=True)")
+    with pytest.raises(CaptioningError, match="process ended: it said nothing"):
+        hanging.check()
+
+
+def test_a_started_worker_is_used_again(hanging: LocalWorker) -> None:
+    first = shared_worker(sys.executable, hanging.bundle, None)
+    first.check()
+    assert shared_worker(sys.executable, hanging.bundle, None) is first and first.running
+    close_shared(hanging.bundle)
+    assert not first.running and shared_worker(sys.executable, hanging.bundle, None) is not first
+    close_shared()
+
+
+class Vanishing(http.server.BaseHTTPRequestHandler):
+    """Takes the connection and goes away without an answer."""
+
+    protocol_version = "HTTP/1.1"
+    replies: list[dict] = []
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        if not self.replies:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        content = json.dumps(self.replies.pop(0)).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_DELETE = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def vanishing() -> Iterator[tuple[str, list[dict]]]:
+    Vanishing.replies = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Vanishing) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_port}", Vanishing.replies
+        served.shutdown()
+
+
+@pytest.mark.parametrize("kind", [LabelServer, CaptionService])
+def test_a_server_that_vanishes_during_captioning_is_one_sentence(
+    kind: type, vanishing: tuple[str, list[dict]], tmp_path: Path
+) -> None:
+    url, _replies = vanishing
+    (tmp_path / "x.png").write_bytes(b"png")
+    with pytest.raises(CaptioningError, match=f"no answer from {url} .*: is .* started"):
+        kind(url).caption(tmp_path / "x.png")
+
+
+def test_a_training_is_followed_and_can_be_stopped(vanishing: tuple[str, list[dict]]) -> None:
+    url, replies = vanishing
+    report = {"version": "0003", "training": 9, "validation_loss": [1.0]}
+    replies += [
+        {}, {"status": "RUNNING", "details": ["start", "epoch 2/8 loss 1.2"]}, {"status": "DONE", "details": []},
+        {"train_stats": {"caption": report}},
+    ]  # fmt: skip
+    seen = []
+
+    class Watched(Progress):
+        def wait(self, seconds: float) -> None:
+            seen.append((self.text, self.fraction))
+
+    assert LabelServer(url).train(Watched()) == report
+    assert seen == [("epoch 2/8 loss 1.2", 0.25)]
+    replies += [{}, {"status": "RUNNING", "details": []}, {"stopped": True}]
+    progress = Progress()
+    progress.cancel()
+    with pytest.raises(CancelledError):
+        LabelServer(url).train(progress, 0.01)
+    assert replies == []  # the server was told
+    replies += [{}, {"status": "ERROR", "details": ["3 captions are reviewed; at least 5"]}]
+    with pytest.raises(CaptioningError, match="training failed: 3 captions are reviewed"):
+        LabelServer(url).train(Progress(), 0.01)
+
+
+def test_the_bundles_own_service_captions(bundle_root: Path, tmp_path: Path, predictor: CaptionPredictor) -> None:
+    from label_server import free_port
+
+    port, png = free_port(), tmp_path / "slice.png"
+    Image.fromarray(windowed(body()[6])).save(png)
+    module = next(
+        name for name in ("scripts.commands.serve", "scripts.serve")
+        if (bundle_root / f"{name.replace('.', '/')}.py").is_file()
+    )  # fmt: skip
+    service = CaptionService(f"http://127.0.0.1:{port}")
+    with pytest.raises(CaptioningError, match="is the captioning service started"):
+        service.check()
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, "--root", str(tmp_path), "--port", str(port)], cwd=bundle_root,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        until = time.monotonic() + 250
+        while time.monotonic() < until:
+            try:
+                version = service.check()
+                break
+            except CaptioningError:
+                assert process.poll() is None
+                time.sleep(0.5)
+        assert version == predictor.provenance["model_version"]
+        reply = service.caption(png, window="none", num_beams=1)
+        expected = predictor.caption(png)
+        assert len(reply["caption"].split()) > 3 and reply["resize"]["from"] == [96, 80]
+        if not service._taken():  # a service that takes no options beside an upload captions with its own
+            assert reply["caption"] == expected.text
+        (tmp_path / "broken.png").write_bytes(b"no image")
+        with pytest.raises(CaptioningError, match="upload"):
+            service.caption(tmp_path / "broken.png")
+    finally:
+        process.terminate()
+        process.wait(30)
+        service.close()
+
+
+def test_the_choice_is_kept_without_its_token() -> None:
+    kept: dict[str, object] = {}
+    choice = Choice(mode=LABEL, label_url="https://label.example", token="secret", cpu_only=False, wheels="/w")
+    keep_choice(choice, kept.__setitem__)
+    assert "secret" not in str(kept)
+    again = load_choice(lambda key, default: kept.get(key, default))
+    assert again == Choice(mode=LABEL, label_url="https://label.example", cpu_only=False, wheels="/w")
+    kept["ImageCaptioning/cpu_only"] = "true"  # Qt's settings give text
+    assert load_choice(lambda key, default: kept.get(key, default)).cpu_only is True
+    assert load_choice(lambda key, default: default).mode == LOCAL
