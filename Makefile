@@ -19,11 +19,13 @@ OUTPUT ?= runs/caption
 
 STUDIES ?= $(SAMPLES)
 PORT    ?= 8000
+DEMO_PORT ?= 8765
 
-.PHONY: help setup caption label deploy-setup deploy test test-all starter ablation bench package fuzz lint clean
+.PHONY: help setup caption demo label deploy-setup deploy test test-all starter ablation bench package fuzz lint clean
 
 help:
 	@echo "make caption [IMAGE=path]   describe the sample images, or your file or folder"
+	@echo "make demo                   the page in your browser: drop an image, read its caption (DEMO_PORT=8765)"
 	@echo "make deploy STUDY=folder    MONAI Deploy application: DICOM study in, DICOM SR out (3 GB set-up, in .venv-deploy)"
 	@echo "make label [STUDIES=path]   MONAI Label on 127.0.0.1: caption, correct and learn from a folder or DICOMweb URL"
 	@echo "make test                   run the test suite"
@@ -34,14 +36,17 @@ help:
 
 setup: $(READY)
 
-$(READY): requirements.txt requirements-dev.txt tools/debian.sh
+$(READY): requirements.txt requirements-dev.txt tools/debian.sh tools/command_line_hook.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 		{ echo "Python 3.11 is needed, found $$($(PYTHON) --version): call make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing packages into $(VENV) (once, some minutes) ..."
 	@$(PY) -m pip install -q torch==2.13.0
 	@$(PY) -m pip install -q -r requirements.txt -r requirements-dev.txt
+	@$(PY) tools/command_line_hook.py $(BUNDLE) >/dev/null
 	@sh tools/debian.sh
+	@command -v npm >/dev/null 2>&1 && npm install --silent --no-audit --no-fund --prefix $(VENV)/axe axe-core@4.14.1 >/dev/null 2>&1 || \
+		echo "Optional, not installed: axe-core (npm), with which tests look at the page's accessibility"
 	@touch $@
 
 # MONAI Label's own requirements would replace numpy and torch: what it needs is pinned in our file, itself comes without.
@@ -72,11 +77,14 @@ deploy: $(DEPLOY)/.ready package
 	@ulimit -s 32768 2>/dev/null; $(DEPLOY)/bin/python integrations/deploy/app.py --input "$(STUDY)" --output runs/deploy \
 		--model "$$(ls -t dist/*.zip | head -n 1)"
 
+demo: $(READY) $(SAMPLES)/.ready
+	@$(PY) -m scripts.commands.serve --root $(SAMPLES) --port $(DEMO_PORT) --open
+
 label: $(LABEL) $(SAMPLES)/.ready
 	@$(PY) integrations/monailabel/serve.py --studies "$(STUDIES)" --port $(PORT)
 
-$(SAMPLES)/.ready: $(READY) $(BUNDLE)/scripts/samples.py
-	@$(PY) -m scripts.samples $(SAMPLES) && touch $@
+$(SAMPLES)/.ready: $(READY) $(BUNDLE)/scripts/commands/samples.py
+	@$(PY) -m scripts.commands.samples $(SAMPLES) && touch $@
 
 caption: $(READY) $(SAMPLES)/.ready
 	@image="$(IMAGE)"; test -e "$${image%::series}" || { echo "IMAGE=$(IMAGE) does not exist: give a file or a folder of images"; exit 1; }
@@ -84,7 +92,7 @@ caption: $(READY) $(SAMPLES)/.ready
 
 # Two processes, a file to each at a time: files share servers and trained runs within.
 test: $(READY) $(LABEL) $(SLICER)
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 test-all: $(READY) $(LABEL) $(SLICER)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -m "slow or not slow" --timeout 3600
@@ -97,7 +105,7 @@ starter: $(READY)
 FEATURES ?= runs/starter/features
 ablation: $(READY)
 	@test -n "$(DATA)" || { echo "make ablation DATA=folder (with datalist.json and its images)"; exit 1; }
-	@$(PY) tools/ablation.py "$(DATA)" --features "$(FEATURES)" $(ABLATION)
+	@$(PY) studies/ablation/run.py "$(DATA)" --features "$(FEATURES)" $(ABLATION)
 
 bench: $(READY)
 	@$(PY) benchmarks/run_all.py
@@ -106,7 +114,7 @@ package: $(READY)
 	@$(PY) tools/package.py $(BUNDLE) dist
 
 fuzz: $(READY)
-	@$(PY) tests/reading/fuzzing.py --count 2000 --seed 0 --keep runs/fuzz
+	@$(PY) tests/reading/fuzzing.py --count 2000 --structured 20000 --seed 0 --keep runs/fuzz
 
 lint: $(READY)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

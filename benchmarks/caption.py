@@ -1,10 +1,11 @@
 """A whole caption of one image: ours naive, ours tuned, transformers' BLIP-2 of the same sizes, and the starter.
 
-    .venv/bin/python benchmarks/caption.py [--quick] [--threads N] [--repeats N] [--datalist FILE]
+    .venv/bin/python benchmarks/caption.py [--quick | --smoke] [--threads N] [--repeats N] [--datalist FILE]
 
 Sizes: CLIP ViT-L/14 at 224 px, SAM ViT-B at 1,024 px, two Q-Formers of BERT-base size with 32 queries, OPT-125m, beam
-5, 30 new tokens; random weights. `--quick` keeps every part and takes a few layers of each. Each side runs in a process
-of its own, the best of the repeats: processor seconds with one thread (the default), wall seconds with more.
+5, 30 new tokens; random weights. `--quick` keeps every part and takes a few layers of each, `--smoke` shows in seconds
+that all of it runs. Each side runs in a process of its own, the best of the repeats: processor
+seconds with one thread (the default), wall seconds with more.
 
 * naive: `segment_anything`'s code, float32 with PyTorch's defaults, `transformers.generate`.
 * tuned: CLIP and language model in int8, SAM and Q-Formers in `auto` precision (bfloat16 where the processor has units
@@ -18,8 +19,9 @@ measured here.
 
 The last line is one JSON object: `tuned_over_naive` (naive seconds over tuned), `ours_over_blip2` (tuned seconds over
 BLIP-2's), `starter_seconds` (median wall seconds of a warm starter caption of a 512 x 512 image, as configured), and
-`ten_images_seconds` (wall seconds of a process that starts, captions ten images together and ends; 0 with `--quick`).
-Both are of all cores, with freed buffers kept, as the service and the bundle's runs have them.
+`ten_images_seconds` (wall seconds of a process that starts, captions ten images together and ends; null with `--quick`
+and `--smoke`). Both are of all cores, with freed buffers kept, as the service and the bundle's runs have them, and of
+processes that import what the captioner itself imports (`starter_captions.py`).
 """
 
 from __future__ import annotations
@@ -30,48 +32,60 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT / "bundle")]
+FOLDER = Path(__file__).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER.parent / "bundle")]
+
+from no_tokenizer import NoTokenizer  # noqa: E402
+from own_process import apart  # noqa: E402
 
 from generation import BEAMS, TOKENS, by_transformers  # noqa: E402
-from scripts.allocator import keep_memory  # noqa: E402
-from scripts.branches import Branch  # noqa: E402
 from scripts.captioning import caption_batch  # noqa: E402
 from scripts.encoders.clip import ClipEncoder  # noqa: E402
 from scripts.encoders.sam import SamEncoder  # noqa: E402
-from scripts.encoders.sam_vit import SAM_SIZES  # noqa: E402
+from scripts.encoders.sam_vit import SAM_SIZES, SamSize  # noqa: E402
 from scripts.generation import GenerationOptions  # noqa: E402
-from scripts.int8 import in_precision  # noqa: E402
-from scripts.language_model import LanguageModel  # noqa: E402
-from scripts.networks import CaptionNetwork  # noqa: E402
-from scripts.precision import resolved  # noqa: E402
-from scripts.qformer import QFormer  # noqa: E402
-from scripts.timing import StepTimer  # noqa: E402
+from scripts.kernels.int8 import in_precision  # noqa: E402
+from scripts.kernels.precision import resolved  # noqa: E402
+from scripts.networks.branch import Branch  # noqa: E402
+from scripts.networks.caption_network import CaptionNetwork  # noqa: E402
+from scripts.networks.language_model import LanguageModel  # noqa: E402
+from scripts.networks.qformer import QFormer  # noqa: E402
+from scripts.provenance.timing import StepTimer  # noqa: E402
 
 QUERIES = 32
 TUNED = resolved("auto", "cpu")
-PEAK_SIDE, READ_BYTES = 2048, 1 << 28
 
 
-class Words:
-    """Stands for a tokenizer: no text is needed to measure."""
+class Sizes(NamedTuple):
+    """Of all parts, the same on every side."""
 
-    pad_token_id, eos_token_id = 1, 2
+    clip: dict[str, int]
+    sam: SamSize
+    sam_side: int
+    qformer_layers: int
+    opt: dict[str, int]
+    product_side: int = 2048  # of the product that the floor's speed is of
+    read_bytes: int = 1 << 28
 
-    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
-        return {"input_ids": []}
 
-    def batch_decode(self, rows: Tensor, **_: Any) -> list[str]:
-        return [""] * len(rows)
-
-    def decode(self, ids: list[int], **_: Any) -> str:
-        return ""
+CLIP_L14 = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "image_size": 224}
+CLIP_L14 |= {"patch_size": 14, "num_hidden_layers": 24}
+SAM = SAM_SIZES["base"]
+FULL = Sizes(CLIP_L14, SAM, 1024, 12, {"num_hidden_layers": 12})
+QUICK = Sizes({**CLIP_L14, "num_hidden_layers": 3}, SAM._replace(depth=3, global_blocks=(2,)), 1024, 2,
+              {"num_hidden_layers": 3})  # fmt: skip
+TINY_CLIP = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_hidden_layers": 1}
+TINY_OPT = {"hidden_size": 64, "ffn_dim": 128, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 500}
+SMOKE = Sizes({**CLIP_L14, **TINY_CLIP}, SamSize(48, 2, 3, (1,)), 256, 2, {**TINY_OPT, "word_embed_proj_dim": 64},
+              product_side=128, read_bytes=1 << 20)  # fmt: skip
 
 
 class PlainClip(ClipEncoder):
@@ -90,7 +104,7 @@ class PublishedSam(SamEncoder):
         super().__init__(**arguments)
         size = arguments["size"]
         self.network = published_code.segment_anything_encoder()(
-            img_size=1024,
+            img_size=arguments["input_size"],
             embed_dim=size.width,
             depth=size.depth,
             num_heads=size.heads,
@@ -103,44 +117,27 @@ class PublishedSam(SamEncoder):
         return self.encode(self.prepare(image))
 
 
-def sizes(quick: bool) -> dict[str, Any]:
-    """Layers of every part; widths are always the true ones."""
-    sam = SAM_SIZES["base"]._replace(depth=3, global_blocks=(2,)) if quick else SAM_SIZES["base"]
-    return {"clip": 3 if quick else 24, "sam": sam, "qformer": 2 if quick else 12, "opt": 3 if quick else 12}
-
-
-def clip_config(layers: int) -> dict[str, int]:
-    return {
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 16,
-        "image_size": 224,
-        "patch_size": 14,
-    }
-
-
-def opt(layers: int) -> nn.Module:
+def opt(sizes: Sizes) -> nn.Module:
+    """OPT, by default of OPT-125m's dimensions."""
     from transformers import OPTConfig, OPTForCausalLM
 
-    return OPTForCausalLM(OPTConfig(num_hidden_layers=layers)).eval()
+    return OPTForCausalLM(OPTConfig(**sizes.opt)).eval()
 
 
-def network(quick: bool, *, tuned: bool) -> CaptionNetwork:
+def network(sizes: Sizes, *, tuned: bool) -> CaptionNetwork:
     """The caption network of one side, in its precisions."""
     torch.manual_seed(0)
-    layers = sizes(quick)
-    clip = (ClipEncoder if tuned else PlainClip)(config=clip_config(layers["clip"]))
-    sam = (SamEncoder if tuned else PublishedSam)(size=layers["sam"])
+    clip = (ClipEncoder if tuned else PlainClip)(config=sizes.clip)
+    sam = (SamEncoder if tuned else PublishedSam)(size=sizes.sam, input_size=sizes.sam_side)
     if tuned:
         clip, sam = in_precision(clip, "int8"), in_precision(sam, TUNED)
     branches = {}
     for name, encoder in (("general", clip), ("detail", sam)):
         qformer = QFormer(
-            encoder_width=encoder.width, layers=layers["qformer"], text=False, absorbed=tuned and name == "detail"
+            encoder_width=encoder.width, layers=sizes.qformer_layers, text=False, absorbed=tuned and name == "detail"
         )
         branches[name] = Branch(encoder=encoder, qformer=qformer)
-    model = LanguageModel(model=opt(layers["opt"]), tokenizer=Words(), dtype="int8" if tuned else "float32")
+    model = LanguageModel(model=opt(sizes), tokenizer=NoTokenizer(), dtype="int8" if tuned else "float32")
     options = GenerationOptions(num_beams=BEAMS, max_new_tokens=TOKENS, min_new_tokens=TOKENS)
     return CaptionNetwork(branches=branches, language_model=model, options=options).eval().requires_grad_(False)
 
@@ -153,7 +150,7 @@ def naive_caption(net: CaptionNetwork, image: Tensor, timer: StepTimer) -> None:
     timer.split_generation()
 
 
-def blip2(quick: bool) -> nn.Module:
+def blip2(sizes: Sizes) -> nn.Module:
     """BLIP-2 of the same sizes; its queries start at zero, which would make them all alike."""
     from transformers import (
         Blip2Config,
@@ -163,12 +160,13 @@ def blip2(quick: bool) -> nn.Module:
         OPTConfig,
     )
 
-    layers = sizes(quick)
     torch.manual_seed(0)
     config = Blip2Config(
-        vision_config=Blip2VisionConfig(**clip_config(layers["clip"]), initializer_range=0.02).to_dict(),
-        qformer_config=Blip2QFormerConfig(num_hidden_layers=layers["qformer"], encoder_hidden_size=1024).to_dict(),
-        text_config=OPTConfig(num_hidden_layers=layers["opt"]).to_dict(),
+        vision_config=Blip2VisionConfig(**sizes.clip, initializer_range=0.02).to_dict(),
+        qformer_config=Blip2QFormerConfig(
+            num_hidden_layers=sizes.qformer_layers, encoder_hidden_size=sizes.clip["hidden_size"]
+        ).to_dict(),
+        text_config=OPTConfig(**sizes.opt).to_dict(),
         num_query_tokens=QUERIES,
     )
     model = Blip2ForConditionalGeneration(config).eval().requires_grad_(False)
@@ -185,7 +183,7 @@ def blip2_caption(model: nn.Module, pixels: Tensor) -> None:
         by_transformers(model.language_model, model.language_projection(states))
 
 
-def measured(run: Any, repeats: int) -> tuple[float, dict[str, float]]:
+def measured(run: Callable[[StepTimer], Any], repeats: int) -> tuple[float, dict[str, float]]:
     """Best seconds after one warm-up, and the steps of that run."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     StepTimer._now = lambda self: clock()  # steps on the same clock as the whole
@@ -200,20 +198,30 @@ def measured(run: Any, repeats: int) -> tuple[float, dict[str, float]]:
     return best, steps
 
 
-def side(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure one side in this process."""
-    image = torch.rand(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(1))
-    if arguments.side == "blip2":
-        model, pixels = blip2(arguments.quick), torch.randn(1, 3, 224, 224)
-        best, steps = measured(lambda timer: blip2_caption(model, pixels), arguments.repeats)
-        return {"seconds": best, "steps": steps}
-    net = network(arguments.quick, tuned=arguments.side == "tuned")
-    if arguments.side == "tuned":
-        torch.set_float32_matmul_precision("medium")  # what `float32_precision: fast` sets
-        best, steps = measured(lambda timer: caption_batch(net, image, dtype=TUNED, timer=timer), arguments.repeats)
-        return {"seconds": best, "steps": steps, **floor(net)}
-    best, steps = measured(lambda timer: naive_caption(net, image, timer), arguments.repeats)
-    return {"seconds": best, "steps": steps, "flops": operations(net, image)}
+def blip2_side(sizes: Sizes, repeats: int) -> dict[str, Any]:
+    """Seconds of transformers' BLIP-2."""
+    model, pixels = blip2(sizes), torch.randn(1, 3, 224, 224)
+    best, steps = measured(lambda timer: blip2_caption(model, pixels), repeats)
+    return {"seconds": best, "steps": steps}
+
+
+def naive_side(sizes: Sizes, repeats: int) -> dict[str, Any]:
+    """Seconds of our network as it would be written first, and its operations."""
+    net, picture = network(sizes, tuned=False), image(sizes)
+    best, steps = measured(lambda timer: naive_caption(net, picture, timer), repeats)
+    return {"seconds": best, "steps": steps, "flops": operations(net, picture)}
+
+
+def tuned_side(sizes: Sizes, repeats: int) -> dict[str, Any]:
+    """Seconds of our network as its users have it, and what the floor is made of."""
+    net, picture = network(sizes, tuned=True), image(sizes)
+    torch.set_float32_matmul_precision("medium")  # what `float32_precision: fast` sets
+    best, steps = measured(lambda timer: caption_batch(net, picture, dtype=TUNED, timer=timer), repeats)
+    return {"seconds": best, "steps": steps, **floor(net, sizes)}
+
+
+def image(sizes: Sizes) -> Tensor:
+    return torch.rand(1, 3, sizes.sam_side, sizes.sam_side, generator=torch.Generator().manual_seed(1))
 
 
 def operations(net: CaptionNetwork, image: Tensor) -> int:
@@ -227,77 +235,53 @@ def operations(net: CaptionNetwork, image: Tensor) -> int:
     return counter.get_total_flops()
 
 
-def floor(net: CaptionNetwork) -> dict[str, float]:
+def floor(net: CaptionNetwork, sizes: Sizes) -> dict[str, float]:
     """Speed of a large product and of reading, and the bytes of the language model's int8 layers."""
-    left = torch.randn(PEAK_SIDE, PEAK_SIDE).to(getattr(torch, TUNED))
-    block = torch.zeros(READ_BYTES // 8, dtype=torch.int64)
+    left = torch.randn(sizes.product_side, sizes.product_side).to(getattr(torch, TUNED))
+    block = torch.zeros(sizes.read_bytes // 8, dtype=torch.int64)
     product = min(_timed(lambda: left @ left) for _ in range(4))
     reading = min(_timed(block.sum) for _ in range(4))
     layers = [m for m in net.language_model.model.modules() if type(m).__name__ == "Int8Linear"]
     return {
-        "flop_rate": 2 * PEAK_SIDE**3 / product,
-        "read_rate": READ_BYTES / reading,
+        "flop_rate": 2 * sizes.product_side**3 / product,
+        "read_rate": sizes.read_bytes / reading,
         "model_bytes": sum(layer.in_features * layer.out_features for layer in layers),
     }
 
 
-def _timed(run: Any) -> float:
+def _timed(run: Callable[[], Any]) -> float:
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     start = clock()
     run()
     return clock() - start
 
 
-def starter_images(datalist: Path | None, count: int) -> list[str]:
-    """Paths of images: of a datalist's validation part, or the samples of pydicom."""
-    if datalist is not None:
-        items = json.loads(datalist.read_text(encoding="utf-8"))["validation"]
-        return [str(datalist.parent / item["image"]) for item in items[:: max(1, len(items) // count)][:count]]
-    from scripts.samples import write_samples
-
-    paths = write_samples(ROOT / "runs" / "samples")
-    return [str(paths[number % len(paths)]) for number in range(count)]
+def starter(*more: str) -> dict[str, Any]:
+    """Warm captions of the starter, from a process of its own."""
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "starter_captions.py"), *more], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def starter(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Warm captions of the starter in float32 as configured, and with `auto` encoders and int8 language model."""
-    from scripts.predictor import CaptionPredictor
-
-    paths = starter_images(arguments.datalist, 3 if arguments.quick else 20)
-    report: dict[str, Any] = {}
-    texts: dict[str, list[str]] = {}
-    for name, values in (("float32", {}), ("fast", {"amp_dtype": "auto", "language_model_dtype": "int8"})):
-        predictor = CaptionPredictor.from_bundle(ROOT / "bundle", **values)
-        predictor.caption(paths[0])
-        walls, texts[name], steps = [], [], []
-        for path in paths:
-            start = time.perf_counter()
-            caption = predictor.caption(path)
-            walls.append(time.perf_counter() - start)
-            texts[name].append(caption.text)
-            steps.append(caption.seconds)
-        report[name] = statistics.median(walls)
-        report[f"{name}_steps"] = {step: statistics.median(s[step] for s in steps) for step in steps[0]}
-    report["same_captions"] = statistics.mean(a == b for a, b in zip(texts["float32"], texts["fast"], strict=True))
-    return report
+def starter_seconds(options: argparse.Namespace, more: Sequence[str]) -> float:
+    """Median of warm captions as configured; says what `auto` encoders and an int8 language model change."""
+    count = ["--images", str(1 if options.smoke else 3 if options.quick else 20)]
+    exact = starter(*count, *more)
+    print(f"starter, warm, median: float32 {exact['seconds']:.2f} s, steps {exact['steps']}")
+    if not options.smoke:
+        fast = starter(*count, *more, "--fast")
+        same = statistics.mean(a == b for a, b in zip(exact["texts"], fast["texts"], strict=True))
+        print(f"{TUNED} and int8 {fast['seconds']:.2f} s, {same:.0%} of captions word for word the same")
+    return exact["seconds"]
 
 
-def ten_images(arguments: argparse.Namespace) -> None:
+def ten_images_seconds(more: Sequence[str]) -> float:
     """Start, caption ten images, end."""
-    from scripts.predictor import CaptionPredictor
-
-    predictor = CaptionPredictor.from_bundle(ROOT / "bundle")
-    list(predictor.caption_all(starter_images(arguments.datalist, 10), batch_size=10))
-
-
-def child(arguments: argparse.Namespace, name: str) -> tuple[dict[str, Any], float]:
-    """The report of one side from a process of its own, and that process's wall seconds."""
-    command = [sys.executable, __file__, "--side", name, "--threads", str(arguments.threads)]
-    command += ["--repeats", str(arguments.repeats)] + (["--quick"] if arguments.quick else [])
-    command += ["--datalist", str(arguments.datalist)] if arguments.datalist else []
     start = time.perf_counter()
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.strip().splitlines()[-1]), time.perf_counter() - start
+    command = [sys.executable, str(FOLDER / "starter_captions.py"), "--images", "10", "--together", *more]
+    subprocess.run(command, check=True)
+    return round(time.perf_counter() - start, 2)
 
 
 def table(sides: dict[str, dict[str, Any]]) -> None:
@@ -316,34 +300,34 @@ def table(sides: dict[str, dict[str, Any]]) -> None:
     )
 
 
-def main() -> None:
+def parse(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few layers of every part")
+    parser.add_argument("--smoke", action="store_true", help="the least of everything, in seconds")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--datalist", type=Path, help="its validation images for the starter's figure")
-    parser.add_argument("--side", choices=("naive", "tuned", "blip2", "starter", "ten"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.side in ("starter", "ten"):  # as its users have it
-        keep_memory()
-    else:
-        torch.set_num_threads(arguments.threads)
-    if arguments.side:
-        made = {"starter": starter, "ten": ten_images}.get(arguments.side, side)(arguments)
-        print(json.dumps(made))
-        return
-    print(f"beam {BEAMS}, {TOKENS} tokens, {arguments.threads} thread(s), torch {torch.__version__}, tuned: {TUNED}")
-    sides = {name: child(arguments, name)[0] for name in ("naive", "tuned", "blip2")}
+    return parser.parse_args(given)
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    options = parse(given)
+    print(f"beam {BEAMS}, {TOKENS} tokens, {options.threads} thread(s), torch {torch.__version__}, tuned: {TUNED}")
+    sizes, repeats = (SMOKE, 1) if options.smoke else (QUICK if options.quick else FULL, options.repeats)
+    measure = partial(apart, threads=options.threads, forked=options.smoke)
+    sides = {
+        "naive": measure(naive_side, sizes, repeats),
+        "tuned": measure(tuned_side, sizes, repeats),
+        "blip2": measure(blip2_side, sizes, repeats),
+    }
     table(sides)
-    warm, _ = child(arguments, "starter")
-    print(f"starter, warm, median: float32 {warm['float32']:.2f} s, {TUNED} and int8 {warm['fast']:.2f} s, ", end="")
-    print(f"{warm['same_captions']:.0%} of captions word for word the same; steps {warm['float32_steps']}")
-    ten = 0.0 if arguments.quick else child(arguments, "ten")[1]
+    more = ["--datalist", str(options.datalist)] if options.datalist else []
+    warm = starter_seconds(options, more)
     result = {
         "tuned_over_naive": round(sides["naive"]["seconds"] / sides["tuned"]["seconds"], 3),
         "ours_over_blip2": round(sides["tuned"]["seconds"] / sides["blip2"]["seconds"], 3),
-        "starter_seconds": round(warm["float32"], 3),
-        "ten_images_seconds": round(ten, 2),
+        "starter_seconds": round(warm, 3),
+        "ten_images_seconds": None if options.quick or options.smoke else ten_images_seconds(more),
     }
     print(json.dumps(result))
 

@@ -1,14 +1,14 @@
 """SAM ViT-B at 1,024 px: `scripts.encoders.sam.SamEncoder` against the code of `segment_anything` 1.0.
 
-    .venv/bin/python benchmarks/encoder.py [--quick] [--threads N] [--repeats N]
+    .venv/bin/python benchmarks/encoder.py [--quick | --smoke] [--threads N] [--repeats N]
 
 Both have the same random weights and see the same image. Times are taken in turn in one process, the best of the
 repeats: processor seconds with one thread (the default), wall seconds with more. Memory is the peak of the resident set
 above what the process held with its weights loaded, each side in a process of its own. `--quick` takes 3 blocks instead
-of 12, one of them global, which is ViT-B's share.
+of 12, one of them global, which is ViT-B's share; `--smoke` shows on a tiny network in seconds that all of it runs.
 
 The published code runs as it is, in float32, with PyTorch's defaults. Ours runs float32 products in oneDNN where a
-probe finds that exact (`scripts.encoders.matmul`); the table's head says whether it did. Run it on an idle machine: a
+probe finds that exact (`scripts.kernels.matmul`); the table's head says whether it did. Run it on an idle machine: a
 busy neighbour takes more from ours than from the published code.
 
 Where the processor has no bfloat16 units PyTorch emulates them, many times slower than float32. That case then runs
@@ -24,36 +24,48 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import published_code  # noqa: E402
+from own_process import apart  # noqa: E402
 
-from scripts.encoders.matmul import onednn_is_exact  # noqa: E402
 from scripts.encoders.sam import SamEncoder  # noqa: E402
 from scripts.encoders.sam_vit import SAM_SIZES, SamSize  # noqa: E402
-from scripts.generation.packed_linear import type_can_be_packed  # noqa: E402
-from scripts.precision import resolved  # noqa: E402
+from scripts.kernels.matmul import onednn_is_exact  # noqa: E402
+from scripts.kernels.packed_linear import type_can_be_packed  # noqa: E402
+from scripts.kernels.precision import resolved  # noqa: E402
 
-SIDE = 1024
-MIB = 1 << 20
 THEIRS, OURS, ROUNDED = "segment_anything float32", "ours float32", "ours bfloat16"
 BFLOAT16_IS_NATIVE = type_can_be_packed(torch.bfloat16)
-QUICK = SAM_SIZES["base"]._replace(depth=3, global_blocks=(2,))
 
 
-def published(size: SamSize) -> nn.Module:
+class Case(NamedTuple):
+    """A size of the encoder and the side of its image in pixels; `share` has fewer blocks of the same."""
+
+    size: SamSize
+    side: int
+    share: SamSize
+
+
+BASE = SAM_SIZES["base"]
+QUARTER = BASE._replace(depth=3, global_blocks=(2,))
+FULL, QUICK = Case(BASE, 1024, QUARTER), Case(QUARTER, 1024, QUARTER)
+SMOKE = Case(SamSize(48, 2, 3, (1,)), 256, SamSize(48, 1, 3, (0,)))
+
+
+def published(size: SamSize, side: int) -> nn.Module:
     """`segment_anything`'s encoder, random but the same at each call, no weight at a zero that would hide a term."""
     torch.manual_seed(0)
     network = published_code.segment_anything_encoder()(
-        img_size=SIDE,
+        img_size=side,
         embed_dim=size.width,
         depth=size.depth,
         num_heads=size.heads,
@@ -68,15 +80,15 @@ def published(size: SamSize) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def ours(size: SamSize, dtype: torch.dtype = torch.float32) -> SamEncoder:
+def ours(size: SamSize, side: int, dtype: torch.dtype = torch.float32) -> SamEncoder:
     """Our encoder with the same weights."""
-    encoder = SamEncoder(size=size, input_size=SIDE)
-    encoder.network.load_state_dict(published(size).state_dict())
+    encoder = SamEncoder(size=size, input_size=side)
+    encoder.network.load_state_dict(published(size, side).state_dict())
     return encoder.to(dtype)
 
 
-def image() -> Tensor:
-    return torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+def image(side: int) -> Tensor:
+    return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
 def seconds(run: Callable[[], Tensor]) -> tuple[float, Tensor]:
@@ -87,17 +99,17 @@ def seconds(run: Callable[[], Tensor]) -> tuple[float, Tensor]:
     return clock() - start, result
 
 
-def compare(size: SamSize, repeats: int) -> tuple[dict[str, float], dict[str, float]]:
+def compare(case: Case, repeats: int) -> tuple[dict[str, float], dict[str, float]]:
     """Best seconds and relative errors of each variant."""
-    network, exact = published(size), ours(size)
-    picture = image()
+    network, exact = published(case.size, case.side), ours(case.size, case.side)
+    picture = image(case.side)
     pixels = exact.prepare(picture)
     variants: dict[str, Callable[[], Tensor]] = {
         THEIRS: lambda: network(pixels),
         OURS: lambda: exact(picture),
     }
     if BFLOAT16_IS_NATIVE:
-        rounded = ours(size, torch.bfloat16)
+        rounded = ours(case.size, case.side, torch.bfloat16)
         variants[ROUNDED] = lambda: rounded(picture)
     best: dict[str, float] = {}
     errors: dict[str, float] = {}
@@ -110,32 +122,32 @@ def compare(size: SamSize, repeats: int) -> tuple[dict[str, float], dict[str, fl
             reference = features if reference is None else reference
             errors[name] = relative_error(features, reference)
     if not BFLOAT16_IS_NATIVE:
-        best[ROUNDED], errors[ROUNDED] = emulated(size)
+        best[ROUNDED], errors[ROUNDED] = emulated(case)
     return best, errors
 
 
-def emulated(size: SamSize) -> tuple[float, float]:
-    """Seconds of emulated bfloat16, from 3 blocks, and their relative error."""
-    picture = image()
-    encoder = ours(QUICK, torch.bfloat16)
+def emulated(case: Case) -> tuple[float, float]:
+    """Seconds of emulated bfloat16, from a share of the blocks, and their relative error."""
+    picture = image(case.side)
+    encoder = ours(case.share, case.side, torch.bfloat16)
     taken, result = seconds(lambda: encoder(picture))
     with torch.inference_mode():
-        return taken * size.depth / QUICK.depth, relative_error(result, ours(QUICK)(picture))
+        return taken * case.size.depth / case.share.depth, relative_error(result, ours(case.share, case.side)(picture))
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
     return float((found.float() - expected).abs().max() / expected.abs().max())
 
 
-def peak_memory(side: str, size: SamSize) -> float:
+def peak_memory(which: str, case: Case) -> float:
     """MiB that one image needs above the loaded weights."""
     run: Callable[[], Tensor]
-    picture = image()
-    if side == "published":
-        network = published(size)
+    picture = image(case.side)
+    if which == "published":
+        network = published(case.size, case.side)
         run = lambda: network(picture)  # noqa: E731
     else:
-        encoder = ours(size)
+        encoder = ours(case.size, case.side)
         run = lambda: encoder(picture)  # noqa: E731
     with torch.inference_mode():
         torch.rand(64, 64) @ torch.rand(64, 64)  # loads the matrix library
@@ -152,34 +164,29 @@ def resident(key: str) -> int:
     return int(next(line for line in lines if line.startswith(key)).split()[1])
 
 
-def memory_of(side: str, arguments: argparse.Namespace) -> float:
-    command = [sys.executable, __file__, "--memory-of", side, "--threads", str(arguments.threads)]
-    command += ["--quick"] if arguments.quick else []
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-
-
-def parse() -> argparse.Namespace:
+def parse(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="3 blocks instead of 12")
+    parser.add_argument("--smoke", action="store_true", help="a tiny network, in seconds")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--memory-of", choices=("published", "ours"), help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
-def main() -> None:
-    arguments = parse()
+def main(given: Sequence[str] | None = None) -> None:
+    arguments = parse(given)
     torch.set_num_threads(arguments.threads)
-    size = QUICK if arguments.quick else SAM_SIZES["base"]
-    if arguments.memory_of:
-        print(peak_memory(arguments.memory_of, size))
-        return
-    print(f"SAM, {size.depth} blocks of {size.width}, {SIDE} px, {arguments.threads} thread(s)")
+    case = SMOKE if arguments.smoke else QUICK if arguments.quick else FULL
+    print(f"SAM, {case.size.depth} blocks of {case.size.width}, {case.side} px, {arguments.threads} thread(s)")
     print(f"float32 products of ours in oneDNN, probed exact: {'yes' if onednn_is_exact() else 'no'}")
     if not BFLOAT16_IS_NATIVE:
-        print("bfloat16: this processor has no products for it and PyTorch emulates them: one run of 3 blocks")
-    best, errors = compare(size, arguments.repeats)
-    memory = {side: memory_of(side, arguments) for side in ("published", "ours")}
+        print(
+            "bfloat16: this processor has no products for it and PyTorch emulates them: "
+            f"one run of {case.share.depth} block(s)"
+        )
+    best, errors = compare(case, 1 if arguments.smoke else arguments.repeats)
+    how = {"threads": arguments.threads, "forked": arguments.smoke}
+    memory = {which: apart(peak_memory, which, case, **how) for which in ("published", "ours")}
     base = best[THEIRS]
     print(f"\n{'':26}{'seconds':>9}{'speed-up':>10}{'error':>10}{'peak MiB':>10}")
     for name, taken in best.items():

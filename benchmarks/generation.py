@@ -1,11 +1,12 @@
 """Captions a second: `scripts.generation.Generator` against `transformers.generate` on the same model and prefixes.
 
-    .venv/bin/python benchmarks/generation.py [--quick]
+    .venv/bin/python benchmarks/generation.py [--quick | --smoke]
 
 OPT of 125m and 350m sizes with random weights (wide enough that captions vary), 65 prefix positions, beam 5, 30 new
 tokens, batches of 1 and 8, float32 and bfloat16. Both sides run in turn, each case several times; a case's speed-up is
 the median of its paired ratios. Where the processor has no bfloat16 products PyTorch emulates them, about eight times
-slower than float32: those cases run once, unwarmed, and the table says so.
+slower than float32: those cases run once, unwarmed, and the table says so. `--smoke` shows on a tiny model in seconds
+that all of it runs.
 
 The last line is one JSON object: `batch1_speedup` and `batch8_speedup` are the worst over sizes and types,
 `tokens_equal` says whether every row of every float32 case has the same tokens on both sides, `bfloat16` is "native",
@@ -19,7 +20,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,13 +30,21 @@ from transformers import OPTConfig, OPTForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 from scripts.generation import GenerationOptions, Generator  # noqa: E402
-from scripts.generation.packed_linear import type_can_be_packed  # noqa: E402
+from scripts.kernels.packed_linear import type_can_be_packed  # noqa: E402
 
 PREFIX, BEAMS, TOKENS = 65, 5, 30
 END, PAD = 2, 1
 # Of the random weights; with wider ones 350m, which normalises after each layer, repeats one token.
-SPREAD = {"125m": 0.03, "350m": 0.01}
+SPREAD = {"tiny": 0.03, "125m": 0.03, "350m": 0.01}
 SIZES = {
+    "tiny": {
+        "hidden_size": 64,
+        "ffn_dim": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "word_embed_proj_dim": 64,
+        "vocab_size": 1000,
+    },
     "125m": {"hidden_size": 768, "ffn_dim": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
     "350m": {
         "hidden_size": 1024,
@@ -67,7 +76,8 @@ class Case:
 def random_model(size: str, dtype: torch.dtype) -> nn.Module:
     """An OPT with random weights. The head is not tied: a tied random head repeats its last token for ever."""
     torch.manual_seed(0)
-    config = OPTConfig(vocab_size=50272, max_position_embeddings=2048, tie_word_embeddings=False, **SIZES[size])
+    values = {"vocab_size": 50272, "max_position_embeddings": 2048, "tie_word_embeddings": False, **SIZES[size]}
+    config = OPTConfig(**values)
     model = OPTForCausalLM(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -132,30 +142,37 @@ def worst(cases: list[Case], batch: int) -> float | None:
     return min((round(case.speedup, 2) for case in cases if case.batch == batch), default=None)
 
 
-def main() -> None:
+def parse(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="125m in float32 only, one repeat")
+    parser.add_argument("--smoke", action="store_true", help="a tiny model in float32, in seconds")
     parser.add_argument("--repeats", type=int, default=3, help="paired runs a case, after one warm-up of each side")
-    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=["125m", "350m"])
     parser.add_argument("--types", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
     parser.add_argument("--batches", nargs="+", type=int, choices=[1, 8], default=[1, 8])
-    arguments = parser.parse_args()
-    sizes, dtypes = (["125m"], ["float32"]) if arguments.quick else (arguments.sizes, arguments.types)
+    options = parser.parse_args(given)
+    if options.quick or options.smoke:
+        options.sizes, options.types, options.repeats = ["tiny" if options.smoke else "125m"], ["float32"], 1
+    return options
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    options = parse(given)
     print(
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, prefix {PREFIX}, beams {BEAMS}, tokens {TOKENS}"
     )
     emulated = not type_can_be_packed(torch.bfloat16)
-    if "bfloat16" in dtypes and emulated:
+    if "bfloat16" in options.types and emulated:
         print(
             "This processor has no bfloat16 products: PyTorch emulates them, each such case runs once, without warm-up."
         )
     print("  size      type batch  transformers     ours speed-up (of CPU s) rows equal distinct")
     cases = []
-    for size in sizes:
-        for dtype in dtypes:
+    for size in options.sizes:
+        for dtype in options.types:
             model = random_model(size, getattr(torch, dtype))
-            repeats = 0 if emulated and dtype == "bfloat16" else 1 if arguments.quick else arguments.repeats
-            for batch in arguments.batches:
+            repeats = 0 if emulated and dtype == "bfloat16" else options.repeats
+            for batch in options.batches:
                 case = compare(Case(size, dtype, batch), model, repeats)
                 cases.append(case)
                 print(row(case), flush=True)
@@ -163,7 +180,7 @@ def main() -> None:
     report = {
         **{f"batch{batch}_speedup": worst(cases, batch) for batch in (1, 8)},
         "tokens_equal": all(exact) if exact else None,
-        "bfloat16": "not run" if "bfloat16" not in dtypes else "emulated" if emulated else "native",
+        "bfloat16": "not run" if "bfloat16" not in options.types else "emulated" if emulated else "native",
         "threads": torch.get_num_threads(),
         "cases": [asdict(case) for case in cases],
     }

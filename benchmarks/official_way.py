@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scripts.branches import Branch
-from scripts.networks import CaptionNetwork
-from scripts.objectives import hard_negatives
-from scripts.pretraining import PretrainingBranch
-from scripts.qformer import Attention, FeedForward, QFormer
+from scripts.networks.branch import Branch
+from scripts.networks.caption_network import CaptionNetwork
+from scripts.networks.losses import hard_negatives
+from scripts.networks.pretraining_network import PretrainingBranch
+from scripts.networks.qformer import Attention, FeedForward, QFormer
 
 KeysValues = tuple[Tensor, Tensor]
 

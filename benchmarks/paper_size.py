@@ -22,19 +22,20 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "bundle")]
 
+from no_tokenizer import NoTokenizer  # noqa: E402
 from transformers import OPTConfig, OPTForCausalLM  # noqa: E402
 
-from scripts.branches import Branch  # noqa: E402
 from scripts.encoders.eva import EvaEncoder  # noqa: E402
 from scripts.encoders.sam import SamEncoder  # noqa: E402
 from scripts.generation import GenerationOptions  # noqa: E402
-from scripts.language_model import LanguageModel  # noqa: E402
-from scripts.networks import CaptionNetwork  # noqa: E402
-from scripts.precision import autocast, resolved  # noqa: E402
-from scripts.pretraining import PretrainingBranch, PretrainingNetwork  # noqa: E402
-from scripts.qformer import QFormer  # noqa: E402
+from scripts.kernels.precision import autocast, resolved  # noqa: E402
+from scripts.networks.branch import Branch  # noqa: E402
+from scripts.networks.caption_network import CaptionNetwork  # noqa: E402
+from scripts.networks.language_model import LanguageModel  # noqa: E402
+from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork  # noqa: E402
+from scripts.networks.qformer import QFormer  # noqa: E402
 from scripts.training import adamw, prepare_network  # noqa: E402
 
 LIMIT_GIB = 22
@@ -49,15 +50,6 @@ PUBLISHED = {
     "detail Q-Former, stage 2": 129.9,
     "detail Q-Former, stage 1": 186.6,
 }
-
-
-class NumberTokenizer:
-    """Stands in for OPT's tokenizer, which is not needed to measure: every text is its first token."""
-
-    eos_token_id, pad_token_id = 50118, 1
-
-    def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
-        return {"input_ids": [2]}
 
 
 def opt_config() -> OPTConfig:
@@ -111,7 +103,7 @@ def pretraining_network(frozen: dict[str, nn.Module]) -> PretrainingNetwork:
 def caption_network(frozen: dict[str, nn.Module]) -> CaptionNetwork:
     with default_dtype(torch.bfloat16):
         model = OPTForCausalLM(opt_config())
-    language_model = LanguageModel(model=model, tokenizer=NumberTokenizer(), dtype="bfloat16")
+    language_model = LanguageModel(model=model, tokenizer=NoTokenizer(prompt=[2], eos=50118), dtype="bfloat16")
     return CaptionNetwork(branches=branches(frozen, text=False), language_model=language_model, prompt="</s>")
 
 

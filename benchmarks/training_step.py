@@ -1,13 +1,14 @@
 """One training step, the published way and ours, side by side: seconds per pair, and what a pair keeps for backward.
 
-    .venv/bin/python benchmarks/training_step.py [--quick] [--threads N] [--repeats N] [--batch N] [--amp PRECISION]
+    .venv/bin/python benchmarks/training_step.py [--quick | --smoke] [--threads N] [--repeats N] [--batch N]
+        [--amp PRECISION]
 
 Random weights at true sizes: CLIP ViT-L/14 at 224, SAM ViT-B at 1,024 (4,096 tokens of 256), two BERT-base Q-Formers
 with 32 queries, OPT-125m, texts of 32 tokens, dropout 0.1 in the Q-Formers.
 
 * published: both encoders in every step (`segment_anything` 1.0 and `transformers`), four passes in stage 1, attention
   with its scores written out, default AdamW (`official_way.py`), float32 and memory as PyTorch has them by default;
-* the same with freed buffers kept for the next step, as in every run of ours (`scripts.allocator`): what the cache
+* the same with freed buffers kept for the next step, as in every run of ours (`kernels.allocator`): what the cache
   alone brings is measured there, so that nothing but the cache differs;
 * cache only: the published code, buffers kept, encoder tokens given;
 * ours in float32, with our encoders in every step and from the cache: what `feature_cache_dir` alone brings a user;
@@ -22,7 +23,8 @@ own: what one leaves in memory neither helps nor hinders the next. `--batch 4` h
 of a step whatever the batch, then weighs more.
 
 Best of the repeats; processor seconds with one thread (the default), wall seconds with more. `--quick` takes 2 of 12
-Q-Former and language-model layers and 3 of 12 and 24 encoder blocks: it shows that everything runs, not the figures.
+Q-Former and language-model layers and 3 of 12 and 24 encoder blocks, `--smoke` tiny parts: they show that everything
+runs, not the figures.
 
 Last line, one JSON object: `stage1_speedup` and `stage2_speedup` (published over ours, per pair), the same
 `..._buffers_kept` (both sides), `stage1_cache_only` and `stage2_cache_only` (published code with the encoders over
@@ -38,12 +40,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,43 +54,64 @@ from torch import Tensor, nn
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "bundle")]
 import official_way  # noqa: E402
 import published_code  # noqa: E402
+from no_tokenizer import NoTokenizer  # noqa: E402
+from own_process import apart  # noqa: E402
 from transformers import OPTConfig, OPTForCausalLM  # noqa: E402
 
-from scripts.allocator import keep_memory  # noqa: E402
-from scripts.branches import Branch  # noqa: E402
-from scripts.data.cache_shards import ShardStore, pack  # noqa: E402
+from scripts.data.cache.shards import ShardStore, pack  # noqa: E402
 from scripts.encoders.clip import ClipEncoder  # noqa: E402
-from scripts.encoders.sam_vit import SAM_SIZES, SamViT  # noqa: E402
-from scripts.language_model import LanguageModel  # noqa: E402
-from scripts.networks import CaptionNetwork  # noqa: E402
-from scripts.precision import resolved  # noqa: E402
-from scripts.pretraining import PretrainingBranch, PretrainingNetwork  # noqa: E402
-from scripts.qformer import QFormer  # noqa: E402
+from scripts.encoders.sam_vit import SAM_SIZES, SamSize, SamViT  # noqa: E402
+from scripts.kernels.precision import resolved  # noqa: E402
+from scripts.networks.branch import Branch  # noqa: E402
+from scripts.networks.caption_network import CaptionNetwork  # noqa: E402
+from scripts.networks.language_model import LanguageModel  # noqa: E402
+from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork  # noqa: E402
+from scripts.networks.qformer import QFormer  # noqa: E402
 from scripts.training import AutocastInferer, adamw, set_float32_precision  # noqa: E402
 
-BERT_WORDS, DECODER = 30523, 30522
 LENGTH = 32
 PARTS = {"stage1": ("stage 1 general", "stage 1 detail"), "stage2": ("stage 2",)}  # timed apart
-TOKENS = {"general": (257, 1024), "detail": (4096, 256)}  # N, C
 CLIP_L14 = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "image_size": 224}
+CLIP_L14 |= {"patch_size": 14, "num_hidden_layers": 24}
 Loss = Callable[[], Tensor]
 
 
-class NoTokenizer:
-    """Stands in for OPT's tokenizer: an empty prompt."""
+class Sizes(NamedTuple):
+    """Of all parts, the same on every side; the last word of a Q-Former begins its captions."""
 
-    eos_token_id, pad_token_id = 2, 1
+    clip: dict[str, int]
+    sam: SamSize
+    sam_side: int
+    layers: int
+    tokens: dict[str, tuple[int, int]]  # branch -> N, C
+    bert_words: int = 30523
+    opt: dict[str, int] = {}
 
-    def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
-        return {"input_ids": []}
+
+TOKENS = {"general": (257, 1024), "detail": (4096, 256)}
+SAM = SAM_SIZES["base"]
+FULL = Sizes(CLIP_L14, SAM, 1024, 12, TOKENS)
+QUICK = Sizes(
+    {**CLIP_L14, "num_hidden_layers": 3}, SAM._replace(depth=3, global_blocks=(2,)), 1024, layers=2, tokens=TOKENS
+)
+TINY_OPT = {"hidden_size": 64, "ffn_dim": 128, "num_attention_heads": 4, "word_embed_proj_dim": 64, "vocab_size": 1500}
+SMOKE = Sizes(
+    clip={**CLIP_L14, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_hidden_layers": 1},
+    sam=SamSize(48, 2, 3, (1,)),
+    sam_side=256,
+    layers=1,
+    tokens={"general": (257, 64), "detail": (256, 256)},
+    bert_words=1500,
+    opt=TINY_OPT,
+)
 
 
 class Given(nn.Module):
     """An encoder's place, when its tokens are given."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
-        self.token_count, self.width = TOKENS[name]
+        self.token_count, self.width = tokens, width
 
 
 def clock() -> float:
@@ -106,30 +127,29 @@ def best_seconds(step: Callable[[], Any], repeats: int) -> float:
     return best
 
 
-def encoder_seconds(side: str, quick: bool, repeats: int) -> dict[str, float]:
+def encoder_seconds(side: str, sizes: Sizes, repeats: int) -> dict[str, float]:
     """Seconds per image of both encoders of a side, in float32."""
     torch.manual_seed(0)
-    clip = ClipEncoder(config={**CLIP_L14, "patch_size": 14, "num_hidden_layers": 3 if quick else 24})
+    clip = ClipEncoder(config=sizes.clip)
     if side == "published":
-        encoders = {"general": clip.network, "detail": published_sam(quick)}
+        encoders = {"general": clip.network, "detail": published_sam(sizes)}
     else:
         set_float32_precision("fast")
-        size = SAM_SIZES["base"]
-        sam = SamViT(size._replace(depth=3, global_blocks=(2,)) if quick else size).eval()
+        sam = SamViT(sizes.sam, input_size=sizes.sam_side).eval()
         encoders = {"general": clip, "detail": sam}
-    pixels = {"general": torch.rand(1, 3, 224, 224), "detail": torch.rand(1, 3, 1024, 1024)}
+    pixels = {"general": torch.rand(1, 3, 224, 224), "detail": torch.rand(1, 3, sizes.sam_side, sizes.sam_side)}
     with torch.no_grad():
         torch.rand(64, 64) @ torch.rand(64, 64)  # loads the matrix library
         return {name: best_seconds(partial(encoder, pixels[name]), repeats) for name, encoder in encoders.items()}
 
 
-def published_sam(quick: bool) -> nn.Module:
+def published_sam(sizes: Sizes) -> nn.Module:
     return published_code.segment_anything_encoder()(
-        img_size=1024,
-        embed_dim=768,
-        depth=3 if quick else 12,
-        num_heads=12,
-        global_attn_indexes=(2,) if quick else (2, 5, 8, 11),
+        img_size=sizes.sam_side,
+        embed_dim=sizes.sam.width,
+        depth=sizes.sam.depth,
+        num_heads=sizes.sam.heads,
+        global_attn_indexes=sizes.sam.global_blocks,
         norm_layer=lambda width: nn.LayerNorm(width, eps=1e-6),
         use_rel_pos=True,
         window_size=14,
@@ -138,14 +158,15 @@ def published_sam(quick: bool) -> nn.Module:
 
 def branch_of(name: str, options: argparse.Namespace, *, text: bool) -> Branch:
     """As published, the SAM branch has no norm on its tokens. The plain side reads an absorbed layer's parameters."""
+    count, width = options.sizes.tokens[name]
     qformer = QFormer(
-        encoder_width=TOKENS[name][1],
-        layers=options.layers,
+        encoder_width=width,
+        layers=options.sizes.layers,
         text=text,
-        vocabulary=BERT_WORDS,
+        vocabulary=options.sizes.bert_words,
         absorbed=name == "detail",
     )
-    return Branch(encoder=Given(name), qformer=qformer, normalize_tokens=name == "general")
+    return Branch(encoder=Given(count, width), qformer=qformer, normalize_tokens=name == "general")
 
 
 def batch(size: int, words: int) -> tuple[Tensor, Tensor]:
@@ -160,13 +181,13 @@ def batch(size: int, words: int) -> tuple[Tensor, Tensor]:
 class CachedTokens:
     """Random encoder tokens of a batch, in a feature-cache shard; read back and verified as in training."""
 
-    def __init__(self, size: int, names: tuple[str, ...]) -> None:
+    def __init__(self, size: int, tokens: dict[str, tuple[int, int]]) -> None:
         generator = torch.Generator().manual_seed(1)
         self.size = size
         self._folder = tempfile.TemporaryDirectory()  # goes with this object
-        self.given = {name: torch.randn(size, *TOKENS[name], generator=generator) for name in names}
+        self.given = {name: torch.randn(size, *shape, generator=generator) for name, shape in tokens.items()}
         self.store = ShardStore(self._folder.name)
-        rows = [{name: pack(self.given[name][row], "float16") for name in names} for row in range(size)]
+        rows = [{name: pack(given[row], "float16") for name, given in self.given.items()} for row in range(size)]
         self.store.write([(str(row), named) for row, named in enumerate(rows)])
 
     def read(self) -> dict[str, Tensor]:
@@ -205,10 +226,10 @@ def stage1(name: str, side: str, options: argparse.Namespace) -> Timed:
     """One side's step over one branch."""
     torch.manual_seed(0)
     branch = branch_of(name, options, text=True)
-    module = PretrainingBranch(branch=branch, decoder_token_id=DECODER)
+    module = PretrainingBranch(branch=branch, decoder_token_id=options.sizes.bert_words - 1)
     network = PretrainingNetwork(branches={name: module}).train()
-    cached = CachedTokens(options.batch, (name,))
-    ids, mask = batch(options.batch, BERT_WORDS - 1)
+    cached = CachedTokens(options.batch, {name: options.sizes.tokens[name]})
+    ids, mask = batch(options.batch, options.sizes.bert_words - 1)
     autocast = AutocastInferer(options.amp)
 
     def published() -> Tensor:
@@ -242,11 +263,12 @@ def stage2(side: str, options: argparse.Namespace) -> Timed:
 def stage2_parts(options: argparse.Namespace) -> tuple[CaptionNetwork, CachedTokens, Tensor, Tensor]:
     """The network, its tokens in a cache, and texts."""
     torch.manual_seed(0)
-    config = OPTConfig(num_hidden_layers=options.layers)  # its defaults are OPT-125m's dimensions
+    sizes = options.sizes
+    config = OPTConfig(num_hidden_layers=sizes.layers, **sizes.opt)  # its defaults are OPT-125m's dimensions
     model = LanguageModel(model=OPTForCausalLM(config), tokenizer=NoTokenizer())
-    branches = {name: branch_of(name, options, text=False) for name in TOKENS}
+    branches = {name: branch_of(name, options, text=False) for name in sizes.tokens}
     network = CaptionNetwork(branches=branches, language_model=model).train()
-    return network, CachedTokens(options.batch, tuple(TOKENS)), *batch(options.batch, config.vocab_size)
+    return network, CachedTokens(options.batch, sizes.tokens), *batch(options.batch, config.vocab_size)
 
 
 @torch.no_grad()
@@ -281,32 +303,20 @@ def finish(value: Tensor, optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad(set_to_none=True)
 
 
-def parse() -> argparse.Namespace:
+def parse(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few layers")
+    parser.add_argument("--smoke", action="store_true", help="tiny parts, in seconds")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--amp", default="auto", choices=("auto", "bfloat16", "float32"), help="of our side")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     options.amp = resolved(options.amp, "cpu")
-    options.layers = 2 if options.quick else 12
-    if options.quick:
+    options.sizes = SMOKE if options.smoke else QUICK if options.quick else FULL
+    if options.quick or options.smoke:
         options.repeats, options.batch = 1, 2
     return options
-
-
-def apart(job: Callable[..., Any], *arguments: Any, threads: int, kept_memory: bool) -> Any:
-    """Run a job in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=begin, initargs=(threads, kept_memory)) as pool:
-        return pool.submit(job, *arguments).result()
-
-
-def begin(threads: int, kept_memory: bool) -> None:
-    torch.set_num_threads(threads)
-    if kept_memory:
-        keep_memory()
 
 
 class Side(NamedTuple):
@@ -325,14 +335,14 @@ class Side(NamedTuple):
 
 
 def published_side(options: argparse.Namespace, *, kept_memory: bool) -> Side:
-    how = {"threads": options.threads, "kept_memory": kept_memory}
+    how = {"threads": options.threads, "kept_memory": kept_memory, "forked": options.smoke}
     said = "published" + (", buffers kept" if kept_memory else "")
     return Side(encoders_of("published", said, options, **how), steps_of("published", said, options, **how))
 
 
 def own_sides(options: argparse.Namespace) -> tuple[Side, Side]:
     """Ours in its precision, tokens cached, and ours in float32."""
-    how = {"threads": options.threads, "kept_memory": True}
+    how = {"threads": options.threads, "kept_memory": True, "forked": options.smoke}
     steps = steps_of("ours", "ours", options, **how)
     exact = steps
     if options.amp != "float32":
@@ -342,14 +352,14 @@ def own_sides(options: argparse.Namespace) -> tuple[Side, Side]:
 
 def encoders_of(side: str, said: str, options: argparse.Namespace, **how: Any) -> float:
     """Seconds per image of both encoders of one side."""
-    seconds = apart(encoder_seconds, side, options.quick, options.repeats, **how)
+    seconds = apart(encoder_seconds, side, options.sizes, options.repeats, **how)
     print(f"{said}, encoders, s per image: " + ", ".join(f"{k} {v:.2f}" for k, v in seconds.items()), flush=True)
     return sum(seconds.values())
 
 
 def steps_of(side: str, said: str, options: argparse.Namespace, **how: Any) -> dict[str, Timed]:
     """All parts of one side, said as they come."""
-    general, detail = (partial(stage1, branch) for branch in TOKENS)
+    general, detail = (partial(stage1, branch) for branch in options.sizes.tokens)
     steps = {"stage 1 general": general, "stage 1 detail": detail, "stage 2": stage2}
     timed = {}
     for name, step in steps.items():
@@ -360,13 +370,13 @@ def steps_of(side: str, said: str, options: argparse.Namespace, **how: Any) -> d
     return timed
 
 
-def main() -> None:
-    options = parse()
-    print(f"batch {options.batch}, {options.threads} thread(s), {options.layers} Q-Former and language-model layers, "
+def main(given: Sequence[str] | None = None) -> None:
+    options = parse(given)
+    print(f"batch {options.batch}, {options.threads} thread(s), {options.sizes.layers} layers of Q-Former and LM, "
           f"ours in {options.amp}", flush=True)  # fmt: skip
     published, kept = (published_side(options, kept_memory=kept_memory) for kept_memory in (False, True))
     ours, exact = own_sides(options)
-    error = apart(half_loss_error, options, threads=options.threads, kept_memory=True)
+    error = apart(half_loss_error, options, threads=options.threads, kept_memory=True, forked=options.smoke)
     print(f"the stage-2 loss changes by {error:.1e} of itself with cached float16 tokens", flush=True)
     result = report(published, kept, ours, exact, options.batch)
     print(json.dumps({**result, "half_loss_error": error, "amp": options.amp}))

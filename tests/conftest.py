@@ -11,7 +11,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
-sys.path.insert(0, str(BUNDLE))
+# Made files, tiny networks and the like stand beside the tests that they serve, and tests of other rooms use them, too.
+sys.path[:0] = [
+    str(BUNDLE),
+    str(ROOT),
+    str(ROOT / "benchmarks"),
+    *sorted({str(file.parent) for file in Path(__file__).parent.rglob("*.py")}),
+]
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -115,7 +115,7 @@ def test_every_workflow_has_its_properties(
         dataset_dir=str(datalist.parent),
         output_dir=str(tmp_path / "out"),
         feature_cache_dir="",
-        device="$torch.device('cpu')",
+        device="cpu",
     )
     built.initialize()
     assert built.check_properties() == []

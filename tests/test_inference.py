@@ -12,14 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
+from scripts.commands.samples import write_samples
 from scripts.errors import InputError
 from scripts.predictor import CaptionPredictor
-from scripts.samples import write_samples
 
 
 @pytest.fixture(scope="module")
 def predictor(bundle_root: Path) -> CaptionPredictor:
-    return CaptionPredictor.from_bundle(bundle_root, device="$torch.device('cpu')")
+    return CaptionPredictor.from_bundle(bundle_root, device="cpu")
 
 
 def run_inference(bundle_root: Path, source: Path, output: Path, *more: str) -> subprocess.CompletedProcess:

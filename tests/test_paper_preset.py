@@ -14,7 +14,7 @@ from PIL import Image
 
 from tiny_hub import write_hub
 
-EVERYWHERE = {"device": "$torch.device('cpu')", "workers": 0, "warmup_steps": 1, "float32_precision": "exact"}
+EVERYWHERE = {"device": "cpu", "workers": 0, "warmup_steps": 1, "float32_precision": "exact"}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_stage_2_goes_on_from_stage_1_and_writes_captions(
     record = json.loads((tmp_path / "captions.jsonl").read_text().splitlines()[0])
     assert record["error"] is None and isinstance(record["caption"], str)
     network = parser.get_parsed_content("network")
-    assert network.prompt.startswith("</s>Question:")
+    assert network.prompt.text.startswith("</s>Question:")
     assert network.language_model.eos_token_id == network.tokenizer("\n", add_special_tokens=False)["input_ids"][0]
 
 

@@ -15,12 +15,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from scripts.branches import Branch
 from scripts.encoders.eva import EvaEncoder
-from scripts.language_model import LanguageModel
-from scripts.networks import CaptionNetwork
-from scripts.pretraining import PretrainingBranch, PretrainingNetwork
-from scripts.qformer import QFormer
+from scripts.networks.branch import Branch
+from scripts.networks.caption_network import CaptionNetwork
+from scripts.networks.language_model import LanguageModel
+from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork
+from scripts.networks.qformer import QFormer
 
 VOCABULARY, PAD, BOS, END, IMAGE = 60, 1, 2, 3, 59
 QUERIES, LAYERS, HEADS, TEXT_VOCABULARY = 6, 4, 4, 50

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Debian packages that no Python wheel serves. Everything works without them; tests that need one skip and say so.
 #   default-jre-headless        Java for the METEOR metric
-#   dicom3tools dcmtk           dciodvfy and dsrdump judge the DICOM objects that are written
+#   dicom3tools dcmtk           dciodvfy and dsrdump judge the DICOM objects that are written; dcm2pnm and dcmdjpeg are
+#                               second readers of the files that the reading tests make
 #   orthanc orthanc-dicomweb    a PACS on loopback that stores them and hands out studies
 #   poppler-utils               pdftoppm draws the PDF report's page for the guide
 #   chromium fonts-dejavu-core  opens the HTML report without a screen, to test it; any Chrome will do

@@ -34,10 +34,10 @@ trap 'exit 130' INT TERM
 tune general 224 0 "${ENCODER_EPOCHS:-12}"
 wait $reader || { echo "The second encoder stopped: see $out/reader.log"; exit 1; }
 trap - EXIT INT TERM
-"$python" -m scripts.weights.publish encoder "$out/general/model.pt" general "$out/general_encoder.pt"
+"$python" -m scripts.checkpoints.publish encoder "$out/general/model.pt" general "$out/general_encoder.pt"
 
 echo "== 2. concept reader: the mean of what both encoders read"
-"$python" -m scripts.weights.publish reader "$out/general/concept_reader.safetensors" \
+"$python" -m scripts.checkpoints.publish reader "$out/general/concept_reader.safetensors" \
     "$out/reader/concept_reader.safetensors" "$out/concept_reader.safetensors"
 
 echo "== 3. stage 1: both branches, from cached tokens of two random versions of each image"
@@ -55,10 +55,10 @@ run training --config_file "['$configs/train.json','$configs/augmented.json']" -
 echo "== 5. into the bundle, and scored from there"
 cp "$out/general_encoder.pt" "$bundle/models/general_encoder.pt"
 cp "$out/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
-"$python" -m scripts.weights.publish model "$out/train" "$bundle/models/model.pt"
+"$python" -m scripts.checkpoints.publish model "$out/train" "$bundle/models/model.pt"
 run --config_file "['$configs/train.json','$configs/evaluate.json']" --output_dir "$out/evaluate" \
     --feature_cache_dir "$out/features"
 
 echo "== 6. how sure its captions are: calibration into the bundle, figures and curves beside"
-"$python" -m scripts.confidence --datalist "$data/datalist.json" --bundle_root "$bundle" --output_dir "$out/confidence" \
+"$python" -m scripts.studies.calibrate --datalist "$data/datalist.json" --bundle_root "$bundle" --output_dir "$out/confidence" \
     --captions "$out/evaluate/captions.jsonl"

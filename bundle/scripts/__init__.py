@@ -1,22 +1,32 @@
 """Medical image captioning with two frozen encoders and two Q-Formers (MSMedCap), as a MONAI Bundle.
 
-Data flows ``reading -> windowing -> encoders -> qformer -> networks -> generation -> outputs``; each name is a
-module or folder here. ``predictor.CaptionPredictor`` is the one class an integration needs.
+The rooms, from the ground up; each imports only from those before it: ``kernels``, ``reading``, ``windowing``,
+``transforms``, ``generation``, ``data``, ``weights``, ``encoders``, ``concepts``, ``metrics``, ``networks`` (the
+method), ``explanation``, ``confidence``, ``provenance``, ``training``, ``checkpoints``, ``outputs``, ``commands``,
+``studies``.
+``predictor.CaptionPredictor`` is the one class an integration needs.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Load a submodule at first use, so that a config needs only ``$import scripts``."""
-    if name.startswith("__"):
-        raise AttributeError(name)
-    try:
-        return importlib.import_module(f"{__name__}.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"{__name__}.{name}":
-            raise
-        raise AttributeError(f"module {__name__!r} has no module {name!r}") from None
+def loads_submodules(package: str) -> Callable[[str], ModuleType]:
+    """``__getattr__`` of a package that loads submodules at first use: a config needs only ``$import scripts``."""
+
+    def load(name: str) -> ModuleType:
+        if not name.startswith("__"):
+            try:
+                return importlib.import_module(f"{package}.{name}")
+            except ModuleNotFoundError as error:
+                if error.name != f"{package}.{name}":
+                    raise
+        raise AttributeError(f"module {package!r} has no module {name!r}")
+
+    return load
+
+
+__getattr__ = loads_submodules(__name__)

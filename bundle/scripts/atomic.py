@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -29,10 +30,17 @@ def announce(path: Path) -> None:
         told(path)
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[IO[bytes]], None]) -> Path:
-    """Write to a temporary file beside ``path``, flush it to the disk, and rename it.
+def write_atomically(
+    path: str | os.PathLike[str], write: Callable[[IO[bytes]], None], *, staging: Path | None = None
+) -> Path:
+    """Write to a temporary file, flush it to the disk, rename it, and flush the folder.
 
     Whatever happens before the rename (disk full, kill), the file that was at ``path`` stays as it was.
+
+    Args:
+        path: the file; folders above it are made.
+        write: gets the open temporary file, which can be read back, too.
+        staging: folder of the temporary file, on the same disk; the folder of ``path`` by default.
 
     Raises:
         OSError: writing failed; the temporary file is gone.
@@ -40,9 +48,9 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[IO[bytes]], 
     path = Path(path)
     announce(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = (staging or path.parent) / _temporary_name(path.name)
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("w+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -53,13 +61,19 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[IO[bytes]], 
         if isinstance(error, RuntimeError):  # torch.save reports a failing disk as RuntimeError
             raise OSError(f"writing {path} failed: {str(error).splitlines()[0]}") from error
         raise
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
     return path
 
 
-def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
+def write_text_atomically(path: str | os.PathLike[str], text: str, *, staging: Path | None = None) -> Path:
     """``write_atomically`` for a string, as UTF-8."""
-    return write_atomically(path, lambda file: file.write(text.encode("utf-8")) and None)
+    return write_atomically(path, lambda file: file.write(text.encode("utf-8")) and None, staging=staging)
+
+
+def _temporary_name(name: str) -> str:
+    """No other thread or process writes under it; a long name is cut, as a file name has 255 bytes at most."""
+    kept = name.encode()[:200].decode(errors="ignore")
+    return f".{kept}.{os.getpid()}.{threading.get_ident()}.tmp"
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
@@ -68,8 +82,8 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
         file.unlink(missing_ok=True)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where the file system can."""
+def flush_folder(folder: Path) -> None:
+    """Make a rename itself survive a power cut, where the file system can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

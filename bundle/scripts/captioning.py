@@ -1,27 +1,69 @@
-"""Images to captions with everything that outputs need: the one path that batches, the predictor and repeats share.
+"""Captioning: images to captions with all that outputs need, the one path of batches, predictor and repeats.
 
 Shape legend: B cases, V views, T new tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .errors import InputError
-from .header_answers import HeaderAnswers, header_answers
-from .precision import autocast
-from .timing import StepTimer
+from scripts.concepts.header import HeaderAnswers, header_answers
+from scripts.kernels.precision import autocast
+from scripts.networks.prompts import spoken
+from scripts.provenance.timing import StepTimer
+from scripts.reading.image_meta import ImageMeta
 
 if TYPE_CHECKING:
-    from .generation import Generated, GenerationOptions
-    from .networks import CaptionNetwork
+    from scripts.explanation import Explanation
+    from scripts.generation import Generated, GenerationOptions
+    from scripts.generation.options import Watch
+    from scripts.networks.caption_network import CaptionNetwork
+    from scripts.networks.prompts import Prompt
 
-__all__ = ["caption_batch", "token_texts"]
+__all__ = ["CaptionedBatch", "Written", "caption_batch", "token_texts"]
+
+Written = Callable[[Mapping[int, str]], None]
+"""Told what is written so far: row of the batch -> text, for those that still change."""
+
+
+@dataclass(frozen=True)
+class CaptionedBatch:
+    """What captioning gives for a batch.
+
+    Attributes:
+        token_ids: ``[B, T]``, padded; those of a prompt are not among them.
+        token_logprobs: ``[B, T]``, natural logarithms.
+        lengths: ``[B]``, tokens of each caption that count.
+        captions: texts, the words of a prompt included.
+        prompts: the words that each caption begins with because they were given; "" for none.
+        words: text of each generated token, the end token as "".
+        encoded: encoder tokens ``[B, N, C]`` and masks by name.
+        support: see :meth:`CaptionNetwork.support`.
+        seconds: how long each step took.
+        samples: texts drawn for each case, where asked for.
+        explanations: of each caption, where asked for.
+    """
+
+    token_ids: Tensor
+    token_logprobs: Tensor
+    lengths: Tensor
+    captions: list[str]
+    prompts: list[str]
+    words: list[list[str]]
+    encoded: Mapping[str, tuple[Tensor, Tensor | None]]
+    support: list[float] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    samples: list[list[str]] | None = None
+    explanations: list[Explanation] | None = None
+
+    def logprobs_of(self, row: int) -> list[float]:
+        """Natural logarithm of the probability of each token of one caption, the end token included."""
+        return self.token_logprobs[row, : int(self.lengths[row])].float().tolist()
 
 
 def caption_batch(
@@ -30,15 +72,16 @@ def caption_batch(
     image_mask: Tensor | None = None,
     *,
     dtype: str = "float32",
-    prompts: str | list[str] | None = None,
+    prompts: str | Sequence[str] | None = None,
     options: GenerationOptions | None = None,
     explain: bool | str = False,
     timer: StepTimer | None = None,
     samples: int = 0,
     seed: int = 0,
-    file_metas: Sequence[Mapping[str, Any]] = (),
+    file_metas: Sequence[ImageMeta] = (),
+    written: Written | None = None,
     **cached: Tensor,
-) -> dict[str, Any]:
+) -> CaptionedBatch:
     """Caption a batch; tokens are encoded once, whatever is made of them.
 
     Args:
@@ -52,44 +95,59 @@ def caption_batch(
         timer: is told how long each step took.
         samples: also draw this many captions of each case, from the model's own distribution, with ``seed``.
         file_metas: what readers found in the files of each case; guided beams then do not contradict headers.
-
-    Returns:
-        ``pred`` ids ``[B, T]``, ``token_logprobs`` ``[B, T]``, ``lengths`` ``[B]``, ``captions``, ``prompts`` (the
-        words that each of them begins with), ``words`` (text of each generated token), ``support`` (see
-        :meth:`CaptionNetwork.support`), ``encoded`` (tokens and masks by branch), ``seconds`` by step, and where asked
-        for ``samples`` (texts of each case) and ``explanations``.
+        written: told after each step of decoding; what it raises ends the work.
     """
     timer = timer or StepTimer()
     device = next(network.parameters()).device
     with torch.no_grad(), timer.watch(network):
         with autocast(device, dtype):
             encoded = network.encode(image, image_mask, **cached)
+        asked = network.prompts_of(prompts, _batch_size(encoded))
         with timer.step("generate"):
-            prefix = _prefix(network, encoded, dtype, prompts)
+            prefix = _prefix(network, encoded, dtype, asked)
             known = _known(network, file_metas)
-            made = network.write(prefix, encoded, prompts=prompts, options=options, known=known)
+            watch = None if written is None else _watch(network, asked, written)
+            made = network.write(prefix, encoded, prompts=asked, options=options, known=known, watch=watch)
     timer.split_generation()
-    result = {
-        "pred": made.token_ids,
-        "token_logprobs": made.token_logprobs,
-        "lengths": made.lengths,
-        "captions": network.captions(made.token_ids, prompts),
-        "prompts": network.spoken(prompts, len(made.token_ids)),
-        "words": _words(network, made),
-        "encoded": encoded,
-        "support": network.support(encoded, made.token_ids, prompts, known),
-    }
+    drawn = explanations = None
     if samples:
         with timer.step("sample"):
-            result["samples"] = _samples(network, prefix, options or network.options, samples, seed)
+            drawn = _samples(network, prefix, options or network.options, samples, seed)
     if explain:
         with timer.step("explain"), autocast(device, dtype):
-            result["explanations"] = _explanations(network, result, image, explain, prompts)
-    result["seconds"] = timer.rounded()
-    return result
+            explanations = _explanations(network, encoded, image, made, explain, asked)
+    each = len(made.token_ids) // len(asked)  # captions of an image
+    return CaptionedBatch(
+        token_ids=made.token_ids,
+        token_logprobs=made.token_logprobs,
+        lengths=made.lengths,
+        captions=network.captions(made.token_ids, asked),
+        prompts=[spoken(prompt.given, network.tokenizer) for prompt in asked for _ in range(each)],
+        words=_words(network, made),
+        encoded=encoded,
+        support=network.support(encoded, made.token_ids, asked, known),
+        seconds=timer.rounded(),
+        samples=drawn,
+        explanations=explanations,
+    )
 
 
-def _known(network: CaptionNetwork, file_metas: Sequence[Mapping[str, Any]]) -> list[HeaderAnswers]:
+def _batch_size(encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> int:
+    return len(next(iter(encoded.values()))[0])
+
+
+def _watch(network: CaptionNetwork, prompts: Sequence[Prompt], written: Written) -> Watch:
+    """Token ids of each step as texts."""
+
+    def watch(images: Tensor, token_ids: Tensor) -> None:
+        rows = images.tolist()
+        texts = network.captions(token_ids, [prompts[row] for row in rows])
+        written(dict(zip(rows, texts, strict=True)))
+
+    return watch
+
+
+def _known(network: CaptionNetwork, file_metas: Sequence[ImageMeta]) -> list[HeaderAnswers]:
     """What the files say in the words of the concept reader, which is what weighs it."""
     reader = network.concept_reader
     return [] if reader is None else [header_answers(meta, reader.vocabulary) for meta in file_metas]
@@ -102,7 +160,7 @@ def _words(network: CaptionNetwork, made: Generated) -> list[list[str]]:
 
 
 def _prefix(
-    network: CaptionNetwork, encoded: Mapping[str, Any], dtype: str, prompts: str | list[str] | None
+    network: CaptionNetwork, encoded: Mapping[str, Any], dtype: str, prompts: Sequence[Prompt]
 ) -> tuple[Tensor, Tensor]:
     """Prefix ``[B, P, D]`` and mask.
 
@@ -129,22 +187,17 @@ def _samples(
 
 def _explanations(
     network: CaptionNetwork,
-    made: Mapping[str, Any],
+    encoded: Mapping[str, tuple[Tensor, Tensor | None]],
     image: Tensor | None,
+    made: Generated,
     explain: bool | str,
-    prompts: str | list[str] | None,
-) -> list:
-    """Explanation of each caption; a later module, loaded only when asked for."""
-    try:
-        from .explanation import explain as explain_captions
-    except ModuleNotFoundError as error:
-        if error.name != "scripts.explanation":
-            raise
-        raise InputError("explanations cannot be made by this version: leave explain at false") from None
+    prompts: Sequence[Prompt],
+) -> list[Explanation]:
+    """Explanation of each caption; the module is loaded only when asked for."""
+    from scripts.explanation import explain as explain_captions
+
     method = "attention" if explain is True else explain
-    return explain_captions(
-        network, made["encoded"], image, made["pred"], made["lengths"], method=method, prompts=prompts
-    )
+    return explain_captions(network, encoded, image, made.token_ids, made.lengths, method=method, prompts=prompts)
 
 
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:

@@ -6,6 +6,7 @@ With one process every collective operation is the identity.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -16,6 +17,7 @@ __all__ = [
     "collective_device",
     "finish",
     "gather",
+    "gather_objects",
     "gather_with_gradient",
     "local_device",
     "pad_to_common_length",
@@ -70,6 +72,15 @@ def gather(local: Tensor) -> Tensor:
     parts = [torch.empty_like(local) for _ in range(world_size())]
     dist.all_gather(parts, local.contiguous())
     return torch.cat(parts)
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """The picklable values of all processes, in the order of their ranks."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def pad_to_common_length(ids: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Values that people type on a command line, as the values that they mean.
+"""Values typed on a command line, as the values that they mean.
 
 MONAI's command line reads Python literals: ``--explain true`` arrives as the text ``"true"``, and ``"false"`` is
 a text that counts as true.
@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import InputError
+from scripts.errors import InputError
 
 __all__ = ["switch", "typed_settings"]
 

@@ -1,17 +1,18 @@
-"""Where the caption networks meet MONAI's engines: an ``Inferer`` for captioning and for validation losses."""
+"""``Inferer`` classes of MONAI's engines: captioning, and validation losses."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
-from .captioning import caption_batch
-from .given_values import switch
-from .precision import autocast
-from .timing import StepTimer
+from scripts.captioning import caption_batch
+from scripts.given_values import switch
+from scripts.kernels.precision import autocast
+from scripts.provenance.timing import StepTimer
 
 __all__ = ["CaptionInferer"]
 
@@ -31,7 +32,7 @@ class CaptionInferer(Inferer):
         self.asked = {"explain": switch(explain), "samples": samples, "seed": seed}
 
     def __call__(self, inputs: Tensor | None, network: nn.Module, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """What ``scripts.captioning.caption_batch`` gives but the encoder tokens, maybe ``loss``.
+        """``pred`` (token ids ``[B, T]``), ``captioned`` (a `CaptionedBatch`), and ``loss`` where captions are given.
 
         A batch without a readable image gives an empty dictionary.
         """
@@ -40,11 +41,11 @@ class CaptionInferer(Inferer):
         if inputs is None and not kwargs:
             return {}
         timer = StepTimer(next(network.parameters()).device)
-        result = caption_batch(network, inputs, dtype=self.dtype, timer=timer, **self.asked, **kwargs)
-        encoded = result.pop("encoded")
+        made = caption_batch(network, inputs, dtype=self.dtype, timer=timer, **self.asked, **kwargs)
+        result: dict[str, Any] = {"pred": made.token_ids, "captioned": replace(made, encoded={})}
         if ids is not None:
-            cached = {f"{name}_tokens": tokens for name, (tokens, _) in encoded.items()}
-            masks = {f"{name}_tokens_mask": m for name, (_, m) in encoded.items() if m is not None}
+            cached = {f"{name}_tokens": tokens for name, (tokens, _) in made.encoded.items()}
+            masks = {f"{name}_tokens_mask": m for name, (_, m) in made.encoded.items() if m is not None}
             with torch.no_grad(), autocast(next(network.parameters()).device, self.dtype):
                 result["loss"] = network(input_ids=ids, attention_mask=mask, **cached, **masks)["loss"]
         return result

@@ -1,4 +1,4 @@
-"""``CaptionPredictor``: file or array in, :class:`Caption` out. The one face that integrations use."""
+"""``CaptionPredictor``, the face of the bundle for Python: file or array in, :class:`Caption` out."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .captioning import caption_batch
-from .confidence import ConfidenceRule
-from .errors import InputError, WeightsError
-from .generation import GenerationOptions
-from .light import LightConfig, NotPlainError, reading
-from .networks import CaptionNetwork
-from .outputs.case import CaptionedCase
-from .outputs.record import captioned_case
-from .timing import StepTimer
+from scripts.captioning import CaptionedBatch, Written, caption_batch
+from scripts.confidence import ConfidenceRule
+from scripts.errors import InputError, WeightsError
+from scripts.generation import GenerationOptions
+from scripts.kernels.device import device_of
+from scripts.networks.caption_network import CaptionNetwork
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.record import captioned_case
+from scripts.plain_config import NotPlainError, PlainConfig
+from scripts.provenance.timing import StepTimer
+from scripts.reading.image_meta import ImageMeta
+from scripts.transforms.preprocessing import Preprocessing, plain_components
 
 __all__ = ["Caption", "CaptionPredictor", "Source"]
 
@@ -64,12 +67,11 @@ class CaptionPredictor:
     Args:
         network: a loaded network in eval mode.
         device: where it runs.
-        image_size: side of the square that images are letterboxed to.
+        preprocessing: files and arrays to what the network sees; read, window by modality, letterbox by default.
         dtype: autocast precision.
-        provenance: see :func:`scripts.provenance.provenance`.
+        provenance: see :func:`scripts.provenance.origin.provenance`.
         rule: judges how sure each caption is.
         samples: captions to draw for each image besides, with ``seed``, to see whether they agree.
-        reading: values of ``window``, ``slice`` and ``plane`` where a call does not give them.
         use_header: guided beams do not contradict the modality and plane that a file itself states.
     """
 
@@ -78,23 +80,21 @@ class CaptionPredictor:
         network: CaptionNetwork,
         *,
         device: torch.device | str = "cpu",
-        image_size: int = 512,
+        preprocessing: Preprocessing | None = None,
         dtype: str = "float32",
         provenance: Mapping[str, Any] | None = None,
         rule: ConfidenceRule | None = None,
         samples: int = 0,
         seed: int = 0,
-        reading: Mapping[str, Any] | None = None,
         use_header: bool = True,
     ) -> None:
-        self.network = network.to(device).eval()
-        self.device = torch.device(device)
-        self.image_size = image_size
+        self.device = device_of(device)
+        self.network = network.to(self.device).eval()
+        self.preprocessing = preprocessing or Preprocessing.standard()
         self.dtype = dtype
         self.provenance = dict(provenance or {})
         self.rule = rule or ConfidenceRule()
         self.samples, self.seed = samples, seed
-        self.reading = {"window": "auto", "slice": "middle", "plane": "auto", **(reading or {})}
         self.use_header = use_header
         self._lock = threading.Lock()
 
@@ -121,13 +121,12 @@ class CaptionPredictor:
             return cls(
                 get("network"),
                 device=get("device"),
-                image_size=get("image_size"),
+                preprocessing=Preprocessing(get("preprocessing")),
                 dtype=get("amp_dtype"),
                 provenance=get("provenance"),
                 rule=get("confidence"),
                 samples=get("agreement_samples"),
                 seed=get("seed"),
-                reading={key: get(key) for key in ("window", "slice", "plane")},
                 use_header=get("use_header"),
             )
         except RuntimeError as error:  # MONAI wraps what an expression raises
@@ -142,7 +141,7 @@ class CaptionPredictor:
         window: str | None = None,
         slice: str | int | float | None = None,
         plane: str | None = None,
-    ) -> tuple[Tensor, dict[str, Any]]:
+    ) -> tuple[Tensor, ImageMeta]:
         """Image as the network takes it, ``[3, S, S]`` or ``[V, 3, S, S]`` in [0, 1], and what was done to it.
 
         Args:
@@ -154,16 +153,8 @@ class CaptionPredictor:
             InputError: the image cannot be read, or the array is not of such a shape and range.
         """
         if isinstance(image, np.ndarray | Tensor):
-            array = _checked_array(image)
-            square = reading().letterbox(array if array.ndim == 4 else array[None], self.image_size)[0]
-            return (square if array.ndim == 4 else square[0]), {"reader": "array"}
-        given = {"window": window, "slice": slice, "plane": plane}
-        chosen = {**self.reading, **{key: value for key, value in given.items() if value is not None}}
-        load = reading()
-        item = load.LoadCased("image", slice=chosen["slice"], plane=chosen["plane"])({"image": _as_given(image)})
-        item = load.WindowToUnitd("image", window=chosen["window"])(item)
-        item = load.Letterboxd("image", size=self.image_size)(item)
-        return item["image"], item["image_meta"]
+            return self.preprocessing.finish(_checked_array(image))
+        return self.preprocessing.load(_as_given(image), window=window, slice=slice, plane=plane)
 
     def caption(
         self,
@@ -226,6 +217,33 @@ class CaptionPredictor:
         remaining = iter(images)
         return self._in_batches(iter(lambda: list(islice(remaining, batch_size)), []), same)
 
+    def caption_loaded(
+        self,
+        images: Sequence[Source],
+        loaded: Sequence[tuple[Tensor, ImageMeta]],
+        *,
+        asked: Mapping[str, Any] | None = None,
+        prompt: str | None = None,
+        explain: bool | str = False,
+        options: GenerationOptions | None = None,
+        timer: StepTimer | None = None,
+        written: Written | None = None,
+    ) -> list[Caption]:
+        """Caption images that :meth:`load` has read, together; their pixels have one shape.
+
+        Args:
+            images: where each came from, for its record.
+            loaded: what :meth:`load` gave for each.
+            asked: ``window``, ``slice`` and ``plane`` as they were asked for, for the trace.
+            prompt, explain: see :meth:`caption`.
+            options: of generation; the network's own by default. See :meth:`options_of`.
+            timer: learns the time of each step; may be told as each begins.
+            written: told after each step of decoding what is written so far, by row.
+        """
+        same = {"asked": asked or {}, "prompt": prompt, "explain": explain}
+        timer = timer or StepTimer(self.device)
+        return self._together(images, loaded, timer, **same, options=options or self.network.options, written=written)
+
     def _in_batches(self, batches: Iterable[list[Source]], same: Mapping[str, Any]) -> Iterator[Caption | InputError]:
         for batch in batches:
             reading_time = StepTimer(self.device)
@@ -243,7 +261,7 @@ class CaptionPredictor:
                 results |= zip(numbers, self._together(*several, timer, **same), strict=True)
             yield from results.values()
 
-    def _loaded(self, image: Source, asked: Mapping[str, Any]) -> tuple[Tensor, dict[str, Any]] | InputError:
+    def _loaded(self, image: Source, asked: Mapping[str, Any]) -> tuple[Tensor, ImageMeta] | InputError:
         try:
             return self.load(image, **asked)
         except InputError as error:
@@ -252,13 +270,14 @@ class CaptionPredictor:
     def _together(
         self,
         images: Sequence[Source],
-        loaded: Sequence[tuple[Tensor, dict[str, Any]]],
+        loaded: Sequence[tuple[Tensor, ImageMeta]],
         timer: StepTimer,
         *,
         asked: Mapping[str, Any],
         prompt: str | None,
         explain: bool | str,
         options: GenerationOptions,
+        written: Written | None = None,
     ) -> list[Caption]:
         """Captions of images whose pixels have one shape."""
         with self._lock:
@@ -273,16 +292,16 @@ class CaptionPredictor:
                 samples=self.samples,
                 seed=self.seed,
                 file_metas=[meta for _, meta in loaded] if self.use_header else [],
+                written=written,
             )
         captions = []
         for row, (image, (pixels, meta)) in enumerate(zip(images, loaded, strict=True)):
             source = "array" if isinstance(image, np.ndarray | Tensor) else _as_given(image)
             place = {"row": row, "of": len(images)}
             case = self.case(source, pixels, meta, made, **place, asked=asked, prompt=prompt, options=options)
-            logprobs = made["token_logprobs"][row, : int(made["lengths"][row])].float().tolist()
             confidence = case.record["confidence"]
-            text = made["captions"][row]
-            captions.append(Caption(text, confidence, tuple(logprobs), case.words, case, made["seconds"]))
+            text = made.captions[row]
+            captions.append(Caption(text, confidence, tuple(made.logprobs_of(row)), case.words, case, made.seconds))
         return captions
 
     def options_of(self, generation: Mapping[str, Any]) -> GenerationOptions:
@@ -302,8 +321,8 @@ class CaptionPredictor:
         self,
         source: str | list[str],
         pixels: Tensor,
-        meta: Mapping[str, Any],
-        made: Mapping[str, Any],
+        meta: ImageMeta,
+        made: CaptionedBatch,
         *,
         row: int = 0,
         of: int = 1,
@@ -328,13 +347,12 @@ class CaptionPredictor:
 
 def _values_of(files: Sequence[Path], values: Mapping[str, Any]) -> Callable[[str], Any]:
     """Values of a config by key: read here where it is plain and MONAI is not loaded, else by MONAI's parser."""
-    needed = ("network", "provenance", "confidence")
     if "monai" not in sys.modules:
         with contextlib.suppress(NotPlainError):
-            light = LightConfig(files, values)
-            for key in needed:
-                light.get(key)
-            return light.get
+            plain = PlainConfig(files, values, plain_components(NotPlainError))
+            for key in ("preprocessing", "network", "provenance", "confidence"):
+                plain.get(key)
+            return plain.get
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()

@@ -83,7 +83,7 @@ class CaptionOperator(Operator):
     def _caption(self, predictor: Any, delivery: Any, files: list[Path]) -> dict[str, Any]:
         """Record of one series. The reader takes a series as a folder, so its files are gathered in one by links."""
         from scripts.errors import InputError
-        from scripts.outputs.case import CaptionedCase
+        from scripts.outputs.captioned_case import CaptionedCase
         from scripts.outputs.record import caption_record
 
         named = str(files[0] if len(files) == 1 else files[0].parent)  # as the user knows it
@@ -104,7 +104,7 @@ class CaptionOperator(Operator):
 
 def series_files(selected: Sequence[Any]) -> list[list[Path]]:
     """The files of each selected series of each study; reports, segmentations and the like are left out."""
-    from scripts.reading.dicom_kinds import is_no_image
+    from scripts.reading.dicom.kinds import is_no_image
 
     found = []
     for study in selected or ():

@@ -34,7 +34,7 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 from starlette.responses import Response
 
-from scripts.own_host import names_this_computer
+from scripts.commands.host_names import names_this_computer
 from scripts.predictor import InputError, WeightsError
 from scripts.reading.data_files import refuse_detached
 

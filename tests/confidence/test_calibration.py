@@ -12,8 +12,8 @@ from scipy.optimize import minimize
 
 from scripts.confidence import Calibration, ConfidenceRule, caption_agreement, load_calibration
 from scripts.confidence.calibration import bins_of, cross_fitted, expected_calibration_error, fit, risk_coverage
-from scripts.confidence.study import area_under_roc, best_feature, judge, measure, write_report
 from scripts.errors import InputError
+from scripts.studies.calibration_figures import area_under_roc, best_feature, judge, measure, write_report
 
 WEIGHTS = {"model.pt": "a" * 64}
 

@@ -18,11 +18,12 @@ from pydicom.uid import (
 )
 
 from scripts.data import image_paths, inference_items, load_datalist
-from scripts.data.cache_key import case_key
+from scripts.data.cache.key import case_key
 from scripts.errors import InputError
-from scripts.outputs.dicom_source import find_source
-from scripts.reading import headers, read_case
-from scripts.reading.dicom_file import DicomFile
+from scripts.outputs.dicom.source import find_source
+from scripts.reading import read_case
+from scripts.reading.dicom import headers
+from scripts.reading.dicom.file import DicomFile
 
 
 def _write(folder: Path, content: object) -> Path:
@@ -122,7 +123,7 @@ def test_a_folder_is_searched_for_every_kind_that_is_read(tmp_path: Path) -> Non
     import nibabel
     from PIL import Image
 
-    from scripts.windowing import LoadCased
+    from scripts.transforms import LoadCased
 
     volume = np.random.default_rng(0).integers(0, 900, (20, 24, 28)).astype(np.float32)
     for ending in ("nrrd", "nhdr", "mha", "mhd"):
@@ -295,3 +296,33 @@ def test_headers_are_read_once_by_listing_reading_and_reporting(
     changed.SeriesInstanceUID = "1.2.3.14"
     changed.save_as(folder / "IM0")
     assert [item["image"] for item in inference_items(folder)][0] == f"{folder}/IM0"
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ('{"image": "a.png", "image": "b.png", "caption": "x"}', "entry 1 .* has the key 'image' twice"),
+        ('{"image": "a.png", "caption": "x\\u0000"}', "entry 1 .* NUL"),
+        ('{"image": "a.png", "caption": "x\\ud800"}', "entry 1 .* lone surrogate"),
+        ('{"image": "sub\\\\a.png", "caption": "x"}', "entry 1 .* back-slashes"),
+    ],
+)
+def test_what_json_lets_through_is_refused_by_entry(tmp_path: Path, entry: str, reason: str) -> None:
+    (tmp_path / "a.png").touch()
+    text = '{"training": [{"image": "a.png", "caption": "x"}, ' + entry + "]}"
+    (tmp_path / "datalist.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=reason):
+        load_datalist(tmp_path / "datalist.json", section="training", dataset_dir=tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_datalists_of_every_unicode_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "ü.png").touch()
+    (tmp_path / "datalist.json").write_bytes('{"test": [{"image": "ü.png"}]}'.encode(encoding))
+    assert load_datalist(tmp_path / "datalist.json", section="test", dataset_dir=tmp_path)[0]["image"].endswith("ü.png")
+
+
+def test_a_section_that_is_there_twice(tmp_path: Path) -> None:
+    (tmp_path / "datalist.json").write_text('{"test": [{"image": "a"}], "test": []}')
+    with pytest.raises(InputError, match="'test' twice"):
+        load_datalist(tmp_path / "datalist.json", section="test", dataset_dir=tmp_path)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from pathlib import Path
 
 import numpy as np
+import published_code
 import pytest
 import torch
 from PIL import Image
+from published_code import code_of, importing, module_of
 
 from scripts.errors import WeightsError
 from scripts.weights import starter
 from scripts.weights.starter import PARTS
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-import published_code  # noqa: E402
-from published_code import code_of, importing, module_of  # noqa: E402
 
 
 def code_or_skip(wheel: str, version: str) -> Path:

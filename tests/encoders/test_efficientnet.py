@@ -100,7 +100,7 @@ def test_all_blocks_are_tuned(photograph: torch.Tensor) -> None:
 
 def test_folded_gradients_equal_unfolded_ones() -> None:
     """Folding the normalisation into the weight changes no gradient: against convolution then batch_norm."""
-    from scripts.encoders.convolution import ConvNorm
+    from scripts.kernels.convolution import ConvNorm
 
     layer = ConvNorm(4, 6, kernel=3, eps=1e-3).double().eval()
     nn.init.uniform_(layer.norm.running_var, 0.5, 2.0)
@@ -122,7 +122,7 @@ def test_folded_gradients_equal_unfolded_ones() -> None:
 @pytest.mark.parametrize("size", [7, 8, 11, 14, 224])
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
 def test_same_padding_keeps_tensorflow_sizes(size: int, kernel: int, stride: int) -> None:
-    from scripts.encoders.convolution import same_padding
+    from scripts.kernels.convolution import same_padding
 
     left, right, top, bottom = same_padding((size, size), kernel, stride)
     assert (left, right) == (top, bottom)

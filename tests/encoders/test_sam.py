@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import SamVisionConfig, SamVisionModel
 
-from scripts.encoders.relative_attention import attend
 from scripts.encoders.sam import SAM_MEAN, SAM_STD, SamEncoder
 from scripts.encoders.sam_vit import SamSize
 from scripts.errors import InputError, WeightsError
+from scripts.kernels.relative_attention import attend
 
 SMALL = SamSize(width=32, depth=2, heads=2, global_blocks=(1,))
 
@@ -140,7 +140,7 @@ def dense_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: tor
 @pytest.mark.parametrize("budget", [1 << 4, 1 << 10, 1 << 14, 1 << 19])
 def test_attention_equals_its_definition(budget: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the slicing: a row at a time, several rows, several groups; as layers cut them out of a projection."""
-    monkeypatch.setattr("scripts.encoders.relative_attention.CPU_SCORES", budget)
+    monkeypatch.setattr("scripts.kernels.relative_attention.CPU_SCORES", budget)
     q, k, v = torch.randn(49, 3, 7, width, dtype=torch.double).permute(1, 2, 0, 3).unbind()
     rows, columns = (torch.randn(13, width, dtype=torch.double) for _ in range(2))
     with torch.no_grad():

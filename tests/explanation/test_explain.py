@@ -12,6 +12,7 @@ from scripts.explanation.prefix_use import attention_use, gradients, token_logpr
 from scripts.explanation.qformer_attention import read_tokens, rollout
 from scripts.explanation.token_relevance import token_relevance
 from scripts.explanation.words import Word, words_of
+from scripts.networks.prompts import Prompt
 
 METHODS = ("attention", "gradient")
 
@@ -186,8 +187,8 @@ def test_prompts_and_batches() -> None:
     network = tiny.network()
     pixels = torch.cat([image(seed=1), image(seed=2)])
     ids, lengths = tiny.IDS.repeat(2, 1), tiny.LENGTHS.repeat(2)
-    both = explain(network, network.encode(pixels), pixels, ids, lengths, prompts=["w7 w8", "w3"])
-    one = explain(network, network.encode(pixels[1:]), pixels[1:], ids[1:], lengths[1:], prompts="w3")[0]
+    both = explain(network, network.encode(pixels), pixels, ids, lengths, prompts=[Prompt("w7 w8"), Prompt("w3")])
+    one = explain(network, network.encode(pixels[1:]), pixels[1:], ids[1:], lengths[1:], prompts=[Prompt("w3")])[0]
     torch.testing.assert_close(both[1].maps["general"], one.maps["general"])
     assert both[1].logprobs == pytest.approx(one.logprobs, abs=1e-5)
     assert both[0].logprobs != pytest.approx(one.logprobs, abs=1e-3)

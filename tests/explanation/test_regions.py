@@ -7,13 +7,13 @@ import tiny_explained as tiny
 import torch
 
 from scripts.encoders.efficientnet import EfficientNetEncoder
+from scripts.encoders.sam_decoder.decoder_weights import segmenter_for
 from scripts.encoders.tiny_vit import TinyViTEncoder
 from scripts.errors import WeightsError
 from scripts.explanation import explain
 from scripts.explanation.geometry import content_box, file_of_view, to_source
 from scripts.explanation.masks import content_words, word_masks
 from scripts.explanation.regions import RegionFinder, peak_box, region_finder, sam_branch
-from scripts.explanation.sam_weights import segmenter_for
 from scripts.windowing.letterbox import letterbox
 
 

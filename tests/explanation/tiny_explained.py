@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from scripts.branches import Branch
 from scripts.encoders.frozen import FrozenEncoder
-from scripts.language_model import LanguageModel
-from scripts.networks import CaptionNetwork
-from scripts.qformer import QFormer
+from scripts.networks.branch import Branch
+from scripts.networks.caption_network import CaptionNetwork
+from scripts.networks.language_model import LanguageModel
+from scripts.networks.qformer import QFormer
 
 VOCABULARY, PAD, END, WIDTH, QUERIES = 24, 0, 1, 16, 4
 GRID = 4

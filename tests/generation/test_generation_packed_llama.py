@@ -8,9 +8,9 @@ from tiny_language_models import prefixes, tiny_model
 from torch import nn
 from transformers.cache_utils import DynamicCache
 
-from scripts.generation.packed_linear import PackedLinear
 from scripts.generation.packed_llama import PackedLlamaLayer, is_llama_layer
 from scripts.generation.packing import can_be_packed, packed
+from scripts.kernels.packed_linear import PackedLinear
 
 pytestmark = pytest.mark.skipif(
     not can_be_packed(nn.Linear(1, 1)), reason="this build of torch has no oneDNN on this CPU"

@@ -7,9 +7,10 @@ import torch
 from tiny_language_models import CONFIGS, END, PAD, left_padding, prefixes, reference, tiny_model
 
 from scripts.errors import InputError
-from scripts.generation import GenerationOptions, Generator, packed_linear, packing
-from scripts.generation.packed_linear import PackedLinear, type_can_be_packed
+from scripts.generation import GenerationOptions, Generator, packing
 from scripts.generation.packing import can_be_packed, packed, worth_packing
+from scripts.kernels import packed_linear
+from scripts.kernels.packed_linear import PackedLinear, type_can_be_packed
 
 needs_packing = pytest.mark.skipif(
     not can_be_packed(torch.nn.Linear(1, 1)), reason="this build of torch has no oneDNN on this CPU"

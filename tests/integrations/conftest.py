@@ -49,4 +49,4 @@ def server(studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="session")
 def predictor(bundle_root: Path) -> CaptionPredictor:
     """What the server's answers are compared with."""
-    return CaptionPredictor.from_bundle(bundle_root, device="$torch.device('cpu')")
+    return CaptionPredictor.from_bundle(bundle_root, device="cpu")

@@ -84,7 +84,7 @@ def test_a_ct_series_becomes_a_report_with_its_caption(
     assert lines[0]["image"] == str(source)  # not the folder of links that the operator gathers a series in
     from scripts.predictor import CaptionPredictor
 
-    expected = CaptionPredictor.from_bundle(bundle_root, device="$torch.device('cpu')", num_beams=1).caption(source)
+    expected = CaptionPredictor.from_bundle(bundle_root, device="cpu", num_beams=1).caption(source)
     report = pydicom.dcmread(reports[0])
     findings = report.ContentSequence[-1]
     assert findings.ContentSequence[0].TextValue == lines[0]["caption"] == expected.text

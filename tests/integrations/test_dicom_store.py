@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
 import pytest
+from dicom_checks import CAPTION, PYDICOM_FILES, altered, record_of
 from orthanc import Orthanc, missing_orthanc, orthanc_server
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "outputs"))
-from dicom_checks import CAPTION, PYDICOM_FILES, altered, record_of  # noqa: E402
-
-from scripts.outputs.dicom_pdf import write_pdf  # noqa: E402
-from scripts.outputs.dicom_sr import write_sr  # noqa: E402
+from scripts.outputs.dicom.pdf import write_pdf
+from scripts.outputs.dicom.sr import write_sr
 
 reason = missing_orthanc()
 pytestmark = [pytest.mark.skipif(reason is not None, reason=str(reason)), pytest.mark.timeout(1200)]

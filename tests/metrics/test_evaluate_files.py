@@ -13,7 +13,7 @@ from scripts.errors import InputError
 from scripts.metrics.evaluate_files import Options, evaluate, main
 from scripts.metrics.pairs import Item, match, read_items
 from scripts.metrics.report.__main__ import main as report
-from scripts.metrics.scoring import Extras
+from scripts.metrics.scores import Extras
 from scripts.metrics.tables import as_markdown
 
 QUICK = Extras(meteor=False)

@@ -85,7 +85,7 @@ def test_nearest_neighbour_ignores_length_of_features() -> None:
 
 def test_variety() -> None:
     assert commonest_caption(["b", "a", "b"]) == "b"
-    assert distinct_ratio(["A mass.", "a  mass", "cyst", "cyst"]) == 0.5
+    assert distinct_ratio(["A mass.", "a  mass", "cyst", "cyst"]).value == 0.5
     assert verbatim(["A mass.", "new"], ["a mass"]).value == 0.5
     assert is_looped("ct of the of the head") and is_looped("mass mass") and not is_looped("ct of the head of the man")
     assert length_histogram(["a b", "a b c", "a"], width=2) == [(0, 1), (2, 2)]

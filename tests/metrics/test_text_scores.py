@@ -12,7 +12,8 @@ from scripts.metrics.meteor import meteor, why_no_meteor
 from scripts.metrics.protocols import imageclef_text, protocol, rouge_words
 from scripts.metrics.ptb import coco_tokens
 from scripts.metrics.rouge import rouge_1, rouge_l, rouge_l_score
-from scripts.metrics.scoring import text_statistics
+from scripts.metrics.scores import TEXT, Captions, Extras
+from scripts.metrics.scoring import score_captions
 
 SETS = {"five": FIVE, "thousand": generated(1000)}
 TOLERANCE = 1e-4
@@ -106,17 +107,17 @@ def test_imageclef_rouge_equals_rouge_score_on_prepared_text() -> None:
     scorer_module = pytest.importorskip("rouge_score.rouge_scorer")
     scorer = scorer_module.RougeScorer(["rouge1"], use_stemmer=False)
     pairs = [(candidate, references[:1]) for candidate, references in SETS["thousand"]]
-    statistics, skipped = text_statistics(
-        [c for c, _ in pairs], [r for _, r in pairs], protocol("imageclef"), with_meteor=False
-    )
-    ours = next(s for s in statistics if s.name == "ROUGE-1").value
+    candidates, references = [c for c, _ in pairs], [r for _, r in pairs]
+    scores = score_captions(Captions(candidates, references, protocol("imageclef"), extras=Extras(meteor=False)))
+    ours = scores.statistics()["ROUGE-1"].value
     expected = [scorer.score(imageclef_text(r[0]), imageclef_text(c))["rouge1"].fmeasure for c, r in pairs]
     assert ours == pytest.approx(np.mean(expected), abs=1e-9)
-    assert "METEOR" in skipped
+    assert "METEOR" in scores.skipped
 
 
 def test_empty_candidates_score_zero() -> None:
     assert rouge_l_score([], [["a"]]) == 0
-    statistics, _ = text_statistics(["", "a mass"], [["a mass"], ["a cyst"]], protocol("coco"), with_meteor=False)
+    captions = Captions(["", "a mass"], [["a mass"], ["a cyst"]], protocol("coco"), extras=Extras(meteor=False))
+    statistics = score_captions(captions).groups[TEXT]
     assert all(np.isfinite(s.value) for s in statistics)
     assert next(s for s in statistics if s.name == "ROUGE-1").per_image[0] == 0

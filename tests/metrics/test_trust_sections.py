@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scripts.confidence.study import measure
 from scripts.errors import InputError
-from scripts.explanation.faithfulness_table import table
 from scripts.metrics.report.content import Chart, Table
 from scripts.metrics.report.trust import confidence_section, faithfulness_section
+from scripts.studies.calibration_figures import measure
+from scripts.studies.faithfulness_table import table
 
 
 def study() -> dict:

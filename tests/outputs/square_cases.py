@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +9,8 @@ import torch
 from monai.transforms import Compose
 
 from scripts.explanation import Explanation
-from scripts.outputs.case import CaptionedCase
-from scripts.windowing import Letterboxd, LoadCased, WindowToUnitd
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "reading"))
-from made_files import ct_series, ct_slice, enhanced_ct, save  # noqa: E402, F401
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.transforms import Letterboxd, LoadCased, WindowToUnitd
 
 WORDS = ("Axial", "CT", "of", "the", "chest.")
 DEPTH, HEIGHT, WIDTH = 20, 40, 56
@@ -59,6 +54,6 @@ def case_of(
     )
     record = {
         "image": source, "caption": " ".join(WORDS), "confidence": 0.5, "model_version": "0.1.0",
-        "weights": {"model.pt": "ab" * 32}, "error": None, "trace": {"input": item["image_meta"]},
+        "weights": {"model.pt": "ab" * 32}, "error": None, "trace": {"input": item["image_meta"].record()},
     }  # fmt: skip
     return CaptionedCase(source, record, image, WORDS, explanation)

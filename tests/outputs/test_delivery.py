@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.outputs import delivery as module
-from scripts.outputs.case import CaptionedCase
+from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.delivery import Delivery
 
 

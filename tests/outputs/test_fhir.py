@@ -13,9 +13,9 @@ import pytest
 from dicom_checks import CAPTION, PYDICOM_FILES, altered, readable, record_of
 
 from scripts.errors import InputError
-from scripts.outputs.case import CaptionedCase
+from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.fhir import FhirWriter, write_fhir
-from scripts.reading.dicom_file import quiet_pydicom
+from scripts.reading.dicom.file import quiet_pydicom
 
 CT = PYDICOM_FILES / "CT_small.dcm"
 ULTRASOUND = PYDICOM_FILES / "examples_ybr_color.dcm"

@@ -14,9 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from scripts.outputs.case import CaptionedCase
+from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.html import HtmlWriter, _heat, words_of
 from scripts.outputs.record import caption_record
+from scripts.reading.image_meta import ImageMeta
 
 BROWSER = next(
     (path for name in ("chromium", "google-chrome", "chromium-browser") if (path := shutil.which(name))), None
@@ -44,12 +45,13 @@ class Looked:
 def case(number: int, *, error: str | None = None, caption: str = "Axial CT of the head showing glioblastoma.", **more):
     source = f"study/{number:04d} <b>&amp;.png"
     good = error is None
+    noted = {"modality": ("CT", "MR", "US")[number % 3], "window": "lung", "reader": "made"}
     record = caption_record(
         source,
         caption=caption if good else None,
         token_logprobs=LOGPROBS if good else None,
         tokens=TOKENS if good else None,
-        meta={"modality": ("CT", "MR", "US")[number % 3], "window": "lung", "reader": "made"} if good else None,
+        meta=ImageMeta((noted,)) if good else None,
         error=error,
         provenance={"model_version": "1.0.0", "weights": {"model.pt": "a" * 64}, "trace": {"settings": {"seed": 0}}},
     )

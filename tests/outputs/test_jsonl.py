@@ -10,7 +10,9 @@ import pytest
 import torch
 from ignite.engine import Engine
 
+from scripts.captioning import CaptionedBatch
 from scripts.outputs.jsonl import CaptionWriter
+from scripts.reading.image_meta import ImageMeta
 
 
 def run(writer: CaptionWriter, batches: list[dict]) -> None:
@@ -18,13 +20,16 @@ def run(writer: CaptionWriter, batches: list[dict]) -> None:
         good = [record for record in batch["records"] if record["error"] is None]
         if not good:
             return {"pred": {}}
-        return {
-            "pred": {
-                "captions": [f"caption of {record['source']}" for record in good],
-                "lengths": torch.tensor([2] * len(good)),
-                "token_logprobs": torch.tensor([[-0.5, -1.5, 0.0]] * len(good)),
-            }
-        }
+        made = CaptionedBatch(
+            token_ids=torch.zeros(len(good), 3, dtype=torch.int64),
+            token_logprobs=torch.tensor([[-0.5, -1.5, 0.0]] * len(good)),
+            lengths=torch.tensor([2] * len(good)),
+            captions=[f"caption of {record['source']}" for record in good],
+            prompts=[""] * len(good),
+            words=[["caption", ""]] * len(good),
+            encoded={},
+        )
+        return {"pred": {"captioned": made}}
 
     engine = Engine(step)
     writer.attach(engine)
@@ -32,7 +37,7 @@ def run(writer: CaptionWriter, batches: list[dict]) -> None:
 
 
 def record(source: str, error: str | None = None) -> dict:
-    return {"source": source, "meta": {"modality": "CT", "slice": 3, "window": "lung"}, "error": error}
+    return {"source": source, "meta": ImageMeta(({"modality": "CT", "slice": 3, "window": "lung"},)), "error": error}
 
 
 def test_lines_follow_the_input_and_failures_do_not_shift_captions(tmp_path: Path) -> None:

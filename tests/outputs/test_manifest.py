@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 
 from scripts.atomic import write_text_atomically
 from scripts.errors import InputError
-from scripts.outputs.case import CaptionedCase
+from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.delivery import Delivery
 from scripts.outputs.manifest import FOLDER, Manifest
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from made_files import ct_series, ct_slice, save
 from PIL import Image
-from square_cases import AXIAL_SLICE, DEPTH, HEIGHT, SQUARE, WIDTH, WORDS, block, case_of, ct_series, ct_slice, save
+from square_cases import AXIAL_SLICE, DEPTH, HEIGHT, SQUARE, WIDTH, WORDS, block, case_of
 
 from scripts.errors import InputError
 from scripts.outputs.nifti_mask import NiftiMaskWriter

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_files import ct_slice, save
 from matplotlib.figure import Figure
 from PIL import Image
-from square_cases import AXIAL_SLICE, SQUARE, WORDS, block, case_of, ct_slice, save
+from square_cases import AXIAL_SLICE, SQUARE, WORDS, block, case_of
 
 from scripts.errors import InputError
 from scripts.outputs.overlay import OverlayWriter, draw_overlay

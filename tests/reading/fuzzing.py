@@ -1,10 +1,13 @@
 """Damaged files by the thousand: each must end in an image or in one clear sentence.
 
-    python tests/reading/fuzzing.py --count 2000 --seed 0
+    python tests/reading/fuzzing.py --count 2000 --structured 20000 --seed 0
+
+Damaged files (``--count``) have bytes changed anywhere; structured ones (``--structured``, `mutations`) have tags that
+contradict the rest. Of these the values count: they are the good file's, or a note says what was believed.
 
 Reads each file in a worker process, so that a crash, a hang (over 10 s) or memory over 2 GiB is seen and named. Prints
 a line for people and, as its last line, one JSON object: ``files``, ``images``, ``refused``, ``failures``,
-``slowest_s``, ``peak_gib``.
+``slowest_s``, ``peak_gib``; of ``images``, ``same`` have the good file's pixels and ``noted`` others with a note.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[2] / "bundle"), str(HERE.parent)]
 
 import made_files  # noqa: E402
+import mutations  # noqa: E402
 import nibabel as nib  # noqa: E402
 import numpy as np  # noqa: E402
 import pydicom  # noqa: E402
@@ -44,6 +48,8 @@ class Outcome:
     """What a run found; ``failures`` are (file, how it failed)."""
 
     images: int = 0
+    same: int = 0
+    noted: int = 0
     refused: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
     slowest: float = 0.0
@@ -51,7 +57,8 @@ class Outcome:
 
     def summary(self) -> dict[str, object]:
         return {
-            "files": self.images + self.refused + len(self.failures), "images": self.images, "refused": self.refused,
+            "files": self.images + self.refused + len(self.failures), "images": self.images, "same": self.same,
+            "noted": self.noted, "refused": self.refused,
             "failures": self.failures[:20], "slowest_s": round(self.slowest, 2), "peak_gib": round(self.peak, 2),
         }  # fmt: skip
 
@@ -220,13 +227,20 @@ def _worker(pipe: multiprocessing.connection.Connection, itk_too: bool) -> None:
     from scripts.reading import read_case
     from scripts.windowing import window_image
 
-    while (path := pipe.recv()) is not None:
+    originals: dict[str, tuple[np.ndarray, set[str]]] = {}
+    while (asked := pipe.recv()) is not None:
+        path, original = asked
+        if original and original not in originals:
+            good = read_case(original)
+            originals[original] = good.pixels, set(good.meta["notes"])
         start = time.process_time()
         try:
             case = read_case(path)
             shown, _ = window_image(case.pixels, case.meta)
             sound = shown.min() >= 0 and shown.max() <= 1 and shown.dtype == np.float32 and shown.shape[1] == 3
             answer = "image" if sound else "failure: values outside [0, 1] or not finite"
+            if sound and original:
+                answer = _compared(case.pixels, case.meta["notes"], *originals[original])
         except InputError as error:
             text = str(error)
             answer = "refused" if path in text and "\n" not in text else f"failure: unclear message {text!r}"
@@ -234,6 +248,13 @@ def _worker(pipe: multiprocessing.connection.Connection, itk_too: bool) -> None:
             answer = f"failure: {type(error).__name__}: {error}"
         spent = time.process_time() - start
         pipe.send((answer, spent, _peak_gib()))
+
+
+def _compared(pixels: np.ndarray, notes: list[str], good: np.ndarray, known: set[str]) -> str:
+    """ "same", "noted", or a failure: other values without a word."""
+    if pixels.shape == good.shape and np.array_equal(pixels, good):
+        return "same"
+    return "noted" if set(notes) - known else "failure: other pixels, and no note"
 
 
 def _peak_gib() -> float:
@@ -249,18 +270,18 @@ class _Reader:
         self.itk_too = itk_too
         self.process: multiprocessing.process.BaseProcess | None = None
 
-    def ask(self, path: Path) -> tuple[str, float, float]:
-        """(answer, processor seconds, peak memory in GiB)."""
+    def ask(self, path: Path, original: Path | None = None) -> tuple[str, float, float]:
+        """(answer, processor seconds, peak memory in GiB); with ``original`` the answer compares pixels."""
         if self.process is None:
             context = multiprocessing.get_context("spawn")
             self.pipe, theirs = context.Pipe()
             self.process = context.Process(target=_worker, args=(theirs, self.itk_too), daemon=True)
             self.process.start()
             theirs.close()
-            self.pipe.send("")  # the first answer comes after the imports, which are not to be timed
+            self.pipe.send(("", ""))  # the first answer comes after the imports, which are not to be timed
             self.pipe.recv()
         try:
-            self.pipe.send(str(path))
+            self.pipe.send((str(path), str(original or "")))
             if self.pipe.poll(PATIENCE * SECONDS):
                 answer, spent, peak = self.pipe.recv()
                 return (answer if spent < SECONDS else f"failure: took {spent:.0f} s"), spent, peak
@@ -290,40 +311,70 @@ def run(count: int, seed: int, folder: Path, keep: Path | None = None, itk_too: 
         damage(source, target, chance)
         if source.name == "analyze.hdr":
             target.with_suffix(".img").write_bytes(source.with_suffix(".img").read_bytes())
-        answer, spent, peak = reader.ask(target)
-        outcome.slowest = max(outcome.slowest, spent)
-        outcome.peak = max(outcome.peak, peak)
-        if peak > GIB:
-            answer = f"failure: took {peak:.1f} GiB"
-            reader.close()
-        if answer == "image":
-            outcome.images += 1
-        elif answer == "refused":
-            outcome.refused += 1
-        else:
-            outcome.failures.append((target.name, answer))
-            if keep is not None:
-                keep.mkdir(parents=True, exist_ok=True)
-                (keep / target.name).write_bytes(target.read_bytes())
-        for part in folder.glob(f"{number:05d}_*"):
-            part.unlink()
+        _judge(outcome, reader, target, reader.ask(target), keep)
     reader.close()
     return outcome
 
 
+def run_structured(count: int, seed: int, folder: Path, keep: Path | None = None) -> Outcome:
+    """Mutate and read ``count`` files; those that end in other pixels without a note fail, too."""
+    chance = random.Random(seed)
+    sources = mutations.seeds(folder / "good")
+    outcome, reader = Outcome(), _Reader(itk_too=False)
+    for number in range(count):
+        source = sources[number % len(sources)]
+        target = folder / f"{number:05d}_{source.name}"
+        done = mutations.mutate(source, target, chance)
+        answer, spent, peak = reader.ask(target, source)
+        if answer.startswith("failure"):
+            answer += f" ({source.name}: {done})"
+        _judge(outcome, reader, target, (answer, spent, peak), keep)
+    reader.close()
+    return outcome
+
+
+def _judge(
+    outcome: Outcome, reader: _Reader, target: Path, answered: tuple[str, float, float], keep: Path | None
+) -> None:
+    """Count one answer, keep a file that failed, and clear up."""
+    answer, spent, peak = answered
+    outcome.slowest = max(outcome.slowest, spent)
+    outcome.peak = max(outcome.peak, peak)
+    if peak > GIB:
+        answer = f"failure: took {peak:.1f} GiB"
+        reader.close()
+    if answer in ("image", "same", "noted"):
+        outcome.images += 1
+        outcome.same += answer == "same"
+        outcome.noted += answer == "noted"
+    elif answer == "refused":
+        outcome.refused += 1
+    else:
+        outcome.failures.append((target.name, answer))
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+            (keep / target.name).write_bytes(target.read_bytes())
+    for part in target.parent.glob(f"{target.name[:5]}_*"):
+        part.unlink()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--count", type=int, default=2000, help="files with damaged bytes")
+    parser.add_argument("--structured", type=int, default=20_000, help="files with contradicting tags")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=None, help="folder for files that fail")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        outcome = run(options.count, options.seed, Path(folder), options.keep)
-    for name, how in outcome.failures:
-        print(f"{name}: {how}")
-    print(f"{outcome.images} read, {outcome.refused} refused, {len(outcome.failures)} failed")
-    print(json.dumps(outcome.summary()))
-    return 1 if outcome.failures else 0
+    outcomes = {}
+    for what, count, runs in (("damaged", options.count, run), ("structured", options.structured, run_structured)):
+        with tempfile.TemporaryDirectory() as folder:
+            outcome = outcomes[what] = runs(count, options.seed, Path(folder), options.keep)
+        for name, how in outcome.failures:
+            print(f"{name}: {how}")
+        print(f"{what}: {outcome.images} read ({outcome.same} as the good file, {outcome.noted} otherwise and noted), "
+              f"{outcome.refused} refused, {len(outcome.failures)} failed")  # fmt: skip
+    print(json.dumps({what: outcome.summary() for what, outcome in outcomes.items()}))
+    return 1 if any(outcome.failures for outcome in outcomes.values()) else 0
 
 
 if __name__ == "__main__":

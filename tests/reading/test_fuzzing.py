@@ -16,6 +16,22 @@ def test_damaged_files_briefly(tmp_path: Path) -> None:
     assert outcome.peak < fuzzing.GIB
 
 
+def test_contradicting_files_briefly(tmp_path: Path) -> None:
+    """Each ends in the good file's pixels, in others with a note, or in one sentence."""
+    outcome = fuzzing.run_structured(300, seed=3, folder=tmp_path)
+    assert outcome.failures == []
+    assert outcome.same > 60 and outcome.noted > 10 and outcome.refused > 60
+    assert outcome.peak < fuzzing.GIB
+
+
+def test_other_pixels_without_a_note_are_a_failure() -> None:
+    good = np.zeros((1, 1, 4, 4), np.float32)
+    assert fuzzing._compared(good, [], good, set()) == "same"
+    assert fuzzing._compared(good + 1, ["old", "new"], good, {"old"}) == "noted"
+    assert fuzzing._compared(good + 1, ["old"], good, {"old"}).startswith("failure")
+    assert fuzzing._compared(good[:, :, :2], [], good, set()).startswith("failure")
+
+
 @pytest.mark.slow
 def test_damaged_files_at_length(tmp_path: Path) -> None:
     assert fuzzing.run(2000, seed=0, folder=tmp_path).failures == []

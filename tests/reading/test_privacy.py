@@ -13,9 +13,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from scripts.errors import InputError
-from scripts.reading import MedicalImageReader, read_case
+from scripts.reading import read_case
 from scripts.reading.burned_in import find_text
-from scripts.windowing import LoadCased, WindowToUnitd
+from scripts.transforms import LoadCased, MedicalImageReader, WindowToUnitd
 
 SECRET = "ZZSECRET"
 

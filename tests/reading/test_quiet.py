@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from scripts.reading import read_case
-from scripts.reading.dicom_file import quiet_pydicom
+from scripts.reading.dicom.file import quiet_pydicom
 from scripts.reading.quiet import Shared, quiet_warnings
 
 

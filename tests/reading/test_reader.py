@@ -12,7 +12,8 @@ from monai.transforms import LoadImaged
 from PIL import Image
 
 from scripts.errors import InputError
-from scripts.reading import MedicalImageReader, read_case
+from scripts.reading import read_case
+from scripts.transforms import MedicalImageReader
 
 
 def _ramp(height: int = 24, width: int = 40) -> np.ndarray:
@@ -77,7 +78,7 @@ def test_a_few_gaps_are_filled_and_said(tmp_path: Path) -> None:
 def test_monai_load_image_gives_rows_by_columns_and_does_not_fall_back(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(_ramp()).save(path)
-    for reader in ("scripts.reading.MedicalImageReader", MedicalImageReader()):
+    for reader in ("scripts.transforms.MedicalImageReader", MedicalImageReader()):
         image = LoadImaged("image", reader=reader, ensure_channel_first=True)({"image": str(path)})["image"]
         assert tuple(image.shape) == (1, 24, 40)
         np.testing.assert_array_equal(np.asarray(image)[0], _ramp())

@@ -20,9 +20,9 @@ from pydicom.uid import (
 
 from scripts.errors import InputError
 from scripts.explanation.source_grid import source_grid
-from scripts.outputs.dicom_source import find_source
+from scripts.outputs.dicom.source import find_source
 from scripts.reading import read_case
-from scripts.windowing import Letterboxd, LoadCased
+from scripts.transforms import Letterboxd, LoadCased
 
 SEG_UID = "1.2.826.0.1.99"
 
@@ -92,9 +92,9 @@ def test_outputs_find_the_images_again_beside_a_segmentation_like_them(study: Pa
     images = {str(pydicom.dcmread(path).SOPInstanceUID) for path in study.glob("*_*.dcm")}
     for options, expected in (({}, images), ({"series": SEG_UID}, {str(mask.SOPInstanceUID)})):
         item = Letterboxd("image", size=64)(LoadCased("image", **options)({"image": str(study)}))
-        found = find_source(str(study), item["image_meta"])
+        found = find_source(str(study), item["image_meta"].record())
         assert {image.sop_instance for image in found.images} <= expected
-        frames = source_grid(item["image_meta"]).frames
+        frames = source_grid(item["image_meta"].record()).frames
         assert {str(pydicom.dcmread(frame.file.path).SOPInstanceUID) for frame in frames} <= expected
     assert {image.sop_instance for image in find_source(str(study)).images} == images
 

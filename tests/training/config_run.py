@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
+from monai.utils import set_determinism
 from PIL import Image
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
 SMALL: dict[str, Any] = {
-    "device": "$torch.device('cpu')",
+    "device": "cpu",
     "image_size": 64,
     "queries": 4,
     "qformer_width": 32,
@@ -72,6 +74,24 @@ def run_config(names: list[str], data: Path, output: Path, **changes: Any) -> Co
     torch.manual_seed(0)
     parser.get_parsed_content("run")
     return parser
+
+
+def build_config(names: list[str], data: Path, output: Path, **changes: Any) -> ConfigParser:
+    """Build all that ``names`` describe, in the order of a run, without running it."""
+    parser = read_config(names, data, output, **changes)
+    set_determinism(seed=parser["seed"], use_deterministic_algorithms=False)
+    for part in ("start", "token_standardization", "train#trainer"):
+        parser.get_parsed_content(part)
+    parser.random_state = random.getstate()
+    return parser
+
+
+def run_built(parser: ConfigParser, pause: float) -> None:
+    """In a forked process: run (on) what the parent built; ``pause`` seconds before each step."""
+    random.setstate(parser.random_state)  # Python seeds a forked child's generator anew
+    trainer = parser.get_parsed_content("train#trainer")
+    Pause(pause).attach(trainer)
+    trainer.run()
 
 
 def run_to_end(names: list[str], data: Path, output: Path, changes: dict[str, Any], pause: float = 0.0) -> None:

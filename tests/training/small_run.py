@@ -15,12 +15,11 @@ from monai.handlers import ValidationHandler
 from monai.transforms import Compose, RandGaussianNoised
 from torch import nn
 
-from scripts.data import CaptionDataset, collate_cases
+from scripts.data import CaptionDataset, EpochSampler, collate_cases
 from scripts.training import (
     AutocastInferer,
     Checkpoints,
     EarlyStop,
-    EpochSampler,
     GradientGuard,
     History,
     PrepareCase,

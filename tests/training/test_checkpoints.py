@@ -7,7 +7,6 @@ import logging
 import os
 import random
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,13 @@ from typing import Any
 import pytest
 import torch
 from ignite.engine import Events
+from small_run import SmallNetwork, final_state, make_run, run_to_end
 
+from child_process import Child
+from nested import assert_equal
 from scripts.errors import InputError
 from scripts.training import Checkpoints, higher_is_better, lower_is_better, read_checkpoint
-from scripts.training.checkpoints import checkpoint_files
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-from small_run import SmallNetwork, final_state, make_run, run_to_end  # noqa: E402
-
-from child_process import Child  # noqa: E402
-from nested import assert_equal  # noqa: E402
+from scripts.training.checkpoint_files import checkpoint_files
 
 PER_EPOCH = 5  # 22 cases, batches of 4, the last dropped
 
@@ -164,7 +160,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     resumed = make_run(tmp_path / "cut")
     with caplog.at_level(logging.INFO):
         resumed.run()
-    assert f"{newest} cannot be read" in caplog.text
+    assert f"checkpoint {newest} is damaged" in caplog.text
     assert f"resumed from {before}" in caplog.text
     assert_equal(final_state(whole), final_state(resumed))
 
@@ -193,10 +189,8 @@ def test_empty_resume_starts_afresh_and_keeps_the_old_files_aside(tmp_path: Path
 
 
 def test_another_batch_count_restarts_the_epoch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from small_run import make_items
-
     run_until(tmp_path, 9)
-    trainer = make_run(tmp_path, items=make_items(18))  # 4 batches an epoch instead of 5
+    trainer = make_run(tmp_path, batch_size=5)  # 4 batches an epoch instead of 5
     with caplog.at_level(logging.WARNING):
         trainer.run()
     assert "number of batches has changed" in caplog.text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,13 @@ import pytest
 import torch
 import torch.distributed as dist
 from ignite.engine import Events
+from small_run import final_state, make_run
 from torch import nn
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "data")]
-from small_run import final_state, make_run  # noqa: E402
-
-from child_process import Child  # noqa: E402
-from nested import assert_equal  # noqa: E402
-from scripts.distributed import parallel  # noqa: E402
-from scripts.training.checkpoints import checkpoint_files, read_checkpoint  # noqa: E402
+from child_process import Child
+from nested import assert_equal
+from scripts.distributed import parallel
+from scripts.training.checkpoint_files import checkpoint_files, read_checkpoint
 
 if not dist.is_available() or not dist.is_gloo_available():
     pytest.skip("this PyTorch has no gloo", allow_module_level=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from config_run import BUNDLE
 from ignite.engine import Events
 from monai.bundle import ConfigParser
 from monai.engines import SupervisedTrainer
+from small_run import make_items, make_run
 from torch import nn
 
 from scripts.errors import InputError
@@ -28,11 +29,7 @@ from scripts.training import (
     take_loss,
 )
 from scripts.training import history as history_module
-from scripts.training.record import command_line_configs
-
-sys.path.insert(0, str(Path(__file__).parent))
-from config_run import BUNDLE  # noqa: E402
-from small_run import make_items, make_run  # noqa: E402
+from scripts.training.run_record import command_line_configs
 
 
 def test_prepare_case_passes_what_is_there() -> None:

@@ -13,16 +13,14 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from config_run import BUNDLE, make_data, read_config, run_config, settings_of
 from monai.bundle import ConfigParser
 from torch import nn
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-from config_run import BUNDLE, make_data, read_config, run_config, settings_of  # noqa: E402
-
-from child_process import Child  # noqa: E402
-from scripts.data import FeatureCache  # noqa: E402
-from scripts.distributed import finish, start  # noqa: E402
-from scripts.training.network import language_model_layers  # noqa: E402
+from child_process import Child
+from scripts.data import FeatureCache
+from scripts.distributed import finish, start
+from scripts.training.prepare_network import language_model_layers
 
 if not dist.is_available() or not dist.is_gloo_available():
     pytest.skip("this PyTorch has no gloo", allow_module_level=True)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import official_way
 import pytest
 import torch
+from no_tokenizer import NoTokenizer
+from transformers import OPTConfig, OPTForCausalLM
 
-sys.path[:0] = [str(Path(__file__).parents[2] / "benchmarks"), str(Path(__file__).parents[1])]
-import official_way  # noqa: E402
-import training_step  # noqa: E402
-from transformers import OPTConfig, OPTForCausalLM  # noqa: E402
-
-from scripts.branches import Branch  # noqa: E402
-from scripts.language_model import LanguageModel  # noqa: E402
-from scripts.networks import CaptionNetwork  # noqa: E402
-from scripts.pretraining import PretrainingBranch, PretrainingNetwork  # noqa: E402
-from scripts.qformer import QFormer  # noqa: E402
+from scripts.networks.branch import Branch
+from scripts.networks.caption_network import CaptionNetwork
+from scripts.networks.language_model import LanguageModel
+from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork
+from scripts.networks.qformer import QFormer
 
 
 class Given(torch.nn.Module):
@@ -62,7 +57,7 @@ def test_stage_1(absorbed: bool) -> None:
 def test_stage_2() -> None:
     sizes = {"hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = OPTConfig(vocab_size=50, word_embed_proj_dim=32, max_position_embeddings=64, **sizes)
-    model = LanguageModel(model=OPTForCausalLM(config), tokenizer=training_step.NoTokenizer())
+    model = LanguageModel(model=OPTForCausalLM(config), tokenizer=NoTokenizer())
     branches = {name: small_branch(absorbed=name == "detail", text=False) for name in ("general", "detail")}
     network = CaptionNetwork(branches=branches, language_model=model).train()
     tokens, (ids, mask) = {name: torch.randn(4, 10, 24) for name in branches}, texts()
@@ -72,12 +67,12 @@ def test_stage_2() -> None:
 
 def test_half_precision_features_hardly_change_the_stage_2_loss() -> None:
     """Cached float16 tokens against the encoder's own: below one in a thousand; int8 below one in a hundred."""
-    from scripts.data.cache_shards import pack, unpack
+    from scripts.data.cache.shards import pack, unpack
 
     torch.manual_seed(1)
     sizes = {"hidden_size": 64, "word_embed_proj_dim": 64, "ffn_dim": 128, "num_attention_heads": 4}
     config = OPTConfig(vocab_size=500, num_hidden_layers=2, **sizes)
-    model = LanguageModel(model=OPTForCausalLM(config), tokenizer=training_step.NoTokenizer())
+    model = LanguageModel(model=OPTForCausalLM(config), tokenizer=NoTokenizer())
     qformer = QFormer(encoder_width=256, width=64, layers=4, heads=4, intermediate=128, text=False, dropout=0.0)
     network = CaptionNetwork(
         branches={"detail": Branch(encoder=type("E", (Given,), {"width": 256})(), qformer=qformer)},

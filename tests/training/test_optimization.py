@@ -29,6 +29,22 @@ def test_decay_is_for_trained_matrices_only() -> None:
         adamw(network.requires_grad_(False))
 
 
+def test_named_parameters_learn_at_a_part_of_the_rate() -> None:
+    network = nn.ModuleDict({"qformer": nn.Linear(3, 3), "projection": nn.Linear(3, 3)})
+    optimizer = adamw(network, learning_rate=1e-2, weight_decay=0.1, rate_ratios={"qformer.*": 0.2})
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert [rates[id(p)] for p in network["qformer"].parameters()] == [pytest.approx(2e-3)] * 2
+    assert [rates[id(p)] for p in network["projection"].parameters()] == [1e-2] * 2
+    schedule = WarmupCosine(optimizer, total_steps=10, final_ratio=0.5)
+    for _ in range(10):
+        schedule.step()
+    assert {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]} == pytest.approx(
+        {name: rate / 2 for name, rate in rates.items()}
+    )
+    with pytest.raises(InputError, match="resampler"):
+        adamw(network, rate_ratios={"resampler.*": 0.2})
+
+
 def test_fused_equals_the_plain_loop() -> None:
     weights = []
     for fused in (None, False):

@@ -29,15 +29,17 @@ from transformers import (
 )
 
 import tiny_blip2 as tiny
+from scripts.checkpoints.stages import start_from_text_encoder, text_tokenizer
 from scripts.encoders.class_token import CLIP_MEAN, CLIP_STD
 from scripts.encoders.clip import ClipEncoder
 from scripts.encoders.eva import EvaEncoder
 from scripts.encoders.sam import SAM_MEAN, SAM_STD, SamEncoder
 from scripts.encoders.sam_vit import SamSize
 from scripts.errors import WeightsError
-from scripts.language_model import LanguageModel
-from scripts.qformer import QFormer
-from scripts.weights.stages import qformer_from_text_encoder, text_tokenizer
+from scripts.networks.branch import Branch
+from scripts.networks.language_model import LanguageModel
+from scripts.networks.pretraining_network import PretrainingBranch
+from scripts.networks.qformer import QFormer
 
 SAM = SamSize(width=24, depth=2, heads=2, global_blocks=(1,))
 TEXT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
@@ -148,20 +150,41 @@ def eva(folder: Path) -> Checkpoint:
     )
 
 
+class Nothing(nn.Module):
+    """An encoder that only says how wide its tokens are."""
+
+    width, token_count = 8, 4
+
+
 def bert(folder: Path) -> Checkpoint:
     """``bert-base-uncased``'s layout: ``bert.*`` beside the heads of pre-training."""
     config = BertConfig(**TEXT, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, max_position_embeddings=20)
     model = tiny._spread(BertForPreTraining(config))
     model.save_pretrained(folder)
     qformer = {"width": 16, "layers": 2, "heads": 2, "intermediate": 32, "queries": 3, "max_positions": 20}
+
+    def load(path: Path) -> PretrainingBranch:
+        ours = QFormer(encoder_width=8, vocabulary=51, dropout=0.0, **qformer)
+        branch = PretrainingBranch(branch=Branch(encoder=Nothing(), qformer=ours), decoder_token_id=50).eval()
+        start_from_text_encoder(branch, str(path))
+        return branch
+
+    def words(ours: PretrainingBranch) -> Tensor:
+        """What ITG's head says of the text's states; ``[DEC]``, which is ours, left out."""
+        qformer = ours.branch.qformer
+        hidden = qformer(texts=(IDS,), use_queries=False)
+        return ours.generation.logits(hidden, qformer.word_embeddings.weight)[..., :-1]
+
     return Checkpoint(
         folder,
-        lambda path: qformer_from_text_encoder(
-            QFormer(encoder_width=8, vocabulary=51, dropout=0.0, **qformer).eval(), str(path)
+        load,
+        model(IDS).prediction_logits,
+        words,
+        (
+            "cls.predictions.transform.dense.weight",
+            "bert.encoder.layer.1.attention.self.query.weight",
+            "bert.embeddings.LayerNorm.bias",
         ),
-        model.bert(IDS).last_hidden_state,
-        lambda ours: ours(texts=(IDS,), use_queries=False),
-        ("bert.encoder.layer.1.attention.self.query.weight", "bert.embeddings.LayerNorm.bias"),
     )
 
 
@@ -263,7 +286,7 @@ def test_bert_and_sam_are_equally_refused_under_other_names(tmp_path: Path) -> N
     save_file(state, tmp_path / "bert" / "model.safetensors", metadata={"format": "pt"})
     qformer = QFormer(encoder_width=8, width=16, layers=2, heads=2, intermediate=32, vocabulary=51, max_positions=20)
     with pytest.raises(WeightsError, match=r"'encoder\.layer\.0\.output\.dense\.bias'"):
-        qformer_from_text_encoder(qformer, str(tmp_path / "bert"))
+        start_from_text_encoder(Branch(encoder=Nothing(), qformer=qformer), str(tmp_path / "bert"))
     bare = {key.removeprefix("image_encoder."): value for key, value in meta_names(sam_of_transformers()).items()}
     bare = {key: value for key, value in bare.items() if not key.startswith(("prompt_", "mask_"))}
     del bare["neck.2.weight"]

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from scripts.checkpoints.publish import main as publish
 from scripts.errors import WeightsError
 from scripts.weights.files import model_files
 from scripts.weights.loading import load_parameters, read_state, shards_of, trained_names, weights_sha256
 from scripts.weights.pretrained import load_pretrained
-from scripts.weights.publish import main as publish
 from scripts.weights.saving import save_shards, save_trained, trained_state
 
 

@@ -1,10 +1,13 @@
-"""How sure a caption is: token probabilities, agreement of samples, calibration, and when to say nothing.
+"""Confidence in captions: token probabilities, agreement of samples, calibration, and the rule that withholds captions.
 
-python -m scripts.confidence --datalist DIR/datalist.json       # fits bundle/models/calibration.json, with a report
+python -m scripts.studies.calibrate --datalist DIR/datalist.json  # fits models/calibration.json, with a report
 """
 
-from .agreement import caption_agreement
-from .calibration import Calibration, load_calibration
-from .rule import ConfidenceRule
+from scripts import loads_submodules
+from scripts.confidence.calibration import Calibration, load_calibration
+from scripts.confidence.rule import ConfidenceRule
+from scripts.confidence.sample_agreement import caption_agreement
 
 __all__ = ["Calibration", "ConfidenceRule", "caption_agreement", "load_calibration"]
+
+__getattr__ = loads_submodules(__name__)

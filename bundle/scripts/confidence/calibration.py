@@ -1,4 +1,4 @@
-"""From token probabilities to the probability that a caption is right, fitted on validation images.
+"""Calibration: token probabilities to the probability that a caption is right, fitted on validation images.
 
 ``right`` means: plane, modality family and organ read off the caption are those of the reference. The finding is not
 part of it. Fitted is ``P(right) = sigmoid(slope * m + offset)`` (Platt 1999; with ``offset`` 0 it would be temperature
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from scripts.errors import InputError
 
 __all__ = [
     "Calibration",
@@ -91,7 +91,7 @@ def load_calibration(path: str | Path, weights: Mapping[str, str] | None = None)
             raise ValueError(calibration.feature)
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"{path} is no calibration ({type(error).__name__}): run python -m scripts.confidence"
+            f"{path} is no calibration ({type(error).__name__}): run python -m scripts.studies.calibrate"
         ) from None
     if weights is not None and dict(calibration.weights) != dict(weights):
         others = [
@@ -99,7 +99,7 @@ def load_calibration(path: str | Path, weights: Mapping[str, str] | None = None)
         ]
         warnings.warn(
             f"{path.name} was fitted for other weights ({', '.join(sorted(others))}) and is not used: "
-            "run python -m scripts.confidence again",
+            "run python -m scripts.studies.calibrate again",
             stacklevel=2,
         )
         return None

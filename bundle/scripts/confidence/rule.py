@@ -1,4 +1,4 @@
-"""What a record says of its own certainty, and which captions are withheld."""
+"""Rule of confidence: judges each record, and withholds captions that are not sure enough."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from .agreement import caption_agreement
-from .calibration import evidence, load_calibration
+from scripts.confidence.calibration import evidence, load_calibration
+from scripts.confidence.sample_agreement import caption_agreement
+from scripts.errors import InputError
 
 __all__ = ["ConfidenceRule"]
 
@@ -21,8 +21,8 @@ class ConfidenceRule:
     ``error`` stays null. Nobody can then act on words that the model itself doubts.
 
     Args:
-        calibration: file that ``python -m scripts.confidence`` wrote; ignored with a warning where it was fitted for
-            other weights, and without one where it does not exist.
+        calibration: file that ``scripts.studies.calibrate`` wrote; ignored with a warning where it was fitted for other
+            weights, and without one where it does not exist.
         weights: name to SHA-256 of the network's weight files.
         abstain_below: 0 withholds nothing.
 

@@ -1,21 +1,23 @@
 """Data: datalists, the feature cache, the data set and its batches."""
 
-from .captions import TokenizeCaptiond, clean_caption
-from .collate import collate_cases
-from .datalist import image_paths, inference_items, load_datalist
-from .dataset import CaptionDataset, caption_dataset, feature_caches
-from .feature_cache import BuildReport, FeatureCache
+from scripts import loads_submodules
+from scripts.data.cache.feature_cache import BuildReport, FeatureCache
+from scripts.data.collate import collate_cases
+from scripts.data.datalist import image_paths, inference_items, load_datalist
+from scripts.data.dataset import CaptionDataset, caption_dataset, feature_caches
+from scripts.data.epoch_sampler import EpochSampler
 
 __all__ = [
     "BuildReport",
     "CaptionDataset",
+    "EpochSampler",
     "FeatureCache",
-    "TokenizeCaptiond",
     "caption_dataset",
-    "clean_caption",
     "collate_cases",
     "feature_caches",
     "image_paths",
     "inference_items",
     "load_datalist",
 ]
+
+__getattr__ = loads_submodules(__name__)

@@ -10,9 +10,9 @@ import torch
 from monai.transforms import Compose, Randomizable
 from torch import nn
 
-from ..errors import InputError
-from .cache_key import digest
-from .feature_cache import FeatureCache
+from scripts.data.cache.feature_cache import FeatureCache
+from scripts.data.cache.key import digest
+from scripts.errors import InputError
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -40,7 +40,7 @@ class CaptionDataset(torch.utils.data.Dataset):
         caches: Sequence[FeatureCache] = (),
         seed: int = 0,
     ) -> None:
-        self.data = list(items)
+        self.data = items  # a list, or a datalist that stays on the disk
         self.image_transform = image_transform
         self.text_transform = text_transform
         self.caches = tuple(caches)

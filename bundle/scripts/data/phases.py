@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from ..errors import InputError
-from ..training.sampling import EpochSampler, _mix
-from .datalist import load_datalist
+from scripts.data.datalist import load_datalist
+from scripts.data.epoch_sampler import EpochSampler, _mix
+from scripts.data.json_lines import SequenceOfAll
+from scripts.errors import InputError
 
 __all__ = ["Phase", "PhaseHandler", "PhaseSampler", "Phases"]
 
@@ -30,7 +31,7 @@ class Phase:
     """One phase: ``items`` of its datalist, ``epochs`` passes over them, ``branches`` that learn (None: all)."""
 
     name: str
-    items: tuple[dict[str, Any], ...]
+    items: Sequence[dict[str, Any]]
     epochs: float
     branches: tuple[str, ...] | None
 
@@ -58,9 +59,9 @@ class Phases:
             raise InputError("pre-training has no phase with epochs above 0; give the list 'phases' at least one.")
 
     @property
-    def items(self) -> list[dict[str, Any]]:
+    def items(self) -> Sequence[dict[str, Any]]:
         """Cases of all phases, one phase after the other."""
-        return [item for phase in self.phases for item in phase.items]
+        return SequenceOfAll([phase.items for phase in self.phases])
 
     @property
     def round_length(self) -> int:
@@ -101,7 +102,7 @@ def _read_phase(number: int, phase: dict[str, Any], datalist: str, dataset_dir: 
     branches = phase.get("branches")
     return Phase(
         name=str(phase.get("name", f"phase {number + 1}")),
-        items=tuple(items),
+        items=items,
         epochs=float(phase["epochs"]),
         branches=None if branches is None else tuple(branches),
     )

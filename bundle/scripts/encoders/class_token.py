@@ -1,4 +1,4 @@
-"""What CLIP and EVA share: a ``transformers`` vision transformer with a class token, from a hub name, folder or config.
+"""Base of CLIP and EVA: a ``transformers`` vision transformer with a class token, from a hub name, folder or config.
 
 Shape legend: B images, N = 1 + h * w tokens, C width, S the encoder's input size.
 """
@@ -13,8 +13,8 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..errors import InputError
-from .frozen import FrozenEncoder
+from scripts.encoders.frozen import FrozenEncoder
+from scripts.errors import InputError
 
 __all__ = ["ClassTokenEncoder"]
 
@@ -79,7 +79,7 @@ class ClassTokenEncoder(FrozenEncoder):
 
     @classmethod
     def _pretrained(cls, name: str) -> PreTrainedModel:
-        from ..weights.pretrained import load_pretrained  # the weights package sits on top of the encoders
+        from scripts.weights.pretrained import load_pretrained
 
         options = {"key_mapping": cls.key_mapping} if cls.key_mapping else {}
         network, report = load_pretrained(cls.model_class, name, part="vision_model.", dtype="float32", **options)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from transformers import CLIPVisionModel
 
-from .class_token import ClassTokenEncoder
+from scripts.encoders.class_token import ClassTokenEncoder
 
 __all__ = ["ClipEncoder"]
 

@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError
-from .convolution import ConvNorm
-from .frozen import FrozenEncoder, weights_state
-from .token_grid import TokenGrid
+from scripts.encoders.frozen import FrozenEncoder, weights_state
+from scripts.encoders.token_grid import TokenGrid
+from scripts.errors import InputError
+from scripts.kernels.convolution import ConvNorm
 
 __all__ = ["EfficientNetEncoder"]
 
@@ -121,7 +121,7 @@ class EfficientNetEncoder(FrozenEncoder):
         self._freeze(trainable_blocks)
 
     def _load(self, weights: str | Path) -> None:
-        from ..weights.loading import load_parameters
+        from scripts.weights.loading import load_parameters
 
         own = set(self.state_dict())
         state = weights_state(weights, "general_encoder")

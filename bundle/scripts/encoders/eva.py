@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from torch import nn
 from transformers import Blip2VisionModel, PreTrainedModel
 
-from .class_token import ClassTokenEncoder
+from scripts.encoders.class_token import ClassTokenEncoder
 
 __all__ = ["EvaEncoder"]
 

@@ -1,4 +1,4 @@
-"""What every image encoder shares: one input convention, its own resizing and normalisation inside, frozen weights.
+"""Base of every image encoder: one input convention, its own resizing and normalisation inside, frozen weights.
 
 Because each encoder takes the same image in [0, 1] and normalises it itself, no second code path can feed it wrong
 pixels.
@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError
-from .matmul import exact_fast_matmul
+from scripts.errors import InputError
+from scripts.kernels.matmul import exact_fast_matmul
 
 __all__ = ["FrozenEncoder", "strip_prefix", "weights_state"]
 
@@ -168,11 +168,11 @@ def weights_state(weights: str | Path, starter_part: str | None = None) -> dict[
         WeightsError: there is no such file, folder or cached hub model, it is damaged, or the starter part cannot be
             had.
     """
-    from ..weights.files import model_files  # the weights package sits on top of the encoders
-    from ..weights.loading import read_state
+    from scripts.weights.files import model_files
+    from scripts.weights.loading import read_state
 
     if weights == "starter" and starter_part is not None:
-        from ..weights.starter import starter_file
+        from scripts.weights.starter import starter_file
 
         return read_state(starter_file(starter_part))
     path = Path(weights)

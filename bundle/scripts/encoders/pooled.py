@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .frozen import FrozenEncoder
+from scripts.encoders.frozen import FrozenEncoder
 
 __all__ = ["PooledEncoders"]
 

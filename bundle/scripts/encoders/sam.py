@@ -13,10 +13,10 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError, WeightsError
-from .frozen import FrozenEncoder, weights_state
-from .sam_vit import NECK_CHANNELS, NORM_EPS, PATCH, SAM_SIZES, WINDOW, SamSize, SamViT
-from .token_grid import Layout, TokenGrid
+from scripts.encoders.frozen import FrozenEncoder, weights_state
+from scripts.encoders.sam_vit import NECK_CHANNELS, NORM_EPS, PATCH, SAM_SIZES, WINDOW, SamSize, SamViT
+from scripts.encoders.token_grid import Layout, TokenGrid
+from scripts.errors import InputError, WeightsError
 
 __all__ = ["SamEncoder"]
 
@@ -91,7 +91,7 @@ class SamEncoder(FrozenEncoder):
         self._freeze(trainable_blocks)
 
     def _load(self, weights: str | Path) -> None:
-        from ..weights.loading import load_parameters
+        from scripts.weights.loading import load_parameters
 
         given, own = weights_state(weights), self.network.state_dict()
         keys = _keys_in_file(given)

@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .convolution import ChannelNorm
-from .relative_attention import attend
+from scripts.kernels.convolution import ChannelNorm
+from scripts.kernels.relative_attention import attend
 
 __all__ = ["SAM_SIZES", "SamSize", "SamViT"]
 

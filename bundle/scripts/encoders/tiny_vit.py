@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .bottleneck import bottleneck, gelu
-from .convolution import ChannelNorm, ConvNorm
-from .frozen import FrozenEncoder, strip_prefix, weights_state
-from .token_grid import Layout, TokenGrid
-from .window_attention import attend
+from scripts.encoders.frozen import FrozenEncoder, strip_prefix, weights_state
+from scripts.encoders.token_grid import Layout, TokenGrid
+from scripts.kernels.bottleneck import bottleneck, gelu
+from scripts.kernels.convolution import ChannelNorm, ConvNorm
+from scripts.kernels.window_attention import attend
 
 __all__ = ["TinyViTEncoder"]
 
@@ -103,7 +103,7 @@ class TinyViTEncoder(FrozenEncoder):
         self._freeze(trainable_blocks)
 
     def _load(self, weights: str | Path) -> None:
-        from ..weights.loading import load_parameters
+        from scripts.weights.loading import load_parameters
 
         state = strip_prefix(weights_state(weights, "detail_encoder"), "image_encoder.")
         own = set(self.state_dict())

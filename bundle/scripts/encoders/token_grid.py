@@ -1,4 +1,4 @@
-"""From a feature map to tokens: positions as tokens, optionally pooled, or channels as tokens.
+"""Feature maps as tokens: positions as tokens, optionally pooled, or channels as tokens.
 
 Shape legend: B images, C channels, h x w the feature map, p pooling, N tokens.
 """
@@ -10,7 +10,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import InputError
+from scripts.errors import InputError
 
 __all__ = ["Layout", "TokenGrid"]
 

@@ -1,5 +1,8 @@
-"""What each word of a caption rests on: maps over the image from each branch, regions, and a check of faithfulness."""
+"""Places that each word of a caption rests on: maps over the image for each branch, regions, masks, faithfulness."""
 
-from .word_maps import Explanation, explain
+from scripts import loads_submodules
+from scripts.explanation.word_maps import Explanation, explain
 
 __all__ = ["Explanation", "explain"]
+
+__getattr__ = loads_submodules(__name__)

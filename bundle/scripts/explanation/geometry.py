@@ -1,4 +1,4 @@
-"""Maps over the letterboxed square, back to the rows and columns of the image as it was read.
+"""Geometry of maps: from the letterboxed square back to the rows and columns of the image as it was read.
 
 The letterbox resized an image ``from`` [rows, columns] ``to`` [rows, columns] and put it at ``offset`` (row, column) in
 a square of side ``size`` (`scripts.windowing.letterbox`). Pixel centres map linearly, so undoing it is one sampling.
@@ -8,12 +8,14 @@ Shape legend: H x W the image as read, h x w a grid over the square.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from scripts.reading.image_meta import ImageMeta
 
 __all__ = ["content_box", "file_of_view", "to_source"]
 
@@ -53,9 +55,8 @@ def _centres(length: int, resized: int, offset: int, size: int) -> Tensor:
 
 def file_of_view(meta: Mapping[str, Any], view: int) -> tuple[Mapping[str, Any], int]:
     """The meta of the file that view ``view`` of a case came from, and the view's place among that file's views."""
-    metas: Sequence[Mapping[str, Any]] = meta.get("views") or [meta]
-    for one in metas:
-        count = int(one.get("view_count", 1))
+    known = ImageMeta.of_record(meta)
+    for one, count in zip(known.views, known.counts(), strict=True):
         if view < count:
             return one, view
         view -= count

@@ -1,4 +1,4 @@
-"""What the words of a caption rest on as masks in the image as it was read: the form in which it leaves the program."""
+"""Masks of words on the image as it was read: the form in which explanations leave the program."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .geometry import file_of_view, to_source
-from .regions import peak_box
-from .word_maps import Explanation
+from scripts.explanation.geometry import file_of_view, to_source
+from scripts.explanation.regions import peak_box
+from scripts.explanation.word_maps import Explanation
 
 __all__ = ["WordMask", "content_words", "word_masks"]
 

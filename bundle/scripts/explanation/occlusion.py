@@ -1,4 +1,4 @@
-"""Hiding rectangles of an image: the question to the network that needs no trust in any map.
+"""Occlusion: parts of an image are blurred away, a question to the network that needs no trust in any map.
 
 Shape legend: S side of the letterboxed square.
 """

@@ -1,4 +1,4 @@
-"""How much each word of a caption rests on each position of the prefix, by attention or by gradient.
+"""Use of the prefix: how much each word of a caption rests on each position, by attention or by gradient.
 
 Shape legend: P prefix positions, T caption tokens, W words, D language-model width, L layers, h heads, V vocabulary.
 """
@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..generation.decoders import base_model
-from ..language_model import LanguageModel
-from .words import Word
+from scripts.errors import InputError
+from scripts.explanation.words import Word
+from scripts.generation.decoders import base_model
+from scripts.networks.language_model import LanguageModel
 
 __all__ = ["attention_use", "gradients", "word_logprobs"]
 

@@ -1,4 +1,4 @@
-"""Where each query of a Q-Former looks: its cross-attention, computed explicitly and followed through the layers.
+"""Attention of Q-Former queries to image tokens, computed explicitly and followed through the layers.
 
 The Q-Former itself attends with fused kernels, or in the absorbed form, and never holds the weights. Here the same
 parameters are applied with the weights made explicit; the query states are the same (tested).
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..branches import Branch
-from ..qformer import Attention, QFormer
+from scripts.networks.branch import Branch
+from scripts.networks.qformer import Attention, QFormer
 
 __all__ = ["Reading", "read_tokens", "rollout"]
 

@@ -1,4 +1,4 @@
-"""From the peak of a word's map to a region with an outline: SAM's mask decoder is given a box around the peak.
+"""Regions of words: SAM's mask decoder outlines a box around the peak of a word's map.
 
 LiteMedSAM and MedSAM were trained with boxes, so boxes are what they get. A region says what stands where a word rests
 most; it is not a finding that was segmented.
@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..encoders.frozen import FrozenEncoder
-from ..errors import WeightsError
-from ..networks import CaptionNetwork
-from .sam_weights import SAM_ENCODERS, Segmenter, segmenter_for
+from scripts.encoders.frozen import FrozenEncoder
+from scripts.encoders.sam_decoder.decoder_weights import SAM_ENCODERS, Segmenter, segmenter_for
+from scripts.errors import WeightsError
+from scripts.networks.caption_network import CaptionNetwork
 
 __all__ = ["RegionFinder", "peak_box", "region_finder", "sam_branch"]
 

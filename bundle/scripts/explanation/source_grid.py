@@ -1,4 +1,4 @@
-"""Which voxels of the source file the pixels of a view came from, found by reading the places instead of the values.
+"""Source voxels of a view's pixels, found by reading the places instead of the values.
 
 The readers choose, turn and flip slices. Here the same code is run over a volume whose "values" are voxel indices, so
 the way back is exact by construction and follows any change of the way there.
@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..reading.dicom_file import DicomFile, quiet_pydicom
-from ..reading.dicom_stack import FrameRef, Stack, same_stack, stacks_of, volume_of
-from ..reading.headers import frames_at
-from ..reading.orientation import Volume
-from ..reading.sources import identify
-from ..reading.volumes import open_volume
+from scripts.errors import InputError
+from scripts.reading.dicom.file import DicomFile, quiet_pydicom
+from scripts.reading.dicom.headers import frames_at
+from scripts.reading.dicom.stack import FrameRef, Stack, same_stack, stacks_of, volume_of
+from scripts.reading.orientation import Volume
+from scripts.reading.sources import identify
+from scripts.reading.volumes import open_volume
 
 __all__ = ["SourceGrid", "source_grid"]
 

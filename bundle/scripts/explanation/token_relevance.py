@@ -1,4 +1,4 @@
-"""How much each encoder token supports each word: to first order, what the word would lose if the token were average.
+"""Relevance of encoder tokens to words: to first order, what a word would lose if the token were average.
 
 A word's log-probability is expanded around the tokens at hand (the first term of Taylor's series, gradient times
 change), each token in turn replaced by the mean of the image's tokens. That is the question which hiding a place asks,
@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..branches import Branch
+from scripts.networks.branch import Branch
 
 __all__ = ["token_relevance"]
 

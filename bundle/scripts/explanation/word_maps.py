@@ -9,7 +9,7 @@ h x w the token grid of a branch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,13 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import InputError
-from ..networks import CaptionNetwork
-from .prefix_use import attention_use, gradients
-from .qformer_attention import read_tokens, rollout
-from .regions import region_finder, sam_branch
-from .token_relevance import token_relevance
-from .words import words_of
+from scripts.errors import InputError
+from scripts.explanation.prefix_use import attention_use, gradients
+from scripts.explanation.qformer_attention import read_tokens, rollout
+from scripts.explanation.regions import region_finder, sam_branch
+from scripts.explanation.token_relevance import token_relevance
+from scripts.explanation.words import words_of
+from scripts.networks.caption_network import CaptionNetwork
+from scripts.networks.prompts import Prompt
 
 __all__ = ["METHODS", "Explanation", "Method", "explain"]
 
@@ -92,7 +93,7 @@ def explain(
     lengths: Tensor,
     method: Method = "attention",
     *,
-    prompts: str | list[str] | None = None,
+    prompts: Sequence[Prompt] | None = None,
     mask_weights: str | Path = "starter",
 ) -> list[Explanation]:
     """Explain generated captions.
@@ -103,7 +104,7 @@ def explain(
         image: ``[B, 3, S, S]`` or ``[B, V, 3, S, S]``, for :attr:`Explanation.regions`; None does without.
         token_ids: ``[B, T]`` as generated; lengths: ``[B]``, tokens of each that count.
         method: "attention" (one pass of the language model) or "gradient" (and one backward pass a word).
-        prompts: what was given to ``generate``.
+        prompts: what was given to ``generate``; the network's own by default.
         mask_weights: checkpoint of the SAM branch's mask decoder; "starter" is LiteMedSAM.
 
     Raises:
@@ -112,7 +113,6 @@ def explain(
     if method not in METHODS:
         raise InputError(f'explain is "attention" or "gradient", not {method!r}')
     batch = len(token_ids)
-    texts = prompts if isinstance(prompts, list) else [prompts] * batch
     device = next(network.parameters()).device
     found = []
     with torch.autocast(device.type, enabled=False):
@@ -121,7 +121,7 @@ def explain(
             ids = token_ids[row, : int(lengths[row])].to(device)
             views = None if image is None else image[row].detach().clone()
             finder = partial(_regions, network, mask_weights, views)
-            found.append(_explain_one(network, one, ids, method, texts[row], finder))
+            found.append(_explain_one(network, one, ids, method, None if prompts is None else [prompts[row]], finder))
     return found
 
 
@@ -145,11 +145,11 @@ def _explain_one(
     encoded: Encoded,
     ids: Tensor,
     method: Method,
-    prompt: str | None,
+    prompts: Sequence[Prompt] | None,
     find_regions: Callable[[Mapping[str, Tensor]], Tensor | None],
 ) -> Explanation:
     words = words_of(network.tokenizer, ids.tolist())
-    prefix, _ = network.prefix(encoded, prompt)
+    prefix, _ = network.prefix(encoded, prompts)
     if method == "attention":
         logprobs, use = attention_use(network.language_model, prefix, ids, words)
         reliance = _looked_at(network, encoded, use)

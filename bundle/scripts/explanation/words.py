@@ -1,4 +1,4 @@
-"""From token ids to the words that a reader sees, whatever the tokenizer (byte pairs, SentencePiece, whole words)."""
+"""Token ids as the words that a reader sees, whatever the tokenizer (byte pairs, SentencePiece, whole words)."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from scripts.generation.decoders import Decoder
 from scripts.generation.drawing import Draws
-from scripts.generation.options import Generated, GenerationOptions
-from scripts.generation.scoring import Scoring
+from scripts.generation.options import Generated, GenerationOptions, Watch
 from scripts.generation.stopping import Stopping
+from scripts.generation.token_scores import Scoring
 
 WIDER = 2  # times as many candidates are shown to a guide: one that it likes may stand lower in the model's order
 NEVER = -1.0e9  # a score that no caption reaches; finite, so that sums with it stay ordered
@@ -228,7 +228,7 @@ class BeamSearch:
         self.guide = guide
         self.group_size = options.num_beams // options.num_beam_groups
 
-    def run(self, prefix: Tensor, mask: Tensor) -> Generated:
+    def run(self, prefix: Tensor, mask: Tensor, watch: Watch | None = None) -> Generated:
         """Left-padded prefix `[B, P, D]` and mask `[B, P]` bool -> the best `num_return` captions an image."""
         images = torch.arange(len(prefix), device=prefix.device)
         groups = [self._group(len(prefix), prefix.device) for _ in range(self.options.num_beam_groups)]
@@ -238,6 +238,8 @@ class BeamSearch:
         logits = self.decoder.prefill(prefix, mask)[:, None].expand(-1, self.options.num_beams, -1)
         for step in range(self.options.max_new_tokens):
             parents = self._advance(groups, logits, step, images)
+            if watch is not None:
+                watch(images, groups[0].tokens[:, 0, : step + 1])
             done = torch.stack([group.done for group in groups]).all(dim=0)
             if step + 1 == self.options.max_new_tokens or bool(done.all()):
                 break

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scripts.generation.cache import slot_cache
+from scripts.generation.kv_cache import slot_cache
 from scripts.generation.llama import Llama
 
 # Architectures whose attention takes the 4-D bias and the position ids it is given; each is compared with

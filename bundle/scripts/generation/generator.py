@@ -20,11 +20,11 @@ from scripts.generation.decoders import (
     base_model,
     supports_shared_prefix,
 )
-from scripts.generation.options import Generated, GenerationOptions, Step, mean_logprobs
+from scripts.generation.options import Generated, GenerationOptions, Step, Watch, mean_logprobs
 from scripts.generation.packing import can_be_packed, packed, worth_packing
 from scripts.generation.sampling import Sampler
-from scripts.generation.scoring import Scoring
 from scripts.generation.stopping import Stopping, TextDecoder
+from scripts.generation.token_scores import Scoring
 
 
 class Generator:
@@ -70,7 +70,12 @@ class Generator:
 
     @torch.no_grad()
     def generate(
-        self, prefix: Tensor, prefix_mask: Tensor | None, options: GenerationOptions, guide: Guide | None = None
+        self,
+        prefix: Tensor,
+        prefix_mask: Tensor | None,
+        options: GenerationOptions,
+        guide: Guide | None = None,
+        watch: Watch | None = None,
     ) -> Generated:
         """Caption each prefix.
 
@@ -79,6 +84,7 @@ class Generator:
             prefix_mask: `[B, P]`, non-zero where a position counts; padding may stand anywhere. `None`: all count.
             options: how captions are decoded.
             guide: has a say in which beams are kept and which caption is best; sequence scores hold its part.
+            watch: told of each step; not while sampling several captions an image.
 
         Raises:
             InputError: shapes do not fit, a row has no position or a value that is not finite, or prefix and new
@@ -89,8 +95,13 @@ class Generator:
         prefix, mask = self._prepared(prefix, prefix_mask, options)
         if options.num_beams > 1:
             with evaluating(self._model()):
-                return BeamSearch(*self._parts(prefix, options), guide).run(prefix, mask)
-        steps = list(self.stream(prefix, mask, options))
+                return BeamSearch(*self._parts(prefix, options), guide).run(prefix, mask, watch)
+        steps: list[Step] = []
+        for step in self.stream(prefix, mask, options):
+            steps.append(step)
+            if watch is not None and options.num_return == 1:
+                written = torch.stack([one.tokens for one in steps], dim=1)
+                watch(torch.arange(len(written), device=written.device), written)
         shape = (len(steps[0].tokens), options.max_new_tokens)
         token_ids = torch.full(shape, self.pad, dtype=torch.int64, device=prefix.device)
         logprobs = torch.zeros(shape, device=prefix.device)

@@ -1,10 +1,11 @@
-"""What to generate (`GenerationOptions`) and what comes back (`Generated`).
+"""Options of generation (`GenerationOptions`) and its result (`Generated`).
 
 Legend: B images, R captions an image, T `max_new_tokens`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,10 @@ from torch import Tensor
 
 from scripts.errors import InputError
 from scripts.given_values import switch
+
+Watch = Callable[[Tensor, Tensor], None]
+"""Told after each step what is written so far: ``images [N]``, the places in the batch of those that still change, and
+``[N, t]``, the tokens of each one's best caption. Beams may yet choose other words. What it raises ends decoding."""
 
 
 @dataclass(frozen=True)

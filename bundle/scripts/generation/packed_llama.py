@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scripts.generation.llama import LlamaLayer, turned
-from scripts.generation.packed_linear import PackedLinear
+from scripts.kernels.packed_linear import PackedLinear
 
 LLAMA_LAYER = ("transformers.models.llama.modeling_llama", "LlamaDecoderLayer")  # not imported: most models have others
 

@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import nn
 
-from scripts.generation.packed_linear import PackedLinear, type_can_be_packed
 from scripts.generation.packed_llama import PackedLlamaLayer, is_llama_layer
+from scripts.kernels.packed_linear import PackedLinear, type_can_be_packed
 
 AUTOMATIC_LIMIT = 2 * 1024**3  # bytes: larger models are packed only on request
 

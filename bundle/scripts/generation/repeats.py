@@ -1,4 +1,4 @@
-"""Words are not said twice in a row: "pelvis, pelvis", "of the of the", the marks of a stuck decoder.
+"""Repeats refused: no words twice in a row ("pelvis, pelvis"), the mark of a stuck decoder.
 
 `no_repeat_ngram_size` forbids a run of tokens anywhere in a caption, which also takes away what may well come twice
 ("left kidney ... left ureter"). This rule forbids only what repeats at once, commas and other marks between left out.

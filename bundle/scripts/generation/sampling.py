@@ -13,8 +13,8 @@ from torch import Tensor
 from scripts.generation.decoders import Decoder
 from scripts.generation.drawing import Draws
 from scripts.generation.options import GenerationOptions, Step
-from scripts.generation.scoring import Scoring
 from scripts.generation.stopping import Stopping
+from scripts.generation.token_scores import Scoring
 
 
 class Sampler:

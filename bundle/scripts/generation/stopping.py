@@ -1,4 +1,4 @@
-"""What ends a caption before its greatest length: an end token or a stop string."""
+"""End of a caption before its greatest length: an end token or a stop string."""
 
 from __future__ import annotations
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from .evaluate_files import main
+from scripts.metrics.evaluate_files import main
 
 sys.exit(main())

@@ -1,4 +1,4 @@
-"""Where a wrong word is dangerous: sides, negations and numbers.
+"""Agreement on dangerous words: sides, negations and numbers.
 
 Each check counts only images on which the reference or the prediction says something of the kind, so both a lost
 and an invented "left" cost. Images where neither does hold NaN.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .statistic import Statistic, mean_statistic
+from scripts.metrics.statistic import Statistic, mean_statistic
 
 _SIDES = {"left": "left", "left-sided": "left", "lt": "left", "right": "right", "right-sided": "right", "rt": "right",
           "bilateral": "both", "bilaterally": "both", "both": "both"}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Two captioners that learn nothing, to print beside every result.
+"""Baselines: two captioners that learn nothing, to print beside every result.
 
 * `commonest_caption`: the same caption for every image.
 * `nearest_captions`: the caption of the training image whose features are most alike (cosine of mean-pooled tokens).
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
+from scripts.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..encoders.frozen import FrozenEncoder
+    from scripts.encoders.frozen import FrozenEncoder
 
 _BATCH = 32
 _QUERIES = 1024  # rows of the similarity matrix held in memory at a time
@@ -103,7 +103,7 @@ def cached_features(images: Sequence[str | Path], cache_dir: str | Path) -> np.n
     Raises:
         InputError: a picture is missing.
     """
-    from ..encoders.efficientnet import EfficientNetEncoder
+    from scripts.encoders.efficientnet import EfficientNetEncoder
 
     paths = [Path(image).resolve() for image in images]
     absent = [path for path in paths if not path.is_file()]

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
-from .statistic import Statistic, mean_statistic
+from scripts.errors import InputError
+from scripts.metrics.statistic import Statistic, mean_statistic
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .statistic import Statistic
+from scripts.metrics.statistic import Statistic
 
 ORDERS = 4
 _TINY, _SMALL = 1e-15, 1e-9

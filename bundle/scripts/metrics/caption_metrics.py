@@ -18,11 +18,10 @@ from ignite.exceptions import NotComputableError
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced
 
-from ..errors import InputError
-from .agreement import agreement_statistics
-from .diversity import distinct_ratio, looped, word_count
-from .protocols import protocol
-from .scoring import field_statistics, text_statistics
+from scripts.errors import InputError
+from scripts.metrics.protocols import protocol
+from scripts.metrics.scores import Captions, Extras
+from scripts.metrics.scoring import score_captions
 
 _Row = tuple[str, tuple[str, ...], str | None, Mapping[str, str | None] | None]
 MEAN_FIELDS = "field mean"
@@ -37,19 +36,17 @@ def caption_scores(
     with_meteor: bool = False,
 ) -> dict[str, float]:
     """All scores of N captions by name, plus `field mean` (plane, modality, organ) as one number to select by."""
-    first = [group[0] for group in references]
-    statistics, _ = text_statistics(predictions, references, protocol(protocol_name), with_meteor=with_meteor)
-    statistics += field_statistics(predictions, first, fields)
-    statistics += [*agreement_statistics(predictions, first), looped(predictions), word_count(predictions)]
-    scores = {statistic.name: statistic.value for statistic in statistics}
-    scores["distinct captions"] = distinct_ratio(predictions)
+    extras = Extras(meteor=with_meteor)
+    captions = Captions(predictions, references, protocol(protocol_name), fields, extras=extras)
+    scores = score_captions(captions).values()
     scores[MEAN_FIELDS] = (scores["plane"] + scores["modality"] + scores["organ"]) / 3
     return scores
 
 
 def _of_batch(output: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Any]:
     """Captions of an evaluator's ``output`` and references of its ``batch``."""
-    captions = output.get("pred", {}).get("captions")
+    made = output.get("pred", {}).get("captioned")
+    captions = None if made is None else made.captions
     if captions is None or "caption" not in batch:
         raise InputError(
             "CaptionMetrics scores captions, and this validation makes none: see configs/best_caption.json"

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .bleu import ORDERS, ngram_counts
-from .statistic import Statistic, mean_statistic
+from scripts.metrics.bleu import ORDERS, ngram_counts
+from scripts.metrics.statistic import Statistic, mean_statistic
 
 SIGMA = 6.0
 

@@ -1,4 +1,4 @@
-"""What BLEU hides about a captioner as a whole: one caption for all, copies of the training set, loops, lengths."""
+"""Diversity of captions: distinct ones, copies of the training set, loops, lengths; BLEU hides them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .statistic import Statistic, mean_statistic
+from scripts.metrics.statistic import Single, Statistic, mean_statistic
 
 
 def normal_caption(caption: str) -> str:
@@ -14,9 +14,10 @@ def normal_caption(caption: str) -> str:
     return " ".join(caption.lower().split()).rstrip(" .")
 
 
-def distinct_ratio(captions: Sequence[str]) -> float:
+def distinct_ratio(captions: Sequence[str]) -> Single:
     """Number of different captions over number of captions, 0 to 1 (1 = every image has its own)."""
-    return len({normal_caption(caption) for caption in captions}) / len(captions) if captions else float("nan")
+    share = len({normal_caption(caption) for caption in captions}) / len(captions) if captions else float("nan")
+    return Single("distinct captions", share, "different / all")
 
 
 def verbatim(captions: Sequence[str], training: Sequence[str]) -> Statistic:

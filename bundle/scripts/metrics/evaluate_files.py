@@ -16,16 +16,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, WeightsError
-from .baselines import cached_features, commonest_caption, nearest_captions
-from .bertscore import BertScorer
-from .pairs import Item, Pairs, match, read_items
-from .protocols import PROTOCOLS, Protocol, protocol
-from .reliance import image_reliance
-from .resampling import LEVEL, RESAMPLES, Groups, compare, unit_of
-from .scoring import Extras, Scores, score_pairs
-from .tables import as_markdown, as_text
-from .versions import versions
+from scripts.concepts.fields import true_fields
+from scripts.errors import InputError, WeightsError
+from scripts.metrics.baselines import cached_features, commonest_caption, nearest_captions
+from scripts.metrics.bertscore import BertScorer
+from scripts.metrics.clinical import CLINICAL, clinical_scores
+from scripts.metrics.leaked import leak_warnings
+from scripts.metrics.pairs import Item, Pairs, match, read_items
+from scripts.metrics.protocols import PROTOCOLS, Protocol, protocol
+from scripts.metrics.reliance import image_reliance
+from scripts.metrics.resampling import LEVEL, RESAMPLES, Groups, compare, unit_of
+from scripts.metrics.scores import Extras
+from scripts.metrics.scoring import Scores, score_pairs
+from scripts.metrics.tables import as_markdown, as_text
+from scripts.metrics.versions import versions
 
 SYSTEM, COMMONEST, NEAREST = "predictions", "commonest caption", "1-nearest neighbour"
 RELIANCE = "image reliance"
@@ -86,8 +90,8 @@ def by_modality(pairs: Pairs, chosen: Protocol, smallest: int = 5) -> list[dict[
     CIDEr-D is left out: its document frequencies belong to the whole corpus.
     """
     groups: dict[str, list[int]] = {}
-    for i, modality in enumerate(pairs.modalities):
-        groups.setdefault(modality or "unknown", []).append(i)
+    for i, modality in enumerate(modality_names(pairs)):
+        groups.setdefault(modality, []).append(i)
     rows = []
     for modality, members in sorted(groups.items(), key=lambda group: -len(group[1])):
         if len(members) >= smallest:
@@ -99,9 +103,15 @@ def by_modality(pairs: Pairs, chosen: Protocol, smallest: int = 5) -> list[dict[
     return rows
 
 
+def modality_names(pairs: Pairs) -> list[str]:
+    """The modality of each image: the datalist's, else the family that its reference caption tells, else "unknown"."""
+    told = [true_fields(r, f).family for r, f in zip(pairs.first_references, pairs.fields, strict=True)]
+    return [known or family or "unknown" for known, family in zip(pairs.modalities, told, strict=True)]
+
+
 def select(pairs: Pairs, members: Sequence[int]) -> Pairs:
     """The pairs at these places."""
-    lists = ("images", "predictions", "references", "fields", "modalities", "groups")
+    lists = ("images", "predictions", "references", "fields", "modalities", "groups", "parts")
     return replace(pairs, **{name: [getattr(pairs, name)[i] for i in members] for name in lists})
 
 
@@ -122,6 +132,7 @@ class Options:
         images: folder of the pictures (default: the folder of the references); 1-nearest-neighbour reads them.
         cache_dir: where the pictures' pooled features are kept.
         extras: scores that need Java or a model.
+        clinical: names of clinical scores (`scripts.metrics.clinical`).
         replaced: kind of replaced image ("blank", "noise", "other patient") to the file of its captions.
         allow_missing: score only references that have a prediction.
         resamples: bootstrap and permutation draws; 0 gives no intervals.
@@ -134,6 +145,7 @@ class Options:
     images: str | Path | None = None
     cache_dir: str | Path = DEFAULT_CACHE
     extras: Extras = field(default_factory=Extras)
+    clinical: tuple[str, ...] = ()
     replaced: Mapping[str, str | Path] = field(default_factory=dict)
     allow_missing: bool = False
     resamples: int = RESAMPLES
@@ -159,6 +171,8 @@ def evaluate(predictions: str | Path, references: str | Path, options: Options |
     systems, unavailable = _systems(pairs, training, Path(references).parent, options)
     texts = [item.captions[0] for item in training]
     scored = {name: score_pairs(p, chosen, training=texts, extras=options.extras) for name, p in systems.items()}
+    if options.clinical:
+        scored[SYSTEM].add_clinical(clinical_scores(options.clinical, pairs))
     if options.replaced:
         captions = read_replaced(options.replaced, pairs)
         scored[SYSTEM].groups[RELIANCE] = image_reliance(
@@ -182,6 +196,7 @@ def evaluate(predictions: str | Path, references: str | Path, options: Options |
         "skipped": {**scored[SYSTEM].skipped, **unavailable},
         "comparisons": _comparisons(scored, **draws, groups=pairs.units) if options.resamples > 0 else [],
         "by_modality": by_modality(pairs, chosen),
+        "warnings": leak_warnings(pairs.images, pairs.first_references, [item.image for item in training], texts),
     }
 
 
@@ -219,6 +234,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KIND=FILE",
         help="captions of replaced images, such as blank=blank.jsonl; may be repeated",
     )
+    parser.add_argument(
+        "--clinical",
+        nargs="+",
+        default=(),
+        choices=sorted(CLINICAL),
+        help="clinical scores; each is refused for images that it is not made for",
+    )
     parser.add_argument("--allow-missing", action="store_true", help="score only references that have a prediction")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help="bootstrap draws (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -243,6 +265,7 @@ def _options(given: argparse.Namespace) -> Options:
         images=given.images,
         cache_dir=given.cache_dir,
         extras=Extras(meteor=not given.no_meteor, spice=given.spice, bert=bert),
+        clinical=tuple(given.clinical),
         replaced=dict(text.split("=", 1) for text in given.replaced),
         allow_missing=given.allow_missing,
         resamples=given.resamples,

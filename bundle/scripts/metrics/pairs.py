@@ -1,8 +1,8 @@
-"""Two files, one of predictions and one of references, into pairs of captions of the same image.
+"""Pairs of captions of the same image, from a file of predictions and a file of references.
 
 Predictions: the ``captions.jsonl`` that inference writes, a JSON list, or ImageCLEF's ``ID,Caption`` CSV. References: a
-MONAI datalist (one of its splits), JSON Lines, or the same CSV. Images match by path: the same path, or one that ends
-in the other, or the same file name where it is the only one of that name.
+MONAI datalist (one of its splits), as JSON or JSON Lines, or the same CSV. Images match by path: the same path, or one
+that ends in the other, or the same file name where it is the only one of that name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import InputError
+from scripts.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Item:
 class Pairs:
     """Predictions beside their references, in the order of the references.
 
-    `groups` are those of the datalist (images of one case or patient), `failed` counts empty predictions, `missing`
-    references without one.
+    `groups` are those of the datalist (images of one case or patient), `parts` its body parts, `failed` counts empty
+    predictions, `missing` references without one.
     """
 
     images: list[str]
@@ -43,6 +43,7 @@ class Pairs:
     fields: list[Mapping[str, str | None] | None]
     modalities: list[str | None]
     groups: list[str | None] = field(default_factory=list)
+    parts: list[str | None] = field(default_factory=list)
     failed: int = 0
     missing: int = 0
 
@@ -84,6 +85,18 @@ def _lines(path: Path) -> list[Mapping[str, Any]]:
     return records
 
 
+def _of_split(records: list[Mapping[str, Any]], path: Path, split: str | None) -> list[Mapping[str, Any]]:
+    """Of a JSON Lines datalist, the entries of one split; of other lines, all."""
+    records = [record for record in records if "datalist" not in record]
+    names = list(dict.fromkeys(record["section"] for record in records if "section" in record))
+    if not names:
+        return records
+    wanted = split or ("validation" if "validation" in names else names[0])
+    if wanted not in names:
+        raise InputError(f"{path}: no split '{wanted}'; it has {', '.join(names)}")
+    return [record for record in records if record.get("section") == wanted]
+
+
 def _split(content: object, path: Path, split: str | None) -> list[Mapping[str, Any]]:
     if isinstance(content, list):
         return content
@@ -109,7 +122,7 @@ def read_items(path: str | Path, split: str | None = None) -> list[Item]:
         with path.open(encoding="utf-8", newline="") as stream:
             records: Sequence[Mapping[str, Any]] = list(csv.DictReader(stream))
     elif path.suffix == ".jsonl":
-        records = _lines(path)
+        records = _of_split(_lines(path), path, split)
     else:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -169,6 +182,7 @@ def match(
         fields=[r.fields for r, _ in kept],
         modalities=[r.modality for r, _ in kept],
         groups=[None if (group := r.record.get("group")) is None else str(group) for r, _ in kept],
+        parts=[None if (part := r.record.get("body_part")) is None else str(part) for r, _ in kept],
         failed=sum(not p.captions[0].strip() for _, p in kept),
         missing=len(absent),
     )

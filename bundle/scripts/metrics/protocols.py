@@ -1,4 +1,4 @@
-"""How text is prepared before it is scored. A score without the name of its protocol means nothing.
+"""Protocols: how text is prepared before it is scored. A score without its protocol's name means nothing.
 
 * ``coco``: Penn Treebank tokens, lower case, punctuation dropped (what `pycocoevalcap` does, brackets' quirk included).
 * ``imageclef``: ImageCLEFmedical caption: lower case, then digits become "number", then ASCII punctuation is deleted,
@@ -12,8 +12,8 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import InputError
-from .ptb import coco_tokens
+from scripts.errors import InputError
+from scripts.metrics.ptb import coco_tokens
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 

@@ -1,4 +1,4 @@
-"""Does the caption come from the image? Compare it with captions of a blank image, of noise, of another patient.
+"""Reliance on the image: captions compared with captions of a blank image, of noise, of another patient.
 
 A captioner that writes the same for a blank image has learned the data set, not the picture, whatever its BLEU.
 """
@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..errors import InputError
-from .diversity import normal_caption
-from .fields import field_agreement
-from .statistic import Statistic, mean_statistic
+from scripts.concepts.fields import field_agreement
+from scripts.errors import InputError
+from scripts.metrics.diversity import normal_caption
+from scripts.metrics.statistic import Statistic, mean_statistic
 
 FIELDS_COUNTED = ("plane", "modality", "organ")
 

@@ -1,4 +1,4 @@
-"""How sure a score is: bootstrap intervals for one system, and paired tests between two.
+"""Resampling: bootstrap intervals for one system, and paired tests between two.
 
 What is resampled are groups of images that hang together (a datalist's `group`: one case, one patient), drawn and
 exchanged whole (cluster bootstrap; Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8):
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
-from .statistic import Statistic
+from scripts.errors import InputError
+from scripts.metrics.statistic import Statistic
 
 RESAMPLES = 1000
 LEVEL = 0.95

@@ -1,4 +1,4 @@
-"""How well stage 1 aligned images and captions: recall at K both ways, and image-text matching accuracy.
+"""Retrieval scores of stage 1: recall at K both ways, and image-text matching accuracy.
 
 Shape legend: I images, T texts; a matrix `[I, T]` holds the similarity (or match probability) of every pair.
 """
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import InputError
-from .diversity import normal_caption
-from .statistic import Statistic, mean_statistic
+from scripts.errors import InputError
+from scripts.metrics.diversity import normal_caption
+from scripts.metrics.statistic import Statistic, mean_statistic
 
 RANKS = (1, 5, 10)
 

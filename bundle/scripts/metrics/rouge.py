@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .statistic import Statistic, mean_statistic
+from scripts.metrics.statistic import Statistic, mean_statistic
 
 Tokens = Sequence[str]
 

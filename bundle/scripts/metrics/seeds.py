@@ -1,4 +1,4 @@
-"""Scores of a method that was trained with several seeds: intervals that hold for new images and for new seeds.
+"""Scores of a method trained with several seeds: intervals that hold for new images and for new seeds.
 
 The score of an arm is the mean over its S seeds. Two things would differ in another experiment, and both count:
 
@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student_t
 
-from ..errors import InputError
-from .resampling import LEVEL, RESAMPLES, Groups, draw_weights, group_numbers
-from .statistic import Statistic
+from scripts.errors import InputError
+from scripts.metrics.resampling import LEVEL, RESAMPLES, Groups, draw_weights, group_numbers
+from scripts.metrics.statistic import Statistic
 
 __all__ = ["SeedInterval", "seed_difference", "seed_interval", "value_interval"]
 

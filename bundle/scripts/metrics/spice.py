@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from .statistic import Statistic, mean_statistic
+from scripts.errors import InputError
+from scripts.metrics.statistic import Statistic, mean_statistic
 
 MODELS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 _OPENED = ("java.lang", "java.util", "java.math", "java.nio")

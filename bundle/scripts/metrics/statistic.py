@@ -1,4 +1,4 @@
-"""The shape that every corpus score has here: a sum of one row an image, and a function of that sum.
+"""Corpus scores as sums: one row an image, and a function of the sum of rows.
 
 BLEU sums n-gram counts and divides afterwards; ROUGE-L sums scores and takes the mean. Written this way one piece of
 code gives the score, its bootstrap interval, and a paired test between two systems, and several processes need only
@@ -7,8 +7,9 @@ exchange rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,12 +46,23 @@ class Statistic:
         return int(np.any(self.rows != 0, axis=1).sum()) if self.rows.size else 0
 
 
+class Single(NamedTuple):
+    """A corpus score that is no function of sums over images, and so has no interval."""
+
+    name: str
+    value: float
+    note: str = ""
+
+
+CorpusScore = Statistic | Single
+
+
 def _ratio(sums: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return sums[..., 0] / sums[..., 1]
 
 
-def mean_statistic(name: str, scores: np.ndarray, note: str = "") -> Statistic:
+def mean_statistic(name: str, scores: Sequence[float] | np.ndarray, note: str = "") -> Statistic:
     """A score that is the mean of one number an image; NaN marks an image that it does not count."""
     scores = np.asarray(scores, float)
     counted = np.isfinite(scores)

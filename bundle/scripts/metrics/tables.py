@@ -74,6 +74,7 @@ def as_text(result: Mapping[str, Any]) -> str:
         if i == 0 or groups[i] != groups[i - 1]:
             printed.append(f"-- {groups[i]}")
         printed.append(line)
+    printed += [f"warning: {text}" for text in result.get("warnings", [])]
     printed += [f"skipped {name}: {reason}" for name, reason in result["skipped"].items()]
     return "\n".join(printed)
 
@@ -92,6 +93,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         names = list(result["by_modality"][0])
         rows = [[str(row[n]) if n in names[:2] else number(row[n]) for n in names] for row in result["by_modality"]]
         parts.append(markdown_table(names, rows))
+    parts += [f"**Warning**: {text}." for text in result.get("warnings", [])]
     parts += [f"Skipped {name}: {reason}." for name, reason in result["skipped"].items()]
     used = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
     return "\n\n".join([*parts, f"Made with {used}."]) + "\n"

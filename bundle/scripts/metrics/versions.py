@@ -1,4 +1,4 @@
-"""Which software made a score."""
+"""Versions of the software that made a score."""
 
 from __future__ import annotations
 

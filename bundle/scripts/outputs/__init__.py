@@ -1,4 +1,7 @@
-"""What leaves the program. Writers are found by name here and loaded at first use, so none costs a run without it."""
+"""Captioned cases to files: JSON Lines, page, overlay, FHIR, NIfTI, DICOM.
+
+Writers are found by name in `WRITERS` and loaded at first use, so none costs a run without it.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..given_values import switch
-from .case import CaptionedCase, OutputWriter
+from scripts import loads_submodules
+from scripts.errors import InputError
+from scripts.given_values import switch
+from scripts.outputs.captioned_case import CaptionedCase, OutputWriter
 
 __all__ = ["WRITERS", "CaptionedCase", "OutputWriter", "build_writers", "check_requested", "writer_class"]
 
-# name in a config: module in this package, class
+# Name in a config: module in this package, class. A line added here is all that a new output needs.
 WRITERS: dict[str, str] = {
     "jsonl": "jsonl:JsonLinesWriter",
     "html": "html:HtmlWriter",
-    "dicom_sr": "dicom_sr:DicomSrWriter",
-    "dicom_sr_enhanced": "dicom_sr_enhanced:EnhancedSrWriter",
-    "dicom_pdf": "dicom_pdf:DicomPdfWriter",
+    "dicom_sr": "dicom.sr:DicomSrWriter",
+    "dicom_sr_enhanced": "dicom.sr_enhanced:EnhancedSrWriter",
+    "dicom_pdf": "dicom.pdf:DicomPdfWriter",
     "fhir": "fhir:FhirWriter",
     "overlay": "overlay:OverlayWriter",
     "nifti_mask": "nifti_mask:NiftiMaskWriter",
-    "dicom_seg": "dicom_seg:DicomSegWriter",
+    "dicom_seg": "dicom.seg:DicomSegWriter",
 }
-NEED_EXPLANATION = ("overlay", "nifti_mask", "dicom_seg")
 EXPLANATIONS = (False, True, "attention", "gradient")
 
 
@@ -58,8 +61,7 @@ def check_requested(outputs: Sequence[str], explain: bool | str = False) -> None
     if explain not in EXPLANATIONS:
         raise InputError(f'explain is false, true (the same as "attention") or "gradient", not {explain!r}')
     for name in outputs:
-        writer_class(name)
-        if name in NEED_EXPLANATION and not explain:
+        if getattr(writer_class(name), "needs_explanation", False) and not explain:
             raise InputError(f"output {name!r} is drawn from explanations: set explain to true, or leave {name!r} out")
 
 
@@ -83,3 +85,6 @@ def build_writers(
         except TypeError as error:
             raise InputError(f"output_options of {name!r} do not fit: {error}") from None
     return writers
+
+
+__getattr__ = loads_submodules(__name__)

@@ -1,11 +1,11 @@
-"""Names for the files that are written for a case: readable, safe, and never the same for two cases of a run."""
+"""File names of cases: readable, safe, and never the same for two cases of a run."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from .record import source_name
+from scripts.outputs.record import source_name
 
 __all__ = ["CaseNames", "clean"]
 

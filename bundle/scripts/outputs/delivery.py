@@ -1,4 +1,4 @@
-"""All outputs of a run together: one that fails for a case is noted in its record, and the run goes on.
+"""Delivery: all outputs of a run; one that fails for a case is noted in its record, and the run goes on.
 
 What an output wrote in an earlier run into the same folder is removed before it writes anything
 (`scripts.outputs.manifest`); outputs that are not asked for again keep their files. ``captions.jsonl`` is replaced when
@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..atomic import telling
-from ..errors import InputError
-from . import build_writers
-from .case import CaptionedCase
-from .manifest import Manifest
-from .record import source_name
+from scripts.atomic import telling
+from scripts.errors import InputError
+from scripts.outputs import build_writers
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.manifest import Manifest
+from scripts.outputs.record import source_name
 
 __all__ = ["Delivery"]
 

@@ -17,12 +17,12 @@ from typing import Any
 
 from scripts.atomic import write_text_atomically
 from scripts.errors import InputError
-from scripts.outputs.case import CaptionedCase
-from scripts.outputs.dicom_document import MANUFACTURER, MODEL, Draft, derived_uid, file_name
-from scripts.outputs.dicom_identity import require_identity, text_of
-from scripts.outputs.dicom_source import SourceStudy, find_source
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.dicom.document import MANUFACTURER, MODEL, Draft, derived_uid, file_name
+from scripts.outputs.dicom.identity import require_identity, text_of
+from scripts.outputs.dicom.source import SourceStudy, find_source
 from scripts.outputs.report_writer import ReportWriter
-from scripts.reading.dicom_file import quiet_pydicom
+from scripts.reading.dicom.file import quiet_pydicom
 
 __all__ = ["FhirWriter", "build_report", "write_fhir"]
 
@@ -48,7 +48,7 @@ def write_fhir(
     """Write the caption of a DICOM image as a FHIR R4 DiagnosticReport of its own patient and study.
 
     Args:
-        source, record, path, folder, edited: see `scripts.outputs.dicom_sr.write_sr`.
+        source, record, path, folder, edited: see `scripts.outputs.dicom.sr.write_sr`.
         when: time of writing, for ``issued``; left out unless given.
 
     Raises:

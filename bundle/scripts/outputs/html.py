@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..atomic import announce, write_text_atomically
-from .case import CaptionedCase
-from .record import source_name
+from scripts.atomic import announce, write_text_atomically
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.record import source_name
 
 __all__ = ["HtmlWriter", "words_of"]
 
@@ -59,7 +59,8 @@ class HtmlWriter:
             "input": record.get("trace", {}).get("input", {}),
             "prompt": record.get("prompt") or "",
             **{key: record.get(key) for key in ("caption", "confidence", "calibrated_confidence", "agreement")},
-            **{key: record.get(key) for key in ("abstained", "modality", "window", "slice", "error", "output_errors")},
+            **{key: record.get(key) for key in ("abstained", "modality", "window", "slice", "notes", "error")},
+            "output_errors": record.get("output_errors"),
         }
         if not self.run:
             trace = record.get("trace", {})

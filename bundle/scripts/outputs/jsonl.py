@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .case import CaptionedCase
-from .delivery import Delivery
-from .record import caption_record, captioned_case, source_name
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.delivery import Delivery
+from scripts.outputs.record import caption_record, captioned_case, source_name
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
     from torch import Tensor
 
-    from ..confidence import ConfidenceRule
+    from scripts.captioning import CaptionedBatch
+    from scripts.confidence import ConfidenceRule
 
 __all__ = ["CaptionWriter", "JsonLinesWriter"]
 
@@ -55,7 +56,7 @@ class JsonLinesWriter:
 class CaptionWriter:
     """Handler of an evaluator that prints each caption and gives each case to the outputs.
 
-    Attach it to an engine whose batch has ``records`` and whose output has ``pred`` as made by ``CaptionInferer``.
+    Attach it to an engine whose batch has ``records`` and whose output is made by ``CaptionInferer``.
 
     Args:
         output_dir: folder of all outputs.
@@ -98,20 +99,20 @@ class CaptionWriter:
 
     def write(self, engine: Engine) -> None:
         """Deliver this batch's cases; readable images take the predictions in order."""
-        output = engine.state.output.get("pred") or {}
+        made = (engine.state.output.get("pred") or {}).get("captioned")
         batch = engine.state.batch
         entries = _entries(batch)
         good = sum(entry["error"] is None for entry in entries)
         row = 0
         for entry in entries:
-            case = self._case(entry, output, batch, row, good)
+            case = self._case(entry, made, batch, row, good)
             row += entry["error"] is None
             case = self.delivery.deliver(case)
             self._report(case.record)
             self.records.append(case.record)
 
     def _case(
-        self, entry: Mapping[str, Any], output: Mapping[str, Any], batch: Mapping[str, Any], row: int, of: int
+        self, entry: Mapping[str, Any], made: CaptionedBatch | None, batch: Mapping[str, Any], row: int, of: int
     ) -> CaptionedCase:
         source = entry["source"]
         if entry["error"] is not None:
@@ -124,14 +125,14 @@ class CaptionWriter:
                 provenance=self.provenance,
             )
             return CaptionedCase(source, record if self.rule is None else self.rule.apply(record), None, ())
-        if "seconds" in output:
-            share = {step: round(seconds / of, 4) for step, seconds in output["seconds"].items()}
+        if made.seconds:
+            share = {step: round(seconds / of, 4) for step, seconds in made.seconds.items()}
             read = {"read": round(batch["read_seconds"][row], 4)} if "read_seconds" in batch else {}
             self.timings.append({"image": source, "batch": of, "seconds": {**read, **share}})
         return captioned_case(
             source,
             _views(batch, row),
-            output,
+            made,
             meta=entry["meta"],
             row=row,
             of=of,

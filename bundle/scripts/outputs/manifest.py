@@ -1,4 +1,4 @@
-"""Which files a run wrote, so that the next run into the same folder removes them, and nothing else.
+"""Manifest: the files that a run wrote, which the next run into the same folder removes, and no others.
 
 Names of reports end in digits of their identifier, which another caption or other weights change: without this, reports
 of an earlier run would stay beside the new ones and be sent with them. A list holds paths below ``output_dir`` and
@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import InputError
+from scripts.errors import InputError
 
 __all__ = ["FOLDER", "Manifest"]
 

@@ -17,14 +17,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from ..atomic import write_atomically, write_text_atomically
-from ..errors import InputError
-from ..explanation.geometry import file_of_view
-from ..explanation.masks import WordMask, word_masks
-from ..explanation.source_grid import SourceGrid, source_grid
-from .case import CaptionedCase
-from .case_files import CaseNames, clean
-from .record import source_name
+from scripts.atomic import write_atomically, write_text_atomically
+from scripts.errors import InputError
+from scripts.explanation.geometry import file_of_view
+from scripts.explanation.masks import WordMask, word_masks
+from scripts.explanation.source_grid import SourceGrid, source_grid
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.case_files import CaseNames, clean
+from scripts.outputs.record import source_name
 
 __all__ = ["NiftiMaskWriter", "nifti_of"]
 
@@ -37,6 +37,8 @@ class NiftiMaskWriter:
     Args:
         output_dir: the run's folder.
     """
+
+    needs_explanation = True
 
     def __init__(self, *, output_dir: Path) -> None:
         self.directory = Path(output_dir) / "nifti_mask"

@@ -18,16 +18,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..atomic import write_atomically
-from ..errors import InputError
-from .case import CaptionedCase
-from .case_files import CaseNames
+from scripts.atomic import write_atomically
+from scripts.errors import InputError
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.case_files import CaseNames
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..explanation import Explanation
+    from scripts.explanation import Explanation
 
 __all__ = ["OverlayWriter", "draw_overlay"]
 
@@ -47,6 +47,8 @@ class OverlayWriter:
         all_words: also "of", "the", "showing" and their like.
         dots: resolution, dots an inch.
     """
+
+    needs_explanation = True
 
     def __init__(self, *, output_dir: Path, all_words: bool = False, dots: int = 110) -> None:
         self.directory = Path(output_dir) / "overlay"
@@ -81,7 +83,7 @@ def draw_overlay(case: CaptionedCase, *, all_words: bool = False) -> Figure:
     Raises:
         InputError: the case has no explanation, no image, or no branch has a map.
     """
-    from ..explanation.masks import content_words
+    from scripts.explanation.masks import content_words
 
     explanation = _explained(case)
     chosen = list(range(len(explanation.words))) if all_words else content_words(explanation.words)
@@ -125,7 +127,7 @@ def _fine(maps: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def _box(meta: Mapping[str, Any], view: int, size: int) -> tuple[int, int, int, int]:
-    from ..explanation.geometry import content_box, file_of_view
+    from scripts.explanation.geometry import content_box, file_of_view
 
     resize = file_of_view(meta, view)[0].get("resize")
     return content_box(resize, size) if resize else (0, 0, size, size)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..trace import batch_trace, pixels_sha256
-from .case import CaptionedCase
+from scripts.outputs.captioned_case import CaptionedCase
+from scripts.provenance.trace import batch_trace, pixels_sha256
+from scripts.reading.image_meta import ImageMeta
 
 if TYPE_CHECKING:
-    from ..confidence import ConfidenceRule
+    from scripts.captioning import CaptionedBatch
+    from scripts.confidence import ConfidenceRule
 
 __all__ = ["caption_record", "captioned_case", "source_name"]
 
@@ -22,7 +24,7 @@ def caption_record(
     *,
     caption: str | None,
     token_logprobs: list[float] | None,
-    meta: Mapping[str, Any] | None,
+    meta: ImageMeta | None,
     error: str | None,
     provenance: Mapping[str, Any],
     tokens: Sequence[str] | None = None,
@@ -32,7 +34,8 @@ def caption_record(
     """One line of ``captions.jsonl``.
 
     ``confidence`` is the geometric mean of the caption's token probabilities, ``exp(mean(log p))``, in (0, 1];
-    ``support`` is the probability that the concept reader gives to plane, modality and organ of the caption.
+    ``support`` is the probability that the concept reader gives to plane, modality and organ of the caption;
+    ``notes`` say what had to be chosen or believed while the image was read.
 
     Args:
         source: the path or paths as the user gave them.
@@ -45,7 +48,7 @@ def caption_record(
         support: its natural logarithm, None without a concept reader.
         prompt: words that the caption begins with because they were given; all others are the network's.
     """
-    meta = dict(meta or {})
+    noted = {} if meta is None else meta.record()
     mean = sum(token_logprobs) / len(token_logprobs) if token_logprobs else None
     return {
         "image": source,
@@ -55,22 +58,28 @@ def caption_record(
         "support": None if support is None else round(math.exp(support), 6),
         "tokens": None if tokens is None else list(tokens),
         "token_logprobs": None if token_logprobs is None else [round(value, 5) for value in token_logprobs],
-        "modality": meta.get("modality") or None,
-        "window": meta.get("window"),
-        "slice": meta.get("slice"),
+        "modality": noted.get("modality") or None,
+        "window": noted.get("window"),
+        "slice": noted.get("slice"),
+        "notes": [] if meta is None else _notes(meta),
         "model_version": provenance.get("model_version"),
         "weights": provenance.get("weights"),
-        "trace": {"input": meta, **provenance.get("trace", {})},
+        "trace": {"input": noted, **provenance.get("trace", {})},
         "error": error,
     }
+
+
+def _notes(meta: ImageMeta) -> list[str]:
+    """Of all files of the case, each once."""
+    return list(dict.fromkeys(note for view in meta.views for note in view.get("notes") or ()))
 
 
 def captioned_case(
     source: str | list[str],
     image: Tensor | None,
-    made: Mapping[str, Any],
+    made: CaptionedBatch,
     *,
-    meta: Mapping[str, Any] | None,
+    meta: ImageMeta | None,
     row: int,
     of: int,
     provenance: Mapping[str, Any],
@@ -81,29 +90,29 @@ def captioned_case(
     Args:
         source: the path or paths as the user gave them.
         image: ``[V, 3, S, S]``, or None where tokens came from a cache.
-        made: what ``scripts.captioning.caption_batch`` gave.
+        made: the batch.
         meta: what the reader and the window did.
         row: of the batch; of: its size.
         provenance: see :func:`caption_record`.
         rule: judges how sure the caption is, and withholds it.
     """
-    words = tuple(made["words"][row]) if "words" in made else ()
+    words = tuple(made.words[row])
     record = caption_record(
         source,
-        caption=made["captions"][row],
-        token_logprobs=made["token_logprobs"][row, : int(made["lengths"][row])].float().tolist(),
+        caption=made.captions[row],
+        token_logprobs=made.logprobs_of(row),
         tokens=words or None,
         meta=meta,
         error=None,
         provenance=provenance,
-        support=made["support"][row] if made.get("support") else None,
-        prompt=made["prompts"][row] if made.get("prompts") else "",
+        support=None if made.support is None else made.support[row],
+        prompt=made.prompts[row],
     )
     record["trace"]["pixels"] = None if image is None else pixels_sha256(image)
     record["trace"]["batch"] = batch_trace(row, of)
     if rule is not None:
-        record = rule.apply(record, made["samples"][row] if made.get("samples") else ())
-    explanation = made["explanations"][row] if made.get("explanations") else None
+        record = rule.apply(record, () if made.samples is None else made.samples[row])
+    explanation = None if made.explanations is None else made.explanations[row]
     return CaptionedCase(source, record, image, words, explanation)
 
 

@@ -1,4 +1,4 @@
-"""What the writers of reports share: a folder each, and a date that is the image's own or the clock's."""
+"""Base of the writers of reports: a folder each, and a date that is the image's own or the clock's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from scripts.errors import InputError
-from scripts.outputs.case import CaptionedCase
+from scripts.outputs.captioned_case import CaptionedCase
 
 __all__ = ["ReportWriter"]
 

@@ -1,4 +1,4 @@
-"""What the readers hand on: an image as it was stored, with the story of how it was read.
+"""`CaseImage`: an image as it was stored, with the story of how it was read.
 
 Legend of shapes: ``V`` views (slices, frames or files of one case), ``C`` channels (1 grey, 3 red-green-blue), ``H``
 rows from top to bottom, ``W`` columns from left to right as a radiologist sees them.

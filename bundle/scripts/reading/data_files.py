@@ -1,7 +1,6 @@
 """Headers whose voxels lie in other files: MetaImage (.mhd), NRRD (.nhdr), and the pairs of NIfTI and Analyze.
 
-Such a header may name any file of the computer, so only files that lie beside it or below are read. What ITK takes for
-the name must be what is checked here, and its MetaImage parser lets an empty value swallow the next line: a header that
+Such a header may name any file of the computer, so only files that lie beside it or below are read, and a header that
 names its voxels in any unusual way is refused.
 """
 

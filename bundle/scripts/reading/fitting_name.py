@@ -1,4 +1,4 @@
-"""A name that a library reads: nibabel goes by a file's ending, not by its bytes."""
+"""Names that a library reads: nibabel goes by a file's ending, not by its bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the first bytes of a file say it is, whatever its name.
+"""File kinds by their first bytes, whatever the name.
 
 NIfTI: nifti1.h and nifti2.h, gzip around it or not, either byte order. MGH: FreeSurfer's table of the header, big
 endian. NRRD and MetaImage begin with text. Analyze has no mark of its own, and the voxels of a pair have none either:
@@ -11,12 +11,13 @@ import re
 import struct
 import zlib
 
-__all__ = ["HEAD", "is_picture", "volume_ending", "volume_ending_of"]
+__all__ = ["HEAD", "archive_kind", "is_picture", "volume_ending", "volume_ending_of"]
 
 HEAD = 4096
 """Bytes that tell."""
 _PICTURES = (
-    b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM", b"GIF8", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
+    b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8",
+    b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
 )  # fmt: skip
 _PNM = re.compile(rb"P[1-6][\s#]")
 _META_IMAGE = re.compile(rb"\s*[A-Za-z]+[ \t]*[=:](?s:.*)(?:\A|\n)[ \t]*NDims[ \t]*[=:]|\s*NDims[ \t]*[=:]")
@@ -26,6 +27,21 @@ _MGH_TYPES = (0, 1, 3, 4)
 def is_picture(head: bytes) -> bool:
     """Whether a file starts as one of the picture formats that are read."""
     return head.startswith(_PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or bool(_PNM.match(head))
+
+
+_ARCHIVES = {
+    b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"7z\xbc\xaf\x27\x1c": "7-Zip", b"Rar!\x1a\x07": "RAR",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+}  # fmt: skip
+
+
+def archive_kind(head: bytes) -> str:
+    """What packs a file that begins so: "tar", "tar in gzip", "gzip", "zip", "bzip2", ...; "" where nothing does."""
+    if head[257:262] == b"ustar":
+        return "tar"
+    if head.startswith(b"\x1f\x8b"):
+        return "tar in gzip" if _unzipped(head)[257:262] == b"ustar" else "gzip"
+    return next((kind for mark, kind in _ARCHIVES.items() if head.startswith(mark)), "")
 
 
 def volume_ending(head: bytes) -> str:

@@ -1,4 +1,4 @@
-"""From voxel axes to what a radiologist sees.
+"""Orientation: voxel axes to the view that a radiologist expects.
 
 Patient axes are DICOM's L (to the patient's left), P (to the back), S (to the head). Shown upright:
 
@@ -82,10 +82,14 @@ class Volume:
         """Number of slices in ``plane``."""
         return self.shape[self.voxel_axis(PLANES[plane])]
 
+    def stored_at(self, plane: str, index: int) -> tuple[int, int]:
+        """(voxel axis, index along it) of slice ``index`` of ``plane``."""
+        axis = self.voxel_axis(PLANES[plane])
+        return axis, index if self._sign[axis] > 0 else self.shape[axis] - 1 - index
+
     def slice(self, plane: str, index: int) -> np.ndarray:
         """Slice ``index`` of ``plane``, upright, ``[C, H, W]``."""
-        axis = self.voxel_axis(PLANES[plane])
-        stored = index if self._sign[axis] > 0 else self.shape[axis] - 1 - index
+        axis, stored = self.stored_at(plane, index)
         image = self.fetch(axis, stored)
         if self.as_stored and axis == 2:
             return image.transpose(0, 2, 1)

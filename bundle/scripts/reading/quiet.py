@@ -1,4 +1,4 @@
-"""Silence while files are read: what libraries warn of quotes header values, which may name people.
+"""Quiet reading: what libraries warn of quotes header values, which may name people.
 
 Warning filters, a logger's switch and pydicom's validation belong to the whole process, and a resident service reads in
 several threads. So the first reader in sets them and the last one out puts them back: nobody is heard in between, and

@@ -1,8 +1,9 @@
-"""Which slices of a volume, frames of a cine or pages of a file to take.
+"""Choice of slices of a volume, frames of a cine or pages of a file.
 
 A *rule* is one of: an index (``12``, ``-1`` from the end), a fraction (``0.25``, or ``"25%"``) of the way through,
-``"first"``, ``"middle"`` (index ``n // 2``), ``"last"``, ``"most_informative"``, ``"even:5"`` (five at equal
-distances), ``"all"``, or a list of these (``"0.25,middle,0.75"`` as text). Several slices make several views.
+``"first"``, ``"middle"`` (index ``n // 2``), ``"last"``, ``"most_informative"``, ``"informative:5"`` (the most
+informative slice of each of five equal parts), ``"even:5"`` (five at equal distances), ``"all"``, or a list of these
+(``"0.25,middle,0.75"`` as text). Several slices make several views.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def choose(count: int, rule: Rule, *, fetch: Callable[[int], np.ndarray], what: 
     Args:
         count: how many slices or frames there are.
         rule: see the module's text.
-        fetch: gives the image ``[..., H, W]`` of an index; called only for "most_informative".
+        fetch: gives the image ``[..., H, W]`` of an index; called only for informative slices.
         what: "slice" or "frame", for messages.
         path: the file, for messages.
 
@@ -70,11 +71,13 @@ def _by_word(count: int, rule: str, *, fetch: Callable[[int], np.ndarray], what:
     try:
         if word.startswith("even:"):
             return _evenly(count, int(word[5:]))
+        if word.startswith("informative:"):
+            return _informative_parts(count, int(word[12:]), fetch)
         if word.endswith("%"):
             return [_by_fraction(count, float(word[:-1]) / 100, what=what, path=path)]
         number = float(word) if "." in word else int(word)
     except ValueError:
-        names = "an index, a fraction, 'first', 'middle', 'last', 'most_informative', 'even:N', 'all'"
+        names = "an index, a fraction, 'first', 'middle', 'last', 'most_informative', 'informative:N', 'even:N', 'all'"
         raise InputError(f"{path}: {rule!r} does not name a {what}; give {names} or a list of these") from None
     return choose(count, number, fetch=fetch, what=what, path=path)
 
@@ -94,6 +97,26 @@ def most_informative(count: int, fetch: Callable[[int], np.ndarray]) -> int:
     empty slices is not stretched into information. Slices are thinned to about 128 x 128 first. Equal entropies
     (within 0.001 bit) go to the slice nearest the middle.
     """
+    return _best(_entropies(count, fetch), 0)
+
+
+def _informative_parts(count: int, wanted: int, fetch: Callable[[int], np.ndarray]) -> list[int]:
+    """The most informative slice of each of ``wanted`` equal parts: neighbours would show the same anatomy twice."""
+    if wanted < 1:
+        raise ValueError
+    entropies = _entropies(count, fetch)
+    cuts = np.linspace(0, count, min(wanted, count) + 1).astype(int)
+    return [_best(entropies[start:end], int(start)) for start, end in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def _best(entropies: np.ndarray, start: int) -> int:
+    """Index, counted from ``start``, of the greatest entropy; of (nearly) equal ones the middle."""
+    best = np.flatnonzero(entropies >= entropies.max() - 1e-3)
+    return start + int(best[np.argmin(np.abs(best - len(entropies) // 2))])
+
+
+def _entropies(count: int, fetch: Callable[[int], np.ndarray]) -> np.ndarray:
+    """Entropy in bits of every slice `[count]`; all are 0 where the whole stack has one value."""
     thin = []
     for index in range(count):
         image = np.asarray(fetch(index), dtype=np.float32)
@@ -101,10 +124,8 @@ def most_informative(count: int, fetch: Callable[[int], np.ndarray]) -> int:
         thin.append(np.nan_to_num(image[..., ::step, ::step].ravel(), posinf=0.0, neginf=0.0))
     low, high = np.percentile(np.concatenate(thin), (1, 99))
     if high <= low:
-        return count // 2
-    entropy = np.array([_entropy(values, low, high) for values in thin])
-    best = np.flatnonzero(entropy >= entropy.max() - 1e-3)
-    return int(best[np.argmin(np.abs(best - count // 2))])
+        return np.zeros(count)
+    return np.array([_entropy(values, low, high) for values in thin])
 
 
 def _entropy(values: np.ndarray, low: float, high: float) -> float:

@@ -1,4 +1,4 @@
-"""What a path is: told by its first bytes, and by its name where they do not tell."""
+"""Sources: the kind of a path, by its first bytes, and by its name where they do not tell."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from scripts.errors import InputError
-from scripts.reading.dicom_file import DicomFile, is_dicom_stream
-from scripts.reading.dicomdir import dicomdir_files
-from scripts.reading.folder_series import is_series_path, series_files
-from scripts.reading.magic import HEAD, is_picture, volume_ending, volume_ending_of
-from scripts.reading.volumes import ITK_ENDINGS, NIBABEL_ENDINGS, UNMARKED_ENDINGS
+from scripts.reading.dicom.dicomdir import dicomdir_files
+from scripts.reading.dicom.file import DicomFile, is_dicom_stream
+from scripts.reading.dicom.folder_series import is_series_path, series_files
+from scripts.reading.magic import HEAD, archive_kind, is_picture, volume_ending, volume_ending_of
+from scripts.reading.volumes import NIBABEL_ENDINGS, TEXT_HEADED, UNMARKED_ENDINGS
 
 PICTURE_ENDINGS = (
     ".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".pgm", ".ppm", ".pbm", ".pnm",
@@ -41,7 +41,7 @@ class Source:
 
 
 def identify(path: str | Path) -> Source:
-    """Look at a file, a folder, or the series of a file (`scripts.reading.folder_series`).
+    """Look at a file, a folder, or the series of a file (`scripts.reading.dicom.folder_series`).
 
     Raises:
         InputError: it does not exist, is empty, or is of no known kind.
@@ -63,7 +63,7 @@ def files_of(path: str | Path) -> Iterator[str]:
     looks where they lead.
 
     Headers that name files are not looked into: `scripts.reading.data_files` keeps these below the header's folder, and
-    `scripts.reading.dicomdir` those of a DICOMDIR below its own, which is why all that lies there is given.
+    `scripts.reading.dicom.dicomdir` those of a DICOMDIR below its own, which is why all that lies there is given.
     """
     path = str(path)
     folder, name = os.path.split(path)
@@ -94,13 +94,18 @@ def _file(path: str) -> Source:
     if dicom and (head[128:132] == b"DICM" or not is_picture(head)):
         listed = dicomdir_files(path)
         return Source("dicom", path, [DicomFile(path)] if listed is None else listed)
-    if head.startswith(b"PK\x03\x04"):
+    packed = archive_kind(head)
+    if packed == "zip":
         return _zip(path)
     if volume_ending(head) or name.endswith(UNMARKED_ENDINGS):
         return Source("volume", path)
     if is_picture(head):
         return Source("picture", path)
-    if name.endswith(NIBABEL_ENDINGS + ITK_ENDINGS):  # damaged: its reader says how
+    if packed and not (packed == "gzip" and name.endswith(NIBABEL_ENDINGS)):
+        raise InputError(
+            f"{path}: is packed ({packed}), which is not looked into; unpack it and give the image or folder"
+        )
+    if name.endswith(NIBABEL_ENDINGS + TEXT_HEADED):  # damaged: its reader says how
         return Source("volume", path)
     if name.endswith(PICTURE_ENDINGS):
         return Source("picture", path)
@@ -125,13 +130,15 @@ def _zip(path: str) -> Source:
             raise InputError(f"{path}: holds over {MAX_FILES:,} files; give the archive of one study")
         if any(info.flag_bits & 1 for info in infos):
             raise InputError(f"{path}: is encrypted; unpack it first")
+        others: list[str] = []
         for info in sorted(infos, key=lambda i: i.filename):
             if _member_is_dicom(archive, info):
                 source.files.append(DicomFile(path, info.filename, archive))
             else:
                 source.skipped += 1
+                others.append(_member_kind(archive, info))
         if not source.files:
-            raise InputError(f"{path}: holds no DICOM file; unpack it and give the image itself")
+            raise InputError(f"{path}: holds no DICOM file{_but(others)}; unpack it and give the image itself")
     except InputError:
         archive.close()
         raise
@@ -148,6 +155,24 @@ def _member_is_dicom(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
         return False
 
 
+def _member_kind(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    """ "archive", "picture or volume" or "" for a member that is not DICOM."""
+    try:
+        with archive.open(info) as stream:
+            head = stream.read(HEAD)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError):
+        return ""
+    if is_picture(head) or volume_ending(head):
+        return "picture or volume"
+    return "archive" if archive_kind(head) else ""
+
+
+def _but(kinds: list[str]) -> str:
+    counted = [(kind, kinds.count(kind)) for kind in ("picture or volume", "archive") if kind in kinds]
+    words = {"picture or volume": "pictures or volumes", "archive": "other archives"}
+    return " but " + " and ".join(f"{count} {words[kind]}" for kind, count in counted) if counted else ""
+
+
 def _folder(path: str) -> Source:
     """A folder with DICOM files somewhere below, or with exactly one image of another kind."""
     dicom, others, skipped, total = [], [], 0, 0
@@ -162,7 +187,7 @@ def _folder(path: str) -> Source:
                 continue
             if _starts_as_dicom(full):
                 dicom.append(DicomFile(full))
-            elif name.lower().endswith(NIBABEL_ENDINGS + ITK_ENDINGS + PICTURE_ENDINGS) or _starts_as_volume(full):
+            elif name.lower().endswith(NIBABEL_ENDINGS + TEXT_HEADED + PICTURE_ENDINGS) or _starts_as_volume(full):
                 others.append(full)
             else:
                 skipped += 1

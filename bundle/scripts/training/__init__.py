@@ -1,27 +1,31 @@
-"""Training: what MONAI's and Ignite's engines leave out, as handlers and small callables for their configs."""
+"""Training: handlers and small callables that MONAI's and Ignite's engines leave out."""
 
-from .attach import AttachAll
-from .batches import PrepareCase, loss_parts, take_loss
-from .best import higher_is_better, lower_is_better
-from .checkpoints import Checkpoints, bare_network, read_checkpoint
-from .gradients import GradientGuard, NonFiniteError
-from .history import History
-from .network import prepare_network
-from .optimization import StepSchedule, WarmupCosine, adamw
-from .precision import AutocastInferer, scales_loss, set_float32_precision
-from .prepare import prepare_run
-from .progress import ProgressBar
-from .record import RunRecord
-from .samples import SampleCaptions
-from .sampling import EpochSampler
-from .stopping import EarlyStop, StopSignal
+from scripts import loads_submodules
+from scripts.training.accumulation import WeightedAccumulation
+from scripts.training.attach import AttachAll
+from scripts.training.autocast import AutocastInferer, scales_loss, set_float32_precision
+from scripts.training.batches import PrepareCase, loss_parts, take_loss
+from scripts.training.best import higher_is_better, lower_is_better
+from scripts.training.checkpoint_files import read_checkpoint
+from scripts.training.checkpoints import Checkpoints
+from scripts.training.early_stop import EarlyStop, StopSignal
+from scripts.training.gradients import GradientGuard, NonFiniteError
+from scripts.training.history import History
+from scripts.training.optimization import StepSchedule, WarmupCosine, adamw
+from scripts.training.prepare_network import prepare_network
+from scripts.training.prepare_run import prepare_run
+from scripts.training.progress import ProgressBar
+from scripts.training.resumable import bare_network
+from scripts.training.run_record import RunRecord
+from scripts.training.sample_captions import SampleCaptions
+from scripts.training.spread import VectorSpread
+from scripts.training.weight_average import WeightAverage
 
 __all__ = [
     "AttachAll",
     "AutocastInferer",
     "Checkpoints",
     "EarlyStop",
-    "EpochSampler",
     "GradientGuard",
     "History",
     "NonFiniteError",
@@ -31,7 +35,10 @@ __all__ = [
     "SampleCaptions",
     "StepSchedule",
     "StopSignal",
+    "VectorSpread",
     "WarmupCosine",
+    "WeightAverage",
+    "WeightedAccumulation",
     "adamw",
     "bare_network",
     "higher_is_better",
@@ -44,3 +51,5 @@ __all__ = [
     "set_float32_precision",
     "take_loss",
 ]
+
+__getattr__ = loads_submodules(__name__)

@@ -1,4 +1,4 @@
-"""From a collated batch to the network's arguments, and from its result to the loss."""
+"""Collated batches as the network's arguments, and its result as the loss."""
 
 from __future__ import annotations
 

@@ -9,13 +9,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from ..atomic import write_atomically
-from ..distributed import rank
-from ..errors import InputError
-from ..weights.saving import trained_state
+from scripts.atomic import write_atomically
+from scripts.distributed import rank
+from scripts.errors import InputError
+from scripts.weights.intact import write_sealed
+from scripts.weights.saving import trained_state
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class BestModels:
         """
         path = self.folder / "model.pt"
         try:
-            write_atomically(path, lambda file: torch.save(trained_state(self.network), file))
+            write_sealed(path, trained_state(self.network))
         except OSError as error:
             raise InputError(
                 f"{path} could not be written ({error}); free disk space and run again with resume 'auto'."
@@ -100,7 +100,7 @@ class BestModels:
         if rank() > 0:
             return True
         try:
-            path = write_atomically(self.folder / name, lambda file: torch.save(trained_state(self.network), file))
+            path = write_sealed(self.folder / name, trained_state(self.network))
             if is_best:
                 with path.open("rb") as source:
                     write_atomically(self.folder / "model.pt", lambda file: shutil.copyfileobj(source, file))

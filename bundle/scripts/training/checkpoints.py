@@ -8,30 +8,33 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Events
 from torch import nn
 
-from ..atomic import remove_leftovers, write_atomically
-from ..distributed import rank, world_size
-from ..errors import InputError
-from ..lora import ALPHA_NAMES
-from ..weights.loading import load_parameters, trained_names
-from .best import BestModels
-from .gradients import is_optimizer_step, optimizer_steps
-from .optimization import WarmupCosine, load_optimizer
-from .random_state import capture_random_state, restore_random_state
-from .sampling import EpochSampler
-from .stopping import StopSignal, is_stopped
+from scripts.atomic import remove_leftovers
+from scripts.data.epoch_sampler import EpochSampler
+from scripts.distributed import gather_objects, rank, world_size
+from scripts.errors import InputError
+from scripts.networks.lora import ALPHA_NAMES
+from scripts.training.best import BestModels
+from scripts.training.checkpoint_files import FORMAT, checkpoint_files, move_aside, read_checkpoint
+from scripts.training.early_stop import StopSignal, is_stopped
+from scripts.training.gradients import is_optimizer_step, optimizer_steps
+from scripts.training.optimization import WarmupCosine, load_optimizer
+from scripts.training.random_state import capture_random_state, restore_random_state
+from scripts.training.resumable import bare_network, resumable_names
+from scripts.training.run_origin import check_origin, command_line_settings, data_origin
+from scripts.training.run_record import run_lock
+from scripts.training.weight_average import WeightAverage
+from scripts.weights.intact import write_sealed
+from scripts.weights.loading import load_parameters
 
 logger = logging.getLogger(__name__)
-_FORMAT = 1
 
 
 class Checkpoints:
@@ -48,6 +51,7 @@ class Checkpoints:
         optimizer: saved with it.
         scheduler: learning-rate schedule, if any.
         evaluator: MONAI evaluator whose best metric is kept, if any.
+        average: moving averages of weights, if any: they are what ``model.pt`` holds.
         extras: name to handler with ``state_dict`` and ``load_state_dict`` (history, early stopping).
         resume: ``auto`` goes on from the newest usable checkpoint in ``folder``, or starts; a path goes on from
             that file; empty starts afresh and moves older files of ``folder`` aside.
@@ -55,11 +59,13 @@ class Checkpoints:
         epoch_interval: save after so many epochs.
         keep_last: full checkpoints to keep; the second is there in case the disk damages the newest.
         keep_best: best models to keep.
+        settings: of the run, by name, for a resumed run to be compared with; None takes those of the command line.
         stop_signals: signals that save and end the run cleanly: after a step, or in the middle of a validation, which
             the resumed run then begins with.
 
     Raises:
-        InputError: ``resume`` names no usable checkpoint (when the run starts).
+        InputError: ``resume`` names no usable checkpoint, it is of the middle of an epoch with other data or settings,
+            or another run writes to ``folder`` (when the run starts).
     """
 
     def __init__(
@@ -71,11 +77,13 @@ class Checkpoints:
         scheduler: Any | None = None,
         evaluator: Any | None = None,
         extras: Mapping[str, Any] | None = None,
+        average: WeightAverage | None = None,
         resume: str = "auto",
         save_every: int = 0,
         epoch_interval: int = 1,
         keep_last: int = 2,
         keep_best: int = 1,
+        settings: Mapping[str, str] | None = None,
         stop_signals: tuple[str, ...] = ("SIGTERM", "SIGUSR1"),
     ) -> None:
         self.folder = Path(folder)
@@ -85,11 +93,14 @@ class Checkpoints:
         self.scheduler = scheduler
         self.evaluator = evaluator
         self.extras = dict(extras or {})
+        self.average = average
         self.resume = resume
         self.save_every = save_every
         self.epoch_interval = epoch_interval
         self.keep_last = max(1, keep_last)
         self.best = BestModels(folder=self.folder, network=self.network, evaluator=evaluator, keep=keep_best)
+        self.settings = command_line_settings() if settings is None else dict(settings)
+        self.lock = run_lock(self.folder)
         self.signal = StopSignal(stop_signals)
         self._random_state: dict[str, Any] | None = None
         self._random_state_of_end: dict[str, Any] | None = None  # of an epoch whose end is not done
@@ -116,7 +127,7 @@ class Checkpoints:
         """
         extras = {name: extra.state_dict() for name, extra in self.extras.items()}
         random_state = self._random_state_of_end if awaits_validation else capture_random_state()
-        processes = _gather({"random": random_state, "extras": extras})
+        processes = gather_objects({"random": random_state, "extras": extras})
         self._saved_iteration = engine.state.iteration
         if rank() > 0:
             return None
@@ -124,7 +135,7 @@ class Checkpoints:
         state = self._state(engine, processes)
         state["engine"]["awaits_validation"] = awaits_validation
         try:
-            write_atomically(path, lambda file: torch.save(state, file))
+            write_sealed(path, state)
         except OSError as error:
             newest = next(iter(checkpoint_files(self.folder)), None)
             self._failed_save = f"checkpoint {path} could not be written ({error}); free disk space"
@@ -139,7 +150,7 @@ class Checkpoints:
         files = checkpoint_files(self.folder)
         ahead, own = files[: files.index(written)], files[files.index(written) :]
         if ahead:
-            aside = _move_aside(self.folder, ahead)
+            aside = move_aside(self.folder, ahead)
             logger.info("this run went back: moved %d later checkpoints to %s.", len(ahead), aside)
         for old in own[self.keep_last :]:
             old.unlink(missing_ok=True)
@@ -147,7 +158,7 @@ class Checkpoints:
     def _state(self, engine: Any, processes: list[Any]) -> dict[str, Any]:
         state = engine.state
         return {
-            "format": _FORMAT,
+            "format": FORMAT,
             "network": self._network_state(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
@@ -156,10 +167,15 @@ class Checkpoints:
             "evaluator": self._evaluator_state(),
             "best": self.best.state_dict(),
             "processes": processes,
+            "origin": self._origin(engine),
         }
 
+    def _origin(self, engine: Any) -> dict[str, Any]:
+        return {"data": data_origin(getattr(engine.data_loader, "dataset", None)), "settings": self.settings}
+
     def _network_state(self) -> dict[str, torch.Tensor]:
-        state = self.network.state_dict()
+        own = {} if self.average is None else self.average.set_aside
+        state = self.network.state_dict() | own
         return {name: state[name].detach() for name in self.names}
 
     def _evaluator_state(self) -> dict[str, Any] | None:
@@ -180,6 +196,8 @@ class Checkpoints:
         self._restore(engine, path, read_checkpoint(path))
 
     def _restore(self, engine: Any, path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+        inside = state["engine"]["iteration"] % state["engine"]["epoch_length"] != 0
+        check_origin(state.get("origin") or {}, self._origin(engine), path, inside=inside)
         options = {"required": self.names, "may_miss": (ALPHA_NAMES,)}
         load_parameters(self.network, state["network"], source=str(path), **options)
         try:
@@ -244,15 +262,19 @@ class Checkpoints:
 
     def _start(self, engine: Any) -> None:
         if rank() == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.lock.acquire()
             remove_leftovers(self.folder)
-        self._resume(engine)
+        try:
+            self._resume(engine)
+        except BaseException:
+            self.lock.release()
+            raise
         self.signal.listen()
         # Added only now, so that they run after the handlers of the configuration.
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_iteration)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._after_epoch)
         engine.add_event_handler(Events.COMPLETED, self._after_run)
-        engine.add_event_handler(Events.TERMINATE, self.signal.restore)
+        engine.add_event_handler(Events.TERMINATE, self._let_go)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._after_failure)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.STARTED, self._before_validation_batches)
@@ -278,7 +300,7 @@ class Checkpoints:
     def _start_afresh(self) -> None:
         files = [*checkpoint_files(self.folder), *self.folder.glob("model*.pt")]
         if files:
-            aside = _move_aside(self.folder, files)
+            aside = move_aside(self.folder, files)
             logger.info("resume is empty: moved %d files of an earlier run to %s.", len(files), aside)
 
     def _after_iteration(self, engine: Any) -> None:
@@ -301,7 +323,7 @@ class Checkpoints:
 
     def _before_validation_batches(self, evaluator: Any) -> None:
         """All processes look for a signal after as many batches; some may have one more than others."""
-        self._common_batches = min(_gather(evaluator.state.epoch_length or 0))
+        self._common_batches = min(gather_objects(evaluator.state.epoch_length or 0))
 
     def _after_validation_batch(self, evaluator: Any, engine: Any) -> None:
         if self._random_state_of_end is None or evaluator.state.iteration > self._common_batches:
@@ -316,6 +338,8 @@ class Checkpoints:
         if is_stopped(engine):
             return
         self.best.update(engine)
+        if self.average is not None:
+            self.average.take_out()
         name = self.signal.received()
         if name:
             self._stop(engine, name)
@@ -337,67 +361,28 @@ class Checkpoints:
         if rank() == 0:
             logger.warning("%s: saved %s; run again with resume 'auto' to go on.", name, path)
 
+    def _let_go(self) -> None:
+        self.signal.restore()
+        self.lock.release()
+
     def _after_run(self, engine: Any) -> None:
         self.signal.restore()
-        if self._saved_iteration != engine.state.iteration or any(_gather(bool(self._failed_save))):
+        if self._saved_iteration != engine.state.iteration or any(gather_objects(bool(self._failed_save))):
             self.save(engine)
         if rank() == 0 and not self.best.entries:
-            self.best.save_last()
+            self._save_last()
+        self.lock.release()
         if self._failed_save:
             raise InputError(f"{self._failed_save} and run again with resume 'auto'.")
 
+    def _save_last(self) -> None:
+        if self.average is not None:
+            self.average.put_in()
+        self.best.save_last()
+
     def _after_failure(self, _: Any, error: BaseException) -> None:
-        self.signal.restore()
+        self._let_go()
         raise error
-
-
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a checkpoint file into main memory, without running anything that it holds.
-
-    Raises:
-        InputError: the file is missing, damaged, or no checkpoint of this project.
-    """
-    if not os.path.isfile(path):
-        raise InputError(f"checkpoint {path} does not exist; set resume to 'auto', a file, or nothing.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files fail in many ways
-        raise InputError(f"checkpoint {path} cannot be read ({str(error).splitlines()[0]}).") from error
-    if not isinstance(state, dict) or state.get("format") != _FORMAT:
-        raise InputError(f"{path} is not a checkpoint of a training run; to start from weights, load them instead.")
-    return state
-
-
-def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the full checkpoints in ``folder``, newest first."""
-    return sorted(Path(folder).glob("checkpoint_*.pt"), reverse=True)
-
-
-def bare_network(network: nn.Module) -> nn.Module:
-    """Return the network inside ``DistributedDataParallel`` or ``torch.compile``."""
-    while True:
-        inner = getattr(network, "module", None) or getattr(network, "_orig_mod", None)
-        if not isinstance(inner, nn.Module):
-            return network
-        network = inner
-
-
-def resumable_names(network: nn.Module) -> list[str]:
-    """Return the names of all that training changes: trained parameters, and persistent buffers beside them.
-
-    A buffer counts when the innermost module around it that has parameters has a trained one: queues, counters and
-    batch statistics of trained parts, not the constants of frozen encoders.
-    """
-    persistent = network.state_dict(keep_vars=True)
-    names = [name for name in trained_names(network) if name in persistent]
-    for name, value in network.named_buffers():
-        owner = name.rpartition(".")[0]
-        while owner and next(network.get_submodule(owner).parameters(), None) is None:
-            owner = owner.rpartition(".")[0]
-        trained = any(parameter.requires_grad for parameter in network.get_submodule(owner).parameters())
-        if trained and name in persistent and name not in names and isinstance(value, torch.Tensor):
-            names.append(name)
-    return names
 
 
 def _sampler_of(engine: Any) -> tuple[EpochSampler | None, int]:
@@ -405,20 +390,3 @@ def _sampler_of(engine: Any) -> tuple[EpochSampler | None, int]:
     sampler = getattr(loader, "sampler", None)
     batch_size = getattr(loader, "batch_size", None)
     return (sampler, batch_size) if isinstance(sampler, EpochSampler) and batch_size else (None, 0)
-
-
-def _move_aside(folder: Path, files: Sequence[Path]) -> Path:
-    """Keep files where they cannot be taken for this run's; returns the folder."""
-    aside = folder / time.strftime("before_%Y%m%d_%H%M%S")
-    aside.mkdir(exist_ok=True)
-    for file in files:
-        file.rename(aside / file.name)
-    return aside
-
-
-def _gather(value: Any) -> list[Any]:
-    if world_size() == 1:
-        return [value]
-    values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
-    return values

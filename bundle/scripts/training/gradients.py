@@ -8,7 +8,7 @@ import torch
 from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys
 
-from .batches import loss_parts
+from scripts.training.batches import loss_parts
 
 
 class NonFiniteError(RuntimeError):
@@ -67,6 +67,13 @@ class GradientGuard:
             f"{norm:.4g} ({values}). No step was taken with it. Batch: {', '.join(map(str, files)) or 'unnamed'}. "
             "Check these images and captions, lower learning_rate, or use amp_dtype float32."
         )
+
+
+def begins_group(engine: Any) -> bool:
+    """Tell whether this iteration is the first whose gradient goes into the next optimizer step."""
+    length = engine.state.epoch_length
+    inside = (engine.state.iteration - 1) % length if length else engine.state.iteration - 1
+    return inside % engine.accumulation_steps == 0
 
 
 def is_optimizer_step(engine: Any) -> bool:

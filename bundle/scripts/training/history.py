@@ -1,4 +1,4 @@
-"""What a run did, step by step: ``history.json``, ``curves.png``, the log, TensorBoard and MLflow."""
+"""History of a run, step by step: ``history.json``, ``curves.png``, the log, TensorBoard and MLflow."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import torch.distributed as dist
 from ignite.engine import Events
 from monai.utils import CommonKeys
 
-from ..atomic import write_atomically, write_text_atomically
-from ..distributed import collective_device, rank, world_size
-from ..errors import InputError
-from .batches import loss_parts
-from .curves import draw_curves
-from .sinks import SINKS
-from .stopping import is_stopped
+from scripts.atomic import write_atomically, write_text_atomically
+from scripts.distributed import collective_device, rank, world_size
+from scripts.errors import InputError
+from scripts.training.batches import loss_parts
+from scripts.training.curves import draw_curves
+from scripts.training.early_stop import is_stopped
+from scripts.training.sinks import SINKS
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,8 +13,8 @@ from ignite.engine import Events
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..errors import InputError
-from .gradients import is_optimizer_step
+from scripts.errors import InputError
+from scripts.training.gradients import is_optimizer_step
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,7 @@ def adamw(
     *,
     learning_rate: float = 1e-4,
     weight_decay: float = 0.05,
+    rate_ratios: Mapping[str, float] | None = None,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
     fused: bool | None = None,
@@ -31,24 +34,36 @@ def adamw(
     Args:
         network: on its final device; parameters without gradient are left out.
         learning_rate: peak learning rate.
+        rate_ratios: pattern of parameter names (``*`` wildcards) to the part of the learning rate that they get, such
+            as ``{"branches.*.qformer.*": 0.2}`` for Q-Formers that stage 1 has trained; the first that fits counts.
         weight_decay: of matrices.
         betas, eps: moments and stabiliser.
         fused: one kernel for all parameters, 9x faster than the default loop on CPU; None uses it where it exists.
 
     Raises:
-        InputError: nothing in the network is trained.
+        InputError: nothing in the network is trained, or a pattern fits nothing that is.
     """
     named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
     if not named:
         raise InputError("no parameter of the network requires gradient; unfreeze a branch to train it.")
-    decayed = [parameter for name, parameter in named if parameter.ndim >= 2 and not name.endswith("bias")]
-    kept = [parameter for name, parameter in named if parameter.ndim < 2 or name.endswith("bias")]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    ratios = dict(rate_ratios or {})
+    unused = [p for p in ratios if not any(fnmatch.fnmatchcase(name, p) for name, _ in named)]
+    if unused:
+        raise InputError(
+            f"learning_rate_ratios: nothing that is trained is called {unused[0]!r}; names are as {named[0][0]}"
+        )
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in named:
+        ratio = next((ratio for pattern, ratio in ratios.items() if fnmatch.fnmatchcase(name, pattern)), 1.0)
+        decay = weight_decay if parameter.ndim >= 2 and not name.endswith("bias") else 0.0
+        groups.setdefault((float(ratio), decay), []).append(parameter)
     if fused is None:
         fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for _, p in named)
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=learning_rate, betas=tuple(betas), eps=eps, fused=fused
-    )
+    listed = [
+        {"params": groups[key], "weight_decay": key[1], "lr": learning_rate * key[0]}
+        for key in sorted(groups, reverse=True)
+    ]
+    return torch.optim.AdamW(listed, lr=learning_rate, betas=tuple(betas), eps=eps, fused=fused)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], *, scheduled: bool) -> None:

@@ -9,8 +9,8 @@ from ignite.engine import Events
 from monai.utils import CommonKeys
 from tqdm import tqdm
 
-from ..distributed import rank
-from .batches import loss_parts
+from scripts.distributed import rank
+from scripts.training.batches import loss_parts
 
 
 class ProgressBar:

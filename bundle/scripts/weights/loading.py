@@ -16,9 +16,10 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
-from ..errors import WeightsError
+from scripts.errors import WeightsError
+from scripts.weights.intact import check_intact
 
-__all__ = ["LoadReport", "load_parameters", "read_state", "shards_of", "trained_names", "weights_sha256"]
+__all__ = ["LoadReport", "finite", "load_parameters", "read_state", "shards_of", "trained_names", "weights_sha256"]
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
 
 def _read_file(file: Path) -> dict[str, Tensor]:
+    check_intact(file)
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -138,6 +140,17 @@ def _read_file(file: Path) -> dict[str, Tensor]:
 def weights_sha256(path: str | Path) -> dict[str, str]:
     """SHA-256 of every file of a checkpoint, by file name."""
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in shards_of(path)}
+
+
+def finite(value: Tensor, name: str, source: str) -> Tensor:
+    """``value``, if each of its numbers is one.
+
+    Raises:
+        WeightsError: there is NaN or infinity in it.
+    """
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        raise WeightsError(f"{source}: {name!r} holds NaN or infinity: the file is damaged, or its training went wrong")
+    return value
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -179,7 +192,7 @@ def load_parameters(
             raise WeightsError(
                 f"{source}: {name!r} has shape {tuple(value.shape)}, this network needs {tuple(own[name].shape)}"
             )
-        own[name].copy_(value)
+        own[name].copy_(finite(value, name, source))
         report.loaded.append(name)
         report.parameters += value.numel()
     found = set(report.loaded)

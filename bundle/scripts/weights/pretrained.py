@@ -1,4 +1,4 @@
-"""``from_pretrained`` that leaves no gaps: ``transformers`` draws what a checkpoint lacks at random and goes on."""
+"""``from_pretrained`` that leaves no gaps: what a checkpoint lacks is an error, not drawn at random."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from ..errors import WeightsError
-from .loading import LoadReport
+from scripts.errors import WeightsError
+from scripts.weights.loading import LoadReport
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel  # takes seconds: imported with the first model

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..atomic import write_atomically
-from .loading import shards_of, trained_names
+from scripts.weights.intact import write_sealed
+from scripts.weights.loading import shards_of, trained_names
 
 __all__ = ["MAX_BYTES", "save_shards", "save_trained", "trained_state", "write_state"]
 
@@ -41,8 +41,8 @@ def _split(state: dict[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
 
 
 def write_state(state: dict[str, Tensor], path: str | Path) -> Path:
-    """``torch.save``, atomically: never half a file."""
-    return write_atomically(path, lambda file: torch.save(state, file))
+    """``torch.save``, atomically and with a checksum: never half a file, and damage is noticed when it is read."""
+    return write_sealed(path, state)
 
 
 def save_trained(

@@ -24,14 +24,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ..errors import WeightsError
+from scripts.errors import WeightsError
+from scripts.weights.intact import crc32
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ..generation.llama import Llama
-    from ..generation.tokenizer import FileTokenizer
+    from scripts.generation.llama import Llama
+    from scripts.generation.tokenizer import FileTokenizer
 
 CHUNK = 1 << 20
 CONVERSION = 1  # raise it when the layout of the converted language model changes
@@ -154,8 +155,8 @@ def starter_file(
         file: file name within the part; the weights by default.
         cache_dir: overrides the cache folder.
         offline: overrides ``MSMEDCAP_OFFLINE``.
-        verify: compute the SHA-256 again. Otherwise a file whose size and time of change are those noted when its
-            SHA-256 was last checked is trusted, so that a warm start reads nothing.
+        verify: compute the SHA-256 again. Otherwise a file whose size, time of change and CRC-32 are those noted when
+            its SHA-256 was last checked is trusted: damage is noticed, at a fifth of the time.
 
     Raises:
         WeightsError: unknown part, nothing in the cache and no network, or a download that is not what was pinned.
@@ -186,13 +187,13 @@ def load_language_model(
     """
     folder = language_model_folder(cache_dir=cache_dir, offline=offline)
     if light:
-        from ..generation.llama import load_llama
-        from ..generation.tokenizer import FileTokenizer
+        from scripts.generation.llama import load_llama
+        from scripts.generation.tokenizer import FileTokenizer
 
         return load_llama(folder), FileTokenizer(folder)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from .gguf import quiet
+    from scripts.weights.gguf import quiet
 
     with quiet():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", local_files_only=True)
@@ -202,7 +203,7 @@ def load_language_model(
 
 def language_model_folder(*, cache_dir: str | Path | None = None, offline: bool | None = None) -> Path:
     """Folder of the converted language model (``from_pretrained`` layout, float16 safetensors), made on first use."""
-    from .gguf import conversion_intact, convert_gguf
+    from scripts.weights.gguf import conversion_intact, convert_gguf
 
     pin = _part("language_model").members[0]
     folder = cache_folder(cache_dir) / f"smollm2-135m-instruct-{pin.sha256[:12]}-v{CONVERSION}"
@@ -248,7 +249,7 @@ def _stamp(path: Path) -> Path:
 
 
 def _intact(path: Path, member: Member, *, verify: bool = False) -> bool:
-    """Whether ``path`` holds ``member``; reads the file only if its stamp is absent, does not fit, or on ``verify``."""
+    """Whether ``path`` holds ``member``; its SHA-256 is computed where the stamp does not fit, or on ``verify``."""
     if not path.is_file() or path.stat().st_size != member.size:
         return False
     if not verify and _read_stamp(path) == _describe(path, member):
@@ -261,7 +262,8 @@ def _intact(path: Path, member: Member, *, verify: bool = False) -> bool:
 
 def _describe(path: Path, member: Member) -> dict[str, Any]:
     status = path.stat()
-    return {"sha256": member.sha256, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    about = {"sha256": member.sha256, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    return {**about, "crc32": crc32(path)}
 
 
 def _read_stamp(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Which CT window to show when none is asked for.
+"""Automatic choice of a CT window.
 
 In this order: a window in the file that shows something of the slice, what the description or body part asks for, and
 what the Hounsfield values say.

@@ -1,4 +1,4 @@
-"""Any image -> a square that shows all of it, in its true proportions."""
+"""Letterbox: any image as a square that shows all of it, in its true proportions."""
 
 from __future__ import annotations
 

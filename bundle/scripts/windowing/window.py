@@ -55,11 +55,27 @@ def window_channels(pixels: np.ndarray, meta: dict[str, Any], window: Any = "aut
     path = str(meta.get("path", "image"))
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
         raise InputError(f"{path}: has the shape {tuple(pixels.shape)}; [views, 1 or 3, rows, columns] is needed")
-    shown, description = _by_request(pixels, meta, window, path)
+    own = meta.get("voi_of_views")
+    if own and window in ("auto", "file") and len(own) == len(pixels):
+        shown, description = _each_by_its_own(pixels, meta, window, path)
+    else:
+        shown, description = _by_request(pixels, meta, window, path)
     if meta.get("invert_display"):
         shown = 1.0 - shown
         description["text"] += ", MONOCHROME1 inverted"
     return shown, description
+
+
+def _each_by_its_own(
+    pixels: np.ndarray, meta: dict[str, Any], window: str, path: str
+) -> tuple[np.ndarray, Description]:
+    """Views whose frames have windows of their own, each with its window; the description is the first view's."""
+    done = [
+        _by_request(pixels[k : k + 1], {**meta, "voi": voi}, window, path) for k, voi in enumerate(meta["voi_of_views"])
+    ]
+    description = dict(done[0][1])
+    description["text"] += "; the other views by their own windows"
+    return np.concatenate([shown for shown, _ in done]), description
 
 
 def _by_request(pixels: np.ndarray, meta: dict[str, Any], window: Any, path: str) -> tuple[np.ndarray, Description]:
@@ -101,7 +117,7 @@ def _auto(pixels: np.ndarray, meta: dict[str, Any]) -> tuple[np.ndarray, Descrip
         return _presets(pixels, [chosen.window], "auto", reason=chosen.reason)
     if modality in PROJECTIONS:
         return window_projection(pixels, meta)
-    if modality in AS_IT_IS and meta.get("voi"):
+    if (modality in AS_IT_IS or modality == "CT") and meta.get("voi"):
         return _file_window(pixels, meta, str(meta.get("path", "image")))
     return _percentiles(pixels, meta, MR_PERCENTILES)
 

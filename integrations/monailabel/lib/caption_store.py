@@ -1,31 +1,52 @@
-"""What both datastores (folder, DICOMweb) do about captions, and about names that clients choose."""
+"""Captions in both datastores (folder, DICOMweb), and names that clients choose."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from monailabel.datastore.local import DataModel
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
+from scripts.atomic import write_text_atomically
+from scripts.data.reviewed import ReviewedCaption
 from scripts.predictor import InputError
-from scripts.reviewed import ReviewedCaption
 
-from .labels import DRAFT, JUDGED, OTHERS, REVIEWED, TAG, after, is_edited, judged_by_a_person, read_label
+from .labels import (
+    DRAFT,
+    JUDGED,
+    OTHERS,
+    REVIEWED,
+    TAG,
+    after,
+    checked_info,
+    is_edited,
+    judged_by_a_person,
+    label_text,
+    read_label,
+)  # fmt: skip
+from .recovery import keep_damaged_label, recover_folder
 
+logger = logging.getLogger(__name__)
 STATE = ".msmedcap"
-"""Folder beside the images for what this app keeps: model versions, locks."""
+"""Folder beside the images for what this app keeps: model versions, locks, files that are being written."""
 _PLAIN_TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class CaptionStore:
     """Mixed into a ``LocalDatastore``: captions are checked, drafts never replace reviewed captions, and no change is
-    lost when the server and a task of its own (another process) write at the same time.
+    lost when the server and a task of its own (another process) write at the same time, or when one is killed.
+
+    A caption is saved when its file has its name and the disk has both. The record of all images and labels
+    (``datastore_v2.json``) comes after; what it missed is taken from the files at the next start.
     """
 
     @property
@@ -112,37 +133,33 @@ class CaptionStore:
                 label = judged_by_a_person(label)
             if label["status"] == REVIEWED and before:
                 label = after(before, label)
-            info = {**(label_info or {}), **{k: label.get(k) for k in ("caption", "status", "confidence", *JUDGED)}}
-            os.makedirs(os.path.dirname(os.path.join(self._datastore.label_path(tag), image_id)), exist_ok=True)
-            with _written(label, self.state_folder) as path:
-                return self._store_label(image_id, path, tag, info)
-
-    def _store_label(self, image_id: str, path: str, tag: str, info: dict[str, Any]) -> str:
-        return super().save_label(image_id, path, tag, info)
-
-    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Raises:
-        InputError: the id would lie outside the folder.
-        """
-        checked_id(image_id or Path(image_filename).name)
-        with self._exclusive():
-            os.makedirs(os.path.dirname(os.path.join(self._datastore.image_path(), image_id or "x")), exist_ok=True)
-            return super().add_image(image_id, image_filename, image_info)
+            path = Path(self._datastore.label_path(tag)) / f"{image_id}.json"
+            keep_damaged_label(path)
+            write_text_atomically(path, label_text(label, image_id), staging=self.state_folder)
+            info = {**checked_info(label_info or {}), **_told(label), "ts": int(time.time()), "name": path.name}
+            self._datastore.objects[image_id].labels[tag] = DataModel(info=info, ext=path.suffix)
+            self._update_datastore_file()
+            return image_id
 
     def remove_image(self, image_id: str) -> None:
-        self._need(image_id)
-        super().remove_image(image_id)
+        with self._exclusive():
+            self._need(image_id)
+            super().remove_image(image_id)
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        with self._exclusive():
+            super().remove_label(label_id, label_tag)
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         with self._exclusive():
             self._need(image_id)
-            super().update_image_info(image_id, info)
+            super().update_image_info(image_id, checked_info(info))
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         with self._exclusive():
             if self._datastore.label(label_id, label_tag) is None:
                 raise LabelNotFoundException(f"image {label_id!r} has no label with tag {label_tag!r}")
-            super().update_label_info(label_id, label_tag, info)
+            super().update_label_info(label_id, label_tag, checked_info(info))
 
     def _need(self, image_id: str) -> None:
         """Raise unless the datastore has the image."""
@@ -152,32 +169,57 @@ class CaptionStore:
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
         """One writer at a time, in all processes and threads, who starts from what the last one wrote."""
-        self.state_folder.mkdir(parents=True, exist_ok=True)
-        if not hasattr(self, "_writers"):
-            self._writers = FileLock(str(self.state_folder / "writers.lock"), timeout=60, thread_local=False)
-        with self._thread_lock, self._writers:
+        with self._thread_lock, self._writers():
             self._config_ts = 0  # read it in any case: two writes within a tick of the clock have one time
             self._init_from_datastore_file()
             yield
+
+    def _writers(self) -> FileLock:
+        """The lock of all writers; the system lets go of it when its process ends, however it ends."""
+        self.state_folder.mkdir(parents=True, exist_ok=True)
+        if not hasattr(self, "_writers_lock"):
+            path = str(self.state_folder / "writers.lock")
+            self._writers_lock = FileLock(path, timeout=60, thread_local=False)
+        return self._writers_lock
+
+    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
+        """Read the record; at the start of a process, after clearing up what a killed one left."""
+        if throw_exception:
+            with self._thread_lock, self._writers():
+                recover_folder(self.folder, self.state_folder, Path(self._datastore_config_path))
+        super()._init_from_datastore_file(throw_exception)
 
     def _reconcile_datastore(self) -> None:
         """Note what came and went in the folder; at the start of a process too, while another one saves."""
         with self._exclusive():
             super()._reconcile_datastore()
+            self._refresh_label_info()
+
+    def _refresh_label_info(self) -> None:
+        """Let the record say what the files say, where a save was cut off between the two."""
+        stale = False
+        for image_id, known in self._datastore.objects.items():
+            for tag, label in known.labels.items():
+                path = Path(self._datastore.label_path(tag)) / f"{image_id}{label.ext}"
+                with contextlib.suppress(InputError):  # a label of another kind
+                    told = _told(read_label(path)) if label.ext == ".json" else {}
+                    if any(label.info.get(name) != value for name, value in told.items()):
+                        label.info.update(told)
+                        stale = True
+        if stale:
+            self._update_datastore_file()
 
     def _update_datastore_file(self, lock: bool = True) -> None:
         """The record of all images and labels, replaced by a rename: never half of one."""
         content = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
-        temporary = f"{self._datastore_config_path}.{os.getpid()}.tmp"
-        with contextlib.ExitStack() as stack:
-            if lock:
-                stack.enter_context(FileLock(self._lock_file))
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self._datastore_config_path)
+        with FileLock(self._lock_file) if lock else contextlib.nullcontext():
+            write_text_atomically(self._datastore_config_path, content, staging=self.state_folder)
             self._config_ts = os.stat(self._datastore_config_path).st_mtime
+
+
+def _told(label: dict[str, Any]) -> dict[str, Any]:
+    """What the record says of a caption."""
+    return {name: label.get(name) for name in ("caption", "status", "confidence", *JUDGED)}
 
 
 def checked_id(image_id: str) -> str:
@@ -203,13 +245,3 @@ def _to_learn(image: str, path: str, study: str, label: dict[str, Any]) -> Revie
         plane=label.get("plane") or asked.get("plane") or "auto",
         group=study,
     )
-
-
-@contextlib.contextmanager
-def _written(label: dict[str, Any], folder: Path) -> Iterator[str]:
-    path = folder / f"label.{os.getpid()}.json"
-    path.write_text(json.dumps(label, ensure_ascii=False, indent=1), encoding="utf-8")
-    try:
-        yield str(path)
-    finally:
-        path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from scripts.predictor import InputError
-from scripts.reading.dicom_kinds import NO_IMAGE_MODALITIES
+from scripts.reading.dicom.kinds import NO_IMAGE_MODALITIES
 
 from .caption_store import CaptionStore
 
@@ -95,10 +95,6 @@ class DicomWebCaptionStore(CaptionStore, DICOMWebDatastore):
     def _need(self, image_id: str) -> None:
         if image_id not in self._datastore.objects and not self.get_image_uri(image_id):
             raise ImageNotFoundException(f"the DICOMweb server has no series {image_id!r}")
-
-    def _store_label(self, image_id: str, path: str, tag: str, info: dict[str, Any]) -> str:
-        """As files here: the DICOMweb store would send a "final" label to the server as a DICOM SEG."""
-        return super(DICOMWebDatastore, self).save_label(image_id, path, tag, info)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Raises:

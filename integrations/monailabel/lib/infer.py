@@ -39,7 +39,7 @@ class CaptionInferTask(InferTask):
         """Caption ``request["image"]``, a path.
 
         Returns:
-            no file, and :func:`scripts.worker.caption_reply` with the ``options`` used and ``seconds`` taken.
+            no file, and `scripts.commands.replies.CaptionReply` with the ``options`` used and ``seconds`` taken in all.
 
         Raises:
             InputError: the image or an option cannot be used.

@@ -17,6 +17,8 @@ from scripts.predictor import InputError
 
 TAG = "caption"
 MAX_CHARACTERS = 10_000
+MAX_INFO, MAX_DEPTH = 100_000, 20
+"""Of what clients add to an image or label: characters of its JSON, and levels of it."""
 DRAFT, REVIEWED = "draft", "reviewed"
 OTHERS = "others"
 JUDGED = ("calibrated_confidence", "abstained")
@@ -58,14 +60,53 @@ def checked_label(content: Any, name: str) -> dict[str, Any]:
     return {**content, "caption": " ".join(caption.split()), "status": status}
 
 
-def _has_text(label: Any) -> bool:
-    return isinstance(label, dict) and isinstance(label.get("caption"), str)
+def label_text(label: Mapping[str, Any], name: str) -> str:
+    """A label as it is written to its file.
+
+    Raises:
+        InputError: it holds what JSON or UTF-8 has no place for.
+    """
+    try:
+        text = json.dumps(label, ensure_ascii=False, indent=1, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{name}: the caption holds half of a character (a lone surrogate); type it again") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{name}: the caption's file holds NaN, infinity or too deep a structure") from None
+    return text
+
+
+def checked_info(info: Any) -> dict[str, Any]:
+    """What a client adds to an image or label, if the record can hold it.
+
+    Raises:
+        InputError: it is no object, too large or too deep.
+    """
+    if not isinstance(info, dict):
+        raise InputError("info is no JSON object; give one such as {}")
+    try:
+        size, depth = len(json.dumps(info, default=str)), _depth(info)
+    except (ValueError, RecursionError):
+        size, depth = 0, MAX_DEPTH + 1
+    if size > MAX_INFO or depth > MAX_DEPTH:
+        raise InputError(f"info has at most {MAX_INFO:,} characters in {MAX_DEPTH} levels; leave out the rest")
+    return info
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
 
 
 def draft_label(reply: Mapping[str, Any]) -> dict[str, Any]:
     """The label of a caption that the network just made."""
-    kept = ("caption", "confidence", *JUDGED, "window", "slice", "plane", "modality", "model_version", "options")
-    return {"status": DRAFT, **{name: reply.get(name) for name in kept}}
+    kept = ("caption", "confidence", *JUDGED, "plane", "modality", "model_version", "options")
+    shown, window = reply.get("slice"), reply.get("window")
+    picture = {
+        "window": window.get("text") if isinstance(window, Mapping) else window,
+        "slice": shown[0] if isinstance(shown, list) and len(shown) == 1 else shown,
+    }
+    return {"status": DRAFT, **{name: reply.get(name) for name in kept}, **picture}
 
 
 def judged_by_a_person(label: Mapping[str, Any]) -> dict[str, Any]:

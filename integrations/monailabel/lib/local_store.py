@@ -5,18 +5,22 @@ from __future__ import annotations
 import filecmp
 import functools
 import os
+import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
-from monailabel.datastore.local import LocalDatastore
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 
+from scripts.atomic import write_atomically
 from scripts.predictor import InputError
 from scripts.reading.data_files import refuse_detached
-from scripts.reading.dicom_kinds import NO_IMAGE, kind_of
+from scripts.reading.dicom.kinds import NO_IMAGE, kind_of
 from scripts.reading.sources import files_of
 
 from .caption_store import STATE, CaptionStore, checked_id
+from .labels import checked_info
 
 ENDINGS = (
     ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".dcm", ".dicom", ".ima", ".zip", ".png", ".jpg",
@@ -63,10 +67,11 @@ class LocalCaptionStore(CaptionStore, LocalDatastore):
         return {name: name for name in _images(root, {labels, root.resolve() / STATE})}
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Store an uploaded image.
+        """Store an uploaded image, whole or not at all.
 
         Raises:
-            InputError: it is no image by its name, its voxels lie in another file, or another image has that id.
+            InputError: it is no image by its name, its voxels lie in another file, its id would lie outside the
+                folder, or another image has that id.
         """
         if not image_filename.lower().endswith(ENDINGS):
             ending = Path(image_filename).suffix or "no ending"
@@ -77,10 +82,25 @@ class LocalCaptionStore(CaptionStore, LocalDatastore):
             refuse_detached(image_filename)
         except InputError as error:
             raise InputError(str(error).replace(image_filename, image_id or "the upload")) from error
-        there = self.get_image_uri(image_id) if image_id else ""
-        if there and not (Path(there).is_file() and filecmp.cmp(there, image_filename, shallow=False)):
-            raise InputError(f"image id {image_id!r} is taken by another image; upload under another id")
-        return image_id if there else super().add_image(image_id, image_filename, image_info)
+        with self._exclusive():
+            stem, ending = self._to_id(Path(image_filename).name)
+            image_id = checked_id(image_id or stem)
+            there = self.get_image_uri(image_id)
+            if there and not (Path(there).is_file() and filecmp.cmp(there, image_filename, shallow=False)):
+                raise InputError(f"image id {image_id!r} is taken by another image; upload under another id")
+            if not there:
+                self._keep_image(image_id, ending, image_filename, image_info)
+            return image_id
+
+    def _keep_image(self, image_id: str, ending: str, source: str, info: dict[str, Any]) -> None:
+        path = Path(self._datastore.image_path()) / f"{image_id}{ending}"
+        if not path.parent.resolve().is_relative_to(self.folder.resolve()):
+            raise InputError(f"image id {image_id!r} leads through a link out of the studies; give another")
+        with open(source, "rb") as sent:
+            write_atomically(path, lambda file: shutil.copyfileobj(sent, file), staging=self.state_folder)
+        about = {**checked_info(info or {}), "ts": int(time.time()), "name": path.name}
+        self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=about, ext=ending))
+        self._update_datastore_file()
 
     def get_image_uri(self, image_id: str) -> str:
         """Path of an image; ``""`` where there is none."""

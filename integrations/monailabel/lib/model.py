@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from scripts.commands.replies import reply_of
 from scripts.predictor import CaptionPredictor
-from scripts.worker import caption_reply
 
 from .versions import Version, Versions
 
@@ -38,14 +38,16 @@ class ActiveModel:
         self._loaded: Version | None = None
 
     def caption(self, image: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Caption one image: :func:`scripts.worker.caption_reply` with ``model_version`` naming the fine-tuned version.
+        """Caption one image: a `CaptionReply` with ``model_version`` naming the fine-tuned version.
 
         Raises:
             InputError: the image or an option cannot be used.
         """
         predictor, version = self._enter()
         try:
-            reply = caption_reply(predictor.caption(image, **options))
+            reply = reply_of(predictor.caption(image, **options), show_withheld=True).model_dump(
+                exclude={"id", "seconds"}
+            )
         finally:
             with self._condition:
                 self._under_way -= 1

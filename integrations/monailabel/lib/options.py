@@ -1,11 +1,11 @@
-"""What a request may ask of a caption."""
+"""Options of a caption request."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from scripts.commands.options import CaptionOptions, options_of, refuse_near_misses, remedy
 from scripts.predictor import InputError
 
 DEFAULTS: dict[str, Any] = {
@@ -17,8 +17,7 @@ DEFAULTS: dict[str, Any] = {
     "max_new_tokens": 48,
     "explain": False,
 }
-"""Shown to clients as the task's options; each value may come in a request's ``params``."""
-LIMITS = {"num_beams": (1, 16), "max_new_tokens": (1, 200)}
+"""Shown to clients as the task's options; these and every other of the table may come in a request's ``params``."""
 
 
 def caption_options(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,19 +26,10 @@ def caption_options(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: an option has a value that it cannot have, or a name that only looks like one.
     """
-    for name in request:
-        meant = difflib.get_close_matches(str(name), DEFAULTS, 1, 0.75)
-        if name not in DEFAULTS and meant:
-            raise InputError(f"option {name!r} is not known; did you mean {meant[0]!r}?")
-    given = {name: request.get(name, default) for name, default in DEFAULTS.items()}
-    for name, (low, high) in LIMITS.items():
-        if not isinstance(given[name], int) or isinstance(given[name], bool) or not low <= given[name] <= high:
-            raise InputError(f"{name} is {given[name]!r}; give a whole number from {low} to {high}")
-    for name in ("window", "plane", "prompt"):
-        if not isinstance(given[name], str):
-            raise InputError(f"{name} is {given[name]!r}; give text")
-    if isinstance(given["slice"], bool) or not isinstance(given["slice"], str | int | float):
-        raise InputError(f"slice is {given['slice']!r}; give an index, a fraction or 'middle'")
-    if given["explain"] not in (True, False, "attention", "gradient"):
-        raise InputError(f"explain is {given['explain']!r}; give true, false, 'attention' or 'gradient'")
+    refuse_near_misses({name: value for name, value in request.items() if name not in DEFAULTS})
+    given = {**DEFAULTS, **{name: value for name, value in request.items() if name in CaptionOptions.model_fields}}
+    for name, value in given.items():
+        if value is None:
+            raise InputError(f"{name} is null; give {remedy(name)}")
+    options_of(given)
     return {**given, "prompt": given["prompt"] or None}

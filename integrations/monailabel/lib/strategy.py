@@ -1,4 +1,4 @@
-"""Which image an annotator gets next."""
+"""Active learning: the image that an annotator gets next."""
 
 from __future__ import annotations
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from monailabel.interfaces.tasks.train import TrainTask
 
+from scripts.atomic import write_text_atomically
+from scripts.data.reviewed import write_dataset
 from scripts.predictor import InputError
-from scripts.reviewed import write_dataset
 
 from .caption_store import CaptionStore
 from .versions import Versions
@@ -80,7 +81,7 @@ class CaptionTrainTask(TrainTask):
             "validation_loss": _losses(folder),
             "seconds": round(time.time() - start, 1),
         }
-        (folder / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+        write_text_atomically(folder / "report.json", json.dumps(report, indent=1))
         self.versions.activate(folder.name)
         logger.info("Version %s is active: %s", folder.name, report)
         return report

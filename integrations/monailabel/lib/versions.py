@@ -7,10 +7,10 @@ own checkpoint is active, called ``bundle``.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.atomic import write_text_atomically
 from scripts.predictor import InputError
 
 BUNDLE = "bundle"
@@ -48,6 +48,8 @@ class Versions:
             name = json.loads(self._pointer.read_text(encoding="utf-8"))["version"]
         except FileNotFoundError:
             return Version(BUNDLE, None)
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{self._pointer} is damaged: delete it, then choose a version by 'activate'") from None
         return self.find(name)
 
     def names(self) -> list[str]:
@@ -81,10 +83,5 @@ class Versions:
         """Make a finished version the active one, atomically."""
         version = self.find(name)
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._pointer.with_name(f".active.{os.getpid()}.tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump({"version": name}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._pointer)
+        write_text_atomically(self._pointer, json.dumps({"version": name}))
         return version

@@ -103,7 +103,7 @@ def test_a_study_is_captioned_straight_from_orthanc(tmp_path: Path, predictor: C
             assert server.ask("GET", "/datastore/").json()["total"] == 1
             reply = server.caption(uid, slice=5, save_label=True, **QUICK)
             expected = predictor.caption(folder, slice=5, **QUICK)
-            assert reply["caption"] == expected.text and reply["modality"] == "CT" and reply["slice"] == 5
+            assert reply["caption"] == expected.text and reply["modality"] == "CT" and reply["slice"] == [5]
             assert server.ask("POST", "/activelearning/least_certain", json={}).json()["id"] == uid
             save(server, uid, "A reviewed caption of a series.")
             label = server.ask("GET", f"/datastore/label?label={uid}&tag=caption").json()

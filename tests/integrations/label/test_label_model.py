@@ -39,7 +39,9 @@ class Network:
         time.sleep(0.005)
         with Network.lock:
             Network.at_work -= 1
-        return SimpleNamespace(text=f"{image} by {self.weights}")
+        record = {"image": image, "caption": f"{image} by {self.weights}", "model_version": "1"}
+        case = SimpleNamespace(explanation=None)
+        return SimpleNamespace(text=record["caption"], record=record, seconds={}, case=case)
 
 
 @pytest.fixture
@@ -49,7 +51,6 @@ def active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> model.ActiveModel
         from_bundle=lambda bundle, weights="bundle", **_: Network(Path(weights).parent.name or weights)
     )
     monkeypatch.setattr(model, "CaptionPredictor", build)
-    monkeypatch.setattr(model, "caption_reply", lambda made: {"caption": made.text, "model_version": "1"})
     return model.ActiveModel(tmp_path, Versions(tmp_path / "versions"))
 
 

@@ -21,7 +21,7 @@ from study_files import body, write_series  # noqa: E402
 
 from scripts.errors import InputError  # noqa: E402
 from scripts.reading import read_case  # noqa: E402
-from scripts.reading.source_plane import images_in  # noqa: E402
+from scripts.reading.dicom.source_plane import images_in  # noqa: E402
 
 VIEWS = [("Axial", "axial", (40, 48, 6)), ("Coronal", "coronal", (40, 30, 4)), ("Sagittal", "sagittal", (22, 48, 4))]
 

@@ -73,13 +73,14 @@ def bundle(tmp_path: Path) -> Path:
     """A made bundle with a worker that needs the wheels."""
     folder = tmp_path / "made bundle" / "msmedcap"
     (folder / "configs").mkdir(parents=True)
-    (folder / "scripts").mkdir()
+    (folder / "scripts" / "commands").mkdir(parents=True)
     (folder / "configs" / "metadata.json").write_text(
         '{"pytorch_version": "2.13.0", "monai_version": "1.6.1", "numpy_version": "2.4.6",'
         ' "required_packages_version": {"extra": "1.0"}}'
     )
     (folder / "scripts" / "__init__.py").touch()
-    (folder / "scripts" / "worker.py").write_text(WORKER)
+    (folder / "scripts" / "commands" / "__init__.py").touch()
+    (folder / "scripts" / "commands" / "worker.py").write_text(WORKER)
     return folder
 
 
@@ -185,7 +186,7 @@ def test_a_failed_installation_says_why_and_leaves_no_half(
 
 
 def test_a_bundle_that_cannot_start_is_said(place: Installation, bundle: Path, wheels: Path, bare_python: Path) -> None:
-    (bundle / "scripts" / "worker.py").write_text("raise SystemExit('no starter weights here')")
+    (bundle / "scripts" / "commands" / "worker.py").write_text("raise SystemExit('no starter weights here')")
     with pytest.raises(CaptioningError, match="process ended: no starter weights here"):
         place.install(_wish(bundle, wheels, bare_python), Progress())
     assert place.faults() == ["the set-up was not finished"]

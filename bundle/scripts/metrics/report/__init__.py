@@ -2,3 +2,7 @@
 
 python -m scripts.metrics.report --evaluation evaluation.json --captions captions.jsonl --datalist datalist.json
 """
+
+from scripts import loads_submodules
+
+__getattr__ = loads_submodules(__name__)

@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
-from ..evaluate_files import DEFAULT_CACHE, baseline_captions, training_items
-from ..pairs import match, read_items
-from ..protocols import protocol
-from .cases import Case, build_cases
-from .content import Section, sections, strongest_baseline
-from .gallery import choose
-from .markdown import as_markdown
-from .page import as_html, gallery_html
-from .pictures import thumbnail
-from .trust import confidence_section, faithfulness_section
+from scripts.errors import InputError
+from scripts.metrics.evaluate_files import DEFAULT_CACHE, baseline_captions, training_items
+from scripts.metrics.pairs import match, read_items
+from scripts.metrics.protocols import protocol
+from scripts.metrics.report.cases import Case, build_cases
+from scripts.metrics.report.content import Section, sections, strongest_baseline
+from scripts.metrics.report.gallery import choose
+from scripts.metrics.report.markdown import as_markdown
+from scripts.metrics.report.page import as_html, gallery_html
+from scripts.metrics.report.pngs import thumbnail
+from scripts.metrics.report.trust import confidence_section, faithfulness_section
 
 
 def _read_json(path: str | Path, what: str) -> dict[str, Any]:
@@ -55,8 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--captions", required=True, help="the predictions that were evaluated")
     parser.add_argument("--datalist", required=True, help="the references that were evaluated")
     parser.add_argument("--curves", help='JSON {"loss/training": [..], "CIDEr-D": [[epoch, value], ..]}')
-    parser.add_argument("--confidence", help="confidence.json of `python -m scripts.confidence`: calibration and risk")
-    parser.add_argument("--faithfulness", help="faithfulness.json of `python -m scripts.explanation.faithfulness`")
+    parser.add_argument(
+        "--confidence", help="confidence.json of `python -m scripts.studies.calibrate`: calibration and risk"
+    )
+    parser.add_argument("--faithfulness", help="faithfulness.json of `python -m scripts.studies.faithfulness`")
     parser.add_argument("--images", help="folder of the pictures (default: beside the datalist)")
     parser.add_argument("--cache-dir", default=str(DEFAULT_CACHE), help="where pooled image features are kept")
     parser.add_argument("--no-images", action="store_true", help="no pictures and no captions of the data set")
@@ -70,9 +72,11 @@ def _trust(given: argparse.Namespace) -> list[Section]:
     """The sections that other studies feed, of those that were given."""
     made = []
     if given.confidence:
-        made.append(confidence_section(_read_json(given.confidence, "make it with `python -m scripts.confidence`")))
+        made.append(
+            confidence_section(_read_json(given.confidence, "make it with `python -m scripts.studies.calibrate`"))
+        )
     if given.faithfulness:
-        command = "make it with `python -m scripts.explanation.faithfulness`"
+        command = "make it with `python -m scripts.studies.faithfulness`"
         made.append(faithfulness_section(_read_json(given.faithfulness, command)))
     return made
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..agreement import sides
-from ..diversity import is_looped, normal_caption
-from ..fields import CaptionFields, read_fields, true_fields, word_overlap
-from ..pairs import Pairs
-from ..protocols import Protocol
-from ..rouge import rouge_l_score
+from scripts.concepts.fields import CaptionFields, read_fields, true_fields, word_overlap
+from scripts.metrics.agreement import sides
+from scripts.metrics.diversity import is_looped, normal_caption
+from scripts.metrics.pairs import Pairs
+from scripts.metrics.protocols import Protocol
+from scripts.metrics.rouge import rouge_l_score
 
 READ = ("plane", "modality", "organ")
 

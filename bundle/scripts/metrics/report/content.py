@@ -1,4 +1,4 @@
-"""What the report says, before it is HTML or Markdown: sections of titles, sentences, tables and charts."""
+"""Content of the report, before it is HTML or Markdown: sections of titles, sentences, tables and charts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..diversity import length_histogram
-from ..scoring import VARIETY
-from ..tables import cell, interval_unit, label, number
-from . import charts
-from .cases import READ, Case, all_right, confusion_matrix, confusions, failure_groups
+from scripts.metrics.diversity import length_histogram
+from scripts.metrics.report import charts
+from scripts.metrics.report.cases import READ, Case, all_right, confusion_matrix, confusions, failure_groups
+from scripts.metrics.scores import VARIETY
+from scripts.metrics.tables import cell, interval_unit, label, number
 
 FIELD_SCORES = ("plane", "modality", "modality family", "organ", "abnormality words")
 HEADLINE = ("plane", "modality", "organ", "CIDEr-D", "BLEU-4", "distinct captions")

@@ -1,4 +1,4 @@
-"""Which images to show: the best, the worst, a fair draw, and some of every failure group."""
+"""Gallery: the best, the worst, a fair draw, and some of every failure group."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .cases import Case, failure_groups
+from scripts.metrics.report.cases import Case, failure_groups
 
 EACH = 6
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..tables import markdown_table
-from .cases import Case
-from .content import Section, Table, cards, opening
-from .page import how_made
+from scripts.metrics.report.cases import Case
+from scripts.metrics.report.content import Section, Table, cards, opening
+from scripts.metrics.report.page import how_made
+from scripts.metrics.tables import markdown_table
 
 
 def as_markdown(

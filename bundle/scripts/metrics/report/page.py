@@ -7,10 +7,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..tables import interval_unit
-from . import charts
-from .cases import READ, Case
-from .content import Card, Chart, Section, Table, cards, opening
+from scripts.metrics.report import charts
+from scripts.metrics.report.cases import READ, Case
+from scripts.metrics.report.content import Card, Chart, Section, Table, cards, opening
+from scripts.metrics.tables import interval_unit
 
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 _NOTICE = "For research. These captions are not diagnoses."

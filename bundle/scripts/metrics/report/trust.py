@@ -1,7 +1,7 @@
 """Sections on how far captions can be trusted: calibration and risk at a coverage, and whether maps are faithful.
 
-Both show what other commands measured: ``python -m scripts.confidence`` and ``python -m
-scripts.explanation.faithfulness``.
+Both show what other commands measured: ``python -m scripts.studies.calibrate`` and ``python -m
+scripts.studies.faithfulness``.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import InputError
-from ..tables import number
-from . import charts
-from .content import Chart, Section, Table
+from scripts.errors import InputError
+from scripts.metrics.report import charts
+from scripts.metrics.report.content import Chart, Section, Table
+from scripts.metrics.tables import number
 
 __all__ = ["confidence_section", "faithfulness_section"]
 
@@ -35,13 +35,13 @@ def confidence_section(study: Mapping[str, Any]) -> Section:
     """Reliability diagram, risk-coverage curve and their figures.
 
     Args:
-        study: ``confidence.json`` of ``python -m scripts.confidence``.
+        study: ``confidence.json`` of ``python -m scripts.studies.calibrate``.
 
     Raises:
         InputError: it is another file.
     """
     if not {"images", "risk_coverage", "reliability_before", "reliability_after"} <= set(study):
-        raise InputError("--confidence is the confidence.json that `python -m scripts.confidence` wrote")
+        raise InputError("--confidence is the confidence.json that `python -m scripts.studies.calibrate` wrote")
     reliability = {
         "token probabilities": [(mean, share) for mean, share, _ in study["reliability_before"]],
         "calibrated": [(mean, share) for mean, share, _ in study["reliability_after"]],
@@ -70,15 +70,13 @@ def faithfulness_section(summary: Mapping[str, Any]) -> Section:
     """What hiding the highlighted part of an image does to a word, against hiding another part of the same size.
 
     Args:
-        summary: ``faithfulness.json`` of ``python -m scripts.explanation.faithfulness``.
+        summary: ``faithfulness.json`` of ``python -m scripts.studies.faithfulness``.
 
     Raises:
         InputError: it is another file.
     """
     if not {"images", "methods", "tiles"} <= set(summary):
-        raise InputError(
-            "--faithfulness is the faithfulness.json that `python -m scripts.explanation.faithfulness` wrote"
-        )
+        raise InputError("--faithfulness is the faithfulness.json that `python -m scripts.studies.faithfulness` wrote")
     header = ["map", "words", "images", "fall, highlighted", "fall, other tiles", "difference [95 %]", "wins"]
     rows = [
         [method, row["kind"], str(row["images"]), number(row["highlighted"]), number(row["random"]),

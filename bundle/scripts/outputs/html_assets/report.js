@@ -136,7 +136,7 @@ function factsOf(one) {
     ["Token confidence", one.error ? null : percent(one.confidence)],
     ["Likely right", one.calibrated_confidence == null ? null : percent(one.calibrated_confidence) + " (plane, modality and organ; calibrated)"],
     ["Samples agree", one.agreement == null ? null : percent(one.agreement)],
-    ["Modality", one.modality], ["Window", windowOf(one.window)],
+    ["Modality", one.modality], ["Window", windowOf(one.window)], ["While reading", (one.notes || []).join("; ")],
     ["Slice", one.slice == null ? null : [].concat(one.slice).join(", ")],
     ["File", paths(one).join("\n")],
     ...Object.entries(one.output_errors || {}).map(([name, text]) => [`Output ${name}`, text]),

@@ -80,8 +80,10 @@ class Draft:
     @property
     def window(self) -> str:
         """The window that the captioner saw, as ``centre/width`` or in its own words; "" where there is none."""
-        if self.picture.values is not None and self.reply.get("window") not in (None, "", "none"):
-            return str(self.reply["window"])
+        shown = self.reply.get("window")
+        text = shown.get("text") if isinstance(shown, dict) else shown
+        if self.picture.values is not None and text not in (None, "", "none"):
+            return str(text)
         return window_text(self.picture)
 
     def needs_confirmation(self, text: str) -> bool:

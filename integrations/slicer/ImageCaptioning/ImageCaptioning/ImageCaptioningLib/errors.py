@@ -1,4 +1,4 @@
-"""What a user is told."""
+"""Errors that are told to a user."""
 
 from __future__ import annotations
 

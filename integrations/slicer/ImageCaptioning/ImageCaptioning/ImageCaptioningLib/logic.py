@@ -1,4 +1,4 @@
-"""What the panel's buttons do, without the panel.
+"""Logic of the panel's buttons, without the panel.
 
 Each slow action comes in two halves: a method of :class:`CaptionLogic` reads the scene and gives back a function, which
 touches no node and may run in a thread.

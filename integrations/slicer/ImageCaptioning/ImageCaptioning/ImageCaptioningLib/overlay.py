@@ -1,4 +1,4 @@
-"""Where a caption's words come from, as values on the slice's pixels."""
+"""Overlays of a caption's words, as values on the slice's pixels."""
 
 from __future__ import annotations
 

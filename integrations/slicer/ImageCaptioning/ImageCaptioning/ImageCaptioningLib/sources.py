@@ -1,4 +1,4 @@
-"""Where a volume came from: its DICOM files and identifiers."""
+"""Source of a volume: its DICOM files and identifiers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who captions: the choice, setting it up on this computer, connecting to a server."""
+"""Box of the captioner: the choice, setting it up on this computer, connecting to a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens when a button of the panel is pressed."""
+"""Panel: one method for each button that is pressed."""
 
 from __future__ import annotations
 

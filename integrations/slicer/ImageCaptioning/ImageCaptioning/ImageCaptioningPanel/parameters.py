@@ -1,4 +1,4 @@
-"""What the panel asks, kept in the scene: saved and loaded with it."""
+"""Parameters of the panel, kept in the scene: saved and loaded with it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Who captions: a process on this computer, a MONAI Label server, or the HTTP service of the bundle."""
+"""Captioners: a process on this computer, a MONAI Label server, or the HTTP service of the bundle."""

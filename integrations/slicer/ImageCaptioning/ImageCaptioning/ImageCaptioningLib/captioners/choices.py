@@ -1,4 +1,4 @@
-"""Who captions: what the user chose, kept in Slicer's settings, and the captioner that it means."""
+"""Choice of a captioner, kept in Slicer's settings, and the captioner that it means."""
 
 from __future__ import annotations
 

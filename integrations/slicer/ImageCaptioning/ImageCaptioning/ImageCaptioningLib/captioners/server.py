@@ -62,7 +62,7 @@ class LabelServer:
         return str(task.get("active", ""))
 
     def caption(self, file: Path, **options: Any) -> dict[str, Any]:
-        """Caption a picture; the reply's keys are those of the bundle's worker."""
+        """Caption a picture; see ``scripts.commands.replies.CaptionReply``."""
         files = {"file": (f"slice{file.suffix}", file.read_bytes()), "params": (None, json.dumps(options))}
         return self._json("POST", f"/infer/{TASK}", files=files)
 

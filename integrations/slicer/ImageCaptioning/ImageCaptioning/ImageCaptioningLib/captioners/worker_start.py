@@ -14,7 +14,7 @@ import runpy
 import sys
 from pathlib import Path
 
-WORKERS = {"scripts.commands.worker": "scripts/commands/worker.py", "scripts.worker": "scripts/worker.py"}
+WORKERS = {"scripts.commands.worker": "scripts/commands/worker.py"}
 """Module of the worker -> its file in the bundle; the newest first."""
 
 

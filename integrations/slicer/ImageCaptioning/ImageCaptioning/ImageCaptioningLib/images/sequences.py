@@ -1,4 +1,4 @@
-"""Which frame of a sequence (4-D image) a volume shows."""
+"""Frame of a sequence (4-D image) that a volume shows."""
 
 from __future__ import annotations
 

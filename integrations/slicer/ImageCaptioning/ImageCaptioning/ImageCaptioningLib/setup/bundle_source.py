@@ -1,4 +1,4 @@
-"""Where the captioning bundle comes from: a folder, a zip file, or an address."""
+"""Source of the captioning bundle: a folder, a zip file, or an address."""
 
 from __future__ import annotations
 

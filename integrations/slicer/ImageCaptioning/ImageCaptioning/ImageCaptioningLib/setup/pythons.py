@@ -1,4 +1,4 @@
-"""Which Python runs the captioner: Slicer's own where it is new enough, else another one of this computer."""
+"""Python of the captioner: Slicer's own where it is new enough, else another one of this computer."""
 
 from __future__ import annotations
 

@@ -1,0 +1,208 @@
+// One image with its caption: words, doubts, what was read, editing and documents.
+import { getBlob, postJson } from "./api.js";
+import { bar, facts, make, percent, save } from "./make.js";
+import { heatOf, outlineOf, Viewer } from "./viewer.js";
+
+const STEPS = { send: "sending", wait: "waiting for its turn", read: "reading the file", qformer: "asking the image", generate: "writing the caption",
+  prefill: "writing the caption", explain: "finding where each word looked", sample: "drawing other captions" };
+export const stepText = (step) => STEPS[step] || (step?.startsWith("encode") ? `looking at the image (${step.slice(7)})` : step || "");
+const tint = (p) => `rgba(var(--low), ${(0.6 * (1 - p)).toFixed(3)})`;
+
+export class Panel {
+  constructor(item, page) {
+    this.item = item; this.page = page; this.word = -1; this.branch = null; this.outline = false;
+    this.viewer = new Viewer(item, (error) => page.trouble(error));
+    this.text = make("div", { class: "text-side" });
+    this.element = make("article", { class: "case" }, make("h2", {}, make("span", { text: item.name }),
+      make("button", { type: "button", text: "Caption this view", title: "with this slice and window", onclick: () => this.again() }),
+      page.compareButton(item)), make("div", { class: "columns" }, this.viewer.element, this.text));
+    this.update();
+  }
+
+  again() {
+    const { viewer } = this, request = {};
+    if (viewer.stack?.along === "slice") request.slice = viewer.at;
+    if (!viewer.asNetwork && viewer.stack?.channels === 1 && viewer.presets.value !== "own") request.window = `${+viewer.window[0].toPrecision(6)}/${+viewer.window[1].toPrecision(6)}`;
+    this.page.captionAgain(this.item, request);
+  }
+
+  // Captioned anew: the picture stays where it is until the reply comes.
+  afresh() {
+    this.opened = this.item.readable = false; this.word = -1; this.held = undefined; this.editing = false;
+    this.viewer.heat = this.viewer.region = null; this.viewer.captioned = undefined;
+    this.update();
+  }
+
+  update() {
+    const { item } = this;
+    if (!this.opened && (item.readable || item.reply)) {
+      this.opened = true;
+      this.viewer.open(item.request).catch((error) => this.page.trouble(error));
+    }
+    if (item.error) this.text.replaceChildren(make("p", { class: "caption wrong", text: item.error }), make("div", { class: "actions" }, make("button", { type: "button", text: "Try again", onclick: () => this.again() })));
+    else if (!item.reply) this.growing();
+    else this.finished();
+  }
+
+  // Kept elements: only texts change while the caption grows.
+  growing() {
+    if (!this.grown?.isConnected) {
+      this.grown = make("p", { class: "caption growing", "aria-live": "off" });
+      this.step = make("p", { class: "progress", role: "status" });
+      this.text.replaceChildren(this.step, this.grown);
+    }
+    this.step.textContent = stepText(this.item.step);
+    this.grown.textContent = this.item.words || "";
+  }
+
+  finished() {
+    const { item } = this, { reply } = item, edited = item.text !== undefined && item.text !== reply.caption;
+    this.viewer.captionedBy(reply);
+    this.viewer.canvas.setAttribute("aria-label", `Picture of ${item.name}: ${item.text ?? reply.caption}`);
+    const unsure = reply.abstained || reply.withheld;
+    this.text.replaceChildren(...[
+      unsure && make("p", { class: "withheld", text: `Withheld from programs: ${typeof reply.withheld === "string" ? reply.withheld : "the model is less sure than it is asked to be"}. Read it, and edit or confirm it.` }),
+      this.editing ? this.editor() : this.captionOf(edited),
+      !this.editing && !edited && make("p", { class: "legend" }, make("span", { text: "unlikely word" }), make("i"), make("span", { text: "likely word" })),
+      this.branches(), this.doubts(), this.actions(unsure, edited), this.why(), this.read(), this.model()].filter(Boolean));
+    this.paint();
+  }
+
+  captionOf(edited) {
+    const { item } = this, { reply } = item, found = reply.explanation;
+    if (edited) return make("p", { class: "caption", text: item.text });
+    if (!found) return make("p", { class: "caption", text: reply.caption });
+    const given = reply.prompt ? [make("span", { class: "given", title: "given, not written by the network", text: reply.prompt }), " "] : [];
+    return make("p", { class: "caption maps" }, ...given, ...found.words.flatMap((text, number) => {
+      const p = Math.exp(found.logprobs[number]);
+      const element = make("button", { class: "word", type: "button", text, title: `${percent(p)} likely`, "aria-pressed": String(number === this.word),
+        onmouseenter: () => this.look(number), onfocus: () => this.look(number), onmouseleave: () => this.look(this.held ?? -1),
+        onclick: () => { this.held = this.held === number ? undefined : number; this.look(number); } });
+      element.style.background = tint(p);
+      return [element, " "];
+    }));
+  }
+
+  look(number) {
+    this.word = number;
+    this.text.querySelectorAll(".word").forEach((element, index) => element.setAttribute("aria-pressed", String(index === number)));
+    this.paint();
+  }
+
+  step_(by) { if (this.item.reply?.explanation) { this.held = Math.max(-1, Math.min(this.item.reply.explanation.words.length - 1, this.word + by)); this.look(this.held); } }
+
+  branches() {
+    const found = this.item.reply.explanation;
+    if (!found) return make("p", { class: "soft", text: this.item.explaining ? "Finding where each word looked …" : "" });
+    const names = Object.keys(found.maps).slice();
+    const whole = (name) => found.share[name].reduce((a, b) => a + b, 0);
+    if (!names.includes(this.branch)) this.branch = names.sort((a, b) => whole(b) - whole(a))[0]; // that most words rest on
+    this.shares = new Map(names.map((name) => [name, make("button", { type: "button", "aria-pressed": String(name === this.branch), onclick: () => { this.branch = name; this.paint(); } })]));
+    this.hint = make("span", {});
+    return make("div", { class: "switch" }, ...this.shares.values(),
+      this.item.reply.id && make("button", { type: "button", text: "SAM's outline", "aria-pressed": String(this.outline), onclick: (event) => { this.outline = !this.outline; event.target.setAttribute("aria-pressed", String(this.outline)); this.paint(); } }), this.hint);
+  }
+
+  paint() {
+    const { viewer } = this, found = this.item.reply?.explanation;
+    viewer.heat = viewer.region = null;
+    if (found && this.shares) {
+      for (const [name, button] of this.shares) {
+        button.setAttribute("aria-pressed", String(name === this.branch));
+        button.textContent = name + (this.word < 0 ? "" : ` ${percent(found.share[name][this.word])}`);
+      }
+      let map = this.word < 0 ? null : found.maps[this.branch]?.[this.word];
+      if (map && Array.isArray(map[0]?.[0])) map = map[0]; // the first of several views
+      viewer.heat = map ? heatOf(map) : null;
+      this.hint.textContent = this.word < 0 ? "hover or tab to a word to see where it looked" : map && !viewer.heat ? "looked everywhere alike" : "";
+      if (this.outline && this.word >= 0) this.drawRegion(this.word);
+    }
+    viewer.draw();
+  }
+
+  async drawRegion(word) {
+    const { item } = this;
+    item.regions ||= {};
+    try { item.regions[word] ||= await outlineOf(await getBlob(`/captions/${item.reply.id}/region/${word}`)); }
+    catch (error) { this.hint.textContent = error.message; return; }
+    if (word === this.word && this.outline) { this.viewer.region = item.regions[word]; this.viewer.draw(); }
+  }
+
+  doubts() {
+    const { reply } = this.item, rows = [];
+    const row = (name, value, more) => rows.push(make("b", { text: name }), bar(value), make("span", { text: `${percent(value)} ${more}` }));
+    if (reply.calibrated_confidence != null) row("Plane, kind, organ", reply.calibrated_confidence, "likely right, calibrated");
+    if (reply.finding_confidence != null) row("Finding", reply.finding_confidence, "likely right, calibrated");
+    else rows.push(make("b", { text: "Finding" }), bar(0), make("span", { text: "a guess: nothing vouches for it" }));
+    if (reply.calibrated_confidence == null) row("Its own words", reply.confidence, "likely, the network's own view");
+    const candidates = (reply.findings || []).map((one) => {
+      const name = one.name ?? one.finding ?? one.text ?? one[0], p = one.probability ?? one.p ?? one[1];
+      return make("li", { text: `${name} ${percent(p)}${one.stated ? " (stated)" : ""}` });
+    });
+    return make("div", {}, make("div", { class: "doubts" }, ...rows),
+      candidates.length > 0 && make("details", {}, make("summary", { text: "Candidates for the finding" }), make("ul", {}, ...candidates)));
+  }
+
+  editor() {
+    const area = make("textarea", { "aria-label": "Caption" });
+    area.value = this.item.text ?? this.item.reply.caption ?? "";
+    area.addEventListener("input", () => { this.item.text = area.value; });
+    setTimeout(() => area.focus());
+    return area;
+  }
+
+  actions(unsure, edited) {
+    const { item } = this, confirm = make("input", { type: "checkbox", onchange: () => { item.confirmed = confirm.checked; } });
+    confirm.checked = Boolean(item.confirmed);
+    const said = make("span", { class: "soft", role: "status" });
+    const download = async (kind) => {
+      said.textContent = "";
+      try { await this.page.document(item, kind); } catch (error) { said.textContent = error.message; }
+    };
+    return make("div", { class: "actions" },
+      make("button", { type: "button", text: this.editing ? "Done" : "Edit", onclick: () => { this.editing = !this.editing; this.finished(); } }),
+      edited && make("button", { type: "button", text: "As written", onclick: () => { item.text = undefined; this.editing = false; this.finished(); } }),
+      make("button", { type: "button", text: "Copy", onclick: async () => { await navigator.clipboard.writeText(item.text ?? item.reply.caption); said.textContent = "copied"; } }),
+      unsure && make("label", { class: "soft" }, confirm, " I read it and stand by it"),
+      make("span", { class: "gap" }), make("span", { class: "soft", text: "Download" }),
+      ...this.page.documents.map(({ kind, title }) => make("button", { type: "button", text: title, "data-kind": kind, onclick: () => download(kind) })), said);
+  }
+
+  why() {
+    const { reply } = this.item, found = reply.explanation, reasons = [];
+    if (found) {
+      const weak = found.words.map((word, i) => [word, Math.exp(found.logprobs[i])]).filter(([, p]) => p < 0.5).sort((a, b) => a[1] - b[1]).slice(0, 5);
+      if (weak.length) reasons.push(`Words that could well be others: ${weak.map(([word, p]) => `${word.replace(/[.,;]+$/, "")} (${percent(p)})`).join(", ")}.`);
+      reasons.push(...found.notes);
+    }
+    if (reply.support != null && reply.support < 0.5) reasons.push(`A second reading of the image gives plane, kind and organ together ${percent(reply.support)}.`);
+    if (reply.agreement != null) reasons.push(`Captions that were drawn besides agree with it to ${percent(reply.agreement)}.`);
+    if (reply.finding_confidence == null) reasons.push("The finding was right once in thirty-one on validation images.");
+    return make("details", { open: Boolean(reply.abstained || reply.withheld) || (reply.calibrated_confidence ?? 1) < 0.5 }, make("summary", { text: "Why not sure" }), make("ul", {}, ...reasons.map((text) => make("li", { text }))));
+  }
+
+  read() {
+    const { reply } = this.item, input = reply.trace?.input || {}, acquisition = input.acquisition || {};
+    const notes = reply.notes || input.notes || [];
+    const told = [["Kind", [reply.modality, input.modality_source && `(${input.modality_source})`].filter(Boolean).join(" ")], ["Body part", input.body_part],
+      ["Plane", reply.plane], ["Window", reply.window?.text ?? reply.window], ["Slice", reply.slice?.map((n) => n + 1).join(", ")],
+      ["Pixel", input.spacing_mm?.map((v) => `${+v.toFixed(3)} mm`).join(" × ")], ["Series", input.series && Object.entries(input.series).filter(([, v]) => typeof v !== "object" && v !== "").map(([k, v]) => `${k.replaceAll("_", " ")} ${v}`).join(", ")],
+      ...Object.entries(acquisition).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" ? JSON.stringify(value) : String(value)]), ["Reader", input.reader]];
+    return make("div", {}, make("details", {}, make("summary", { text: "What the file said" }), facts(told)),
+      make("details", { open: notes.length > 0 }, make("summary", { text: `What had to be believed while reading (${notes.length})` }),
+        notes.length ? make("ul", {}, ...notes.map((text) => make("li", { text }))) : make("p", { class: "soft", text: "Nothing: the file says it all." })));
+  }
+
+  model() {
+    const { reply } = this.item;
+    const seconds = Object.entries(reply.seconds || {}).map(([name, value]) => `${name} ${value.toFixed(2)} s`).join(", ");
+    return make("details", {}, make("summary", { text: "Model, weights, time" }), facts([["Version", reply.model_version], ["Time", seconds],
+      ...Object.entries(reply.weights || {}).map(([name, hash]) => [name, hash.slice(0, 16) + " …"])]));
+  }
+}
+
+export async function downloadDocument(item, kind) {
+  const reply = await postJson(`/captions/${item.reply.id}/documents/${kind}`, { text: item.text ?? item.reply.caption, confirmed: Boolean(item.confirmed) });
+  const name = /filename="?([^";]+)/.exec(reply.headers.get("content-disposition") || "")?.[1] || `${kind}.txt`;
+  save(await reply.blob(), name);
+}

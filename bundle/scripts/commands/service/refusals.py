@@ -1,0 +1,15 @@
+"""`RefusedError`: a request that gets a status and one sentence."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+__all__ = ["RefusedError"]
+
+
+class RefusedError(Exception):
+    """A request that gets a status and a sentence."""
+
+    def __init__(self, status: HTTPStatus, sentence: str) -> None:
+        super().__init__(" ".join(sentence.split()))
+        self.status = status

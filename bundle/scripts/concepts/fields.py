@@ -1,0 +1,265 @@
+"""Plane, modality, organ and abnormality of a caption, and how often they are right.
+
+* BLEU rewards a fluent template; these four answers are what a reader of the caption acts on.
+* `read_fields` is the only reader: references and predictions go through the same one, so that a spelling that it
+  does not know costs both alike.
+* Names are canonical: ``chest`` and ``chest (lung, mediastinum, pleura)`` are one organ, ``PA`` and ``pa`` one plane.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+FIELDS = ("plane", "modality", "organ", "abnormality")
+
+# canonical plane <- spellings, as regular expressions over lower-case text
+_PLANES = {
+    "mammo - mag cc": r"magnified cc|mag cc",
+    "mammo - xcc": r"xcc|exaggerated cranio-?caudal",
+    "mammo - mlo": r"mlo|medio-?lateral oblique",
+    "mammo - cc": r"cc|cranio-?caudal",
+    "3d reconstruction": r"3d[- ]reconstruct(?:ed|ion)|3d|three-dimensional",
+    "axial": r"axial|transaxial",
+    "sagittal": r"sagittal|saggital",
+    "coronal": r"coronal",
+    "transverse": r"transverse",
+    "longitudinal": r"longitudinal",
+    "oblique": r"oblique",
+    "decubitus": r"decubitus",
+    "lateral": r"lateral",
+    "frontal": r"frontal",
+    "ap": r"ap|antero-?posterior",
+    "pa": r"pa|postero-?anterior",
+}
+
+# canonical modality -> family; the longest spelling found wins, so "CT with IV contrast" is never read as "CT"
+_MODALITIES = {
+    "plain-film x-ray": "XR", "x-ray": "XR",
+    "mammogram": "MG",
+    "ct": "CT", "non-contrast ct": "CT", "contrast-enhanced ct": "CT", "ct with iv contrast": "CT",
+    "ct with gi and iv contrast": "CT", "ct with gi contrast": "CT", "ct angiogram": "CT", "ct myelogram": "CT",
+    "mri": "MR", "t1-weighted mri": "MR", "t2-weighted mri": "MR", "flair mri": "MR", "non-contrast mri": "MR",
+    "contrast-enhanced mri": "MR", "t1-weighted mri with gadolinium": "MR", "diffusion-weighted mri": "MR",
+    "non-contrast t1-weighted mri": "MR", "proton-density mri": "MR", "mri adc map": "MR", "mr angiogram": "MR",
+    "t2*-weighted gradient-echo mri": "MR", "fat-suppressed t1-weighted mri with gadolinium": "MR",
+    "stir mri": "MR", "fiesta mri": "MR", "flair mri with gadolinium": "MR",
+    "ultrasound": "US", "doppler ultrasound": "US",
+    "angiogram": "AN", "venogram": "AN",
+    "barium swallow": "RF", "upper gi series": "RF", "barium enema": "RF", "small-bowel follow-through": "RF",
+    "nuclear medicine image": "NM",
+    "pet image": "PT", "pet-ct fusion image": "PT",
+}  # fmt: skip
+
+_MODALITY_ALIASES = {
+    "plain film": "plain-film x-ray", "plain radiograph": "plain-film x-ray", "radiograph": "x-ray", "xray": "x-ray",
+    "mammography": "mammogram", "computed tomography": "ct", "cta": "ct angiogram", "ct angiography": "ct angiogram",
+    "magnetic resonance imaging": "mri", "magnetic resonance image": "mri", "mr image": "mri", "mr": "mri",
+    "mra": "mr angiogram", "mr angiography": "mr angiogram", "angiography": "angiogram", "venography": "venogram",
+    "sonogram": "ultrasound", "ultrasonography": "ultrasound", "ultrasonogram": "ultrasound",
+    "t1 mri": "t1-weighted mri", "t2 mri": "t2-weighted mri", "t1 weighted mri": "t1-weighted mri",
+    "t2 weighted mri": "t2-weighted mri", "flair": "flair mri", "pet": "pet image", "pet-ct": "pet-ct fusion image",
+    "scintigraphy": "nuclear medicine image", "scintigram": "nuclear medicine image",
+    "bone scan": "nuclear medicine image",
+}  # fmt: skip
+
+# canonical organ <- spellings; the order settles captions that name two ("face, sinuses and neck" before "head")
+_ORGANS = {
+    "face, sinuses and neck": r"face,? (?:sinuses,?|and)|sinuses|neck|orbits?|thyroid",
+    "heart and great vessels": r"heart and great vessels|heart|great vessels|cardiac",
+    "vascular and lymphatic system": r"vascular and lymphatic(?: system)?|vascular|lymphatic",
+    "musculoskeletal system": r"musculoskeletal(?: system)?|extremit(?:y|ies)|knee|hand|foot|shoulder|hip|bones?",
+    "genitourinary tract": r"genitourinary(?: tract)?|kidneys?|bladder|uterus|pelvis",
+    "abdomen": r"abdomen|gastrointestinal(?: tract)?|abdominal|liver|bowel",
+    "chest": r"chest|lungs?(?:, mediastinum, pleura)?|thorax|thoracic cavity",
+    "breast": r"breasts?",
+    "spine": r"spine(?: and contents)?|spinal column|cervical spine|lumbar spine",
+    "head": r"head|skull(?: and contents)?|brain|cranium",
+}
+
+NO_ABNORMALITY = "no abnormality"
+UNSPECIFIED_ABNORMALITY = "abnormal appearance"
+
+_VIEW = re.compile(r"\s+of\s+(?:the\s+|a\s+|an\s+)?", re.IGNORECASE)
+_FINDING = re.compile(
+    r"\b(?:showing|shows?|demonstrat(?:es|ing)|reveal(?:s|ing)|with(?=\s+(?:no|an)\s+abnormal))\b", re.IGNORECASE
+)
+_SENTENCE_END = re.compile(r"\.\s+(?=[A-Z])|\.\s*$")
+
+
+@dataclass(frozen=True)
+class CaptionFields:
+    """The four answers in a caption; None where the caption does not give one."""
+
+    plane: str | None
+    modality: str | None
+    organ: str | None
+    abnormality: str | None
+
+    @property
+    def family(self) -> str | None:
+        """Modality family (``CT``, ``MR``, ``XR``, ...), which noisy labels such as "MRI" / "T2-weighted MRI" share."""
+        return family_of(self.modality)
+
+
+def family_of(modality: str | None) -> str | None:
+    """Family of a canonical modality: "t2-weighted mri" is of "MR"; None for one that has none."""
+    return _MODALITIES.get(modality) if modality else None
+
+
+def _whole(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w*-])(?:{pattern})(?![\w*])")
+
+
+_PLANE_PATTERNS = {name: _whole(pattern) for name, pattern in _PLANES.items()}
+_ORGAN_PATTERNS = {name: _whole(pattern) for name, pattern in _ORGANS.items()}
+_MODALITY_SPELLINGS = sorted(
+    [(name, name) for name in _MODALITIES] + list(_MODALITY_ALIASES.items()), key=lambda pair: -len(pair[0])
+)
+_MODALITY_PATTERNS = [(_whole(re.escape(spelling)), name) for spelling, name in _MODALITY_SPELLINGS]
+
+
+def read_fields(caption: str) -> CaptionFields:
+    """Read plane, modality, organ and abnormality off one caption.
+
+    Works on the template ``"<Plane> <modality> of the <organ> showing <abnormality>."`` and on free text near it
+    ("T2 MRI in the sagittal plane. The spine shows ..."): each field is looked for in its own part of the sentence
+    first and in the whole text before the finding second.
+    """
+    text = " ".join(caption.split())
+    finding = _FINDING.search(text)
+    sentence_end = _SENTENCE_END.search(text)
+    stops = [match.start() for match in (finding, sentence_end) if match]
+    opening = text[: min(stops)] if stops else text
+    before = text[: finding.start()] if finding else text
+    view, _, region = _split_view(opening)
+    return CaptionFields(
+        plane=_first_match(_PLANE_PATTERNS, view) or _first_match(_PLANE_PATTERNS, before),
+        modality=_modality_in(view) or _modality_in(before),
+        organ=_organ_in(region) or _organ_in(before),
+        abnormality=_abnormality_after(text, finding),
+    )
+
+
+def _split_view(opening: str) -> tuple[str, str, str]:
+    match = _VIEW.search(opening)
+    if match is None:
+        return opening, "", ""
+    return opening[: match.start()], match.group(), opening[match.end() :]
+
+
+def _first_match(patterns: Mapping[str, re.Pattern[str]], text: str) -> str | None:
+    """The name whose spelling comes first in the text; at the same place the longer spelling wins."""
+    found = [
+        (match.start(), -len(match.group()), name) for name, p in patterns.items() if (match := p.search(text.lower()))
+    ]
+    return min(found)[2] if found else None
+
+
+def _modality_in(text: str) -> str | None:
+    return next((name for pattern, name in _MODALITY_PATTERNS if pattern.search(text.lower())), None)
+
+
+def _organ_in(text: str) -> str | None:
+    """The organ named in a region phrase; what stands in brackets only explains the word before it."""
+    plain = re.sub(r"\([^)]*\)", " ", text) if "(" in text else text
+    return _first_match(_ORGAN_PATTERNS, plain) or _first_match(_ORGAN_PATTERNS, text)
+
+
+def _abnormality_after(text: str, finding: re.Match[str] | None) -> str | None:
+    if finding is None:
+        return None
+    rest = text[finding.end() :].strip()
+    if re.match(r"(?:no|without)\s+abnormal", rest, re.IGNORECASE):
+        return NO_ABNORMALITY
+    if re.match(r"an\s+abnormal\s+appearance", rest, re.IGNORECASE):
+        return UNSPECIFIED_ABNORMALITY
+    return normal_abnormality(_SENTENCE_END.split(rest, maxsplit=1)[0]) or None
+
+
+def normal_abnormality(text: str) -> str:
+    """A finding in the form in which two are compared: lower case, single spaces, no closing punctuation."""
+    return " ".join(text.lower().split()).strip(" .,;:")
+
+
+def true_fields(caption: str, fields: Mapping[str, str | None] | None = None) -> CaptionFields:
+    """The right answers for an item: its `fields` where they hold a value, otherwise what its caption says.
+
+    A yes/no abnormality answers a question that is not stored ("is it normal?", "is it abnormal?"), so only the
+    caption knows what was meant; there the caption is read. Plane, modality and organ are made canonical as in a
+    caption ("CT scan" is "ct"); a value that the reader does not know stays as it is, with a warning.
+    """
+    read = read_fields(caption)
+    if not fields:
+        return read
+    answers = {name: str(value).lower() for name, value in fields.items() if name in FIELDS and value}
+    abnormality = answers.get("abnormality")
+    known = {name: _canonical(name, answers[name]) for name in _READERS if name in answers}
+    return CaptionFields(
+        plane=known.get("plane", read.plane),
+        modality=known.get("modality", read.modality),
+        organ=known.get("organ", read.organ),
+        abnormality=read.abnormality if abnormality in (None, "yes", "no") else normal_abnormality(abnormality),
+    )
+
+
+_READERS: dict[str, Callable[[str], str | None]] = {
+    "plane": lambda text: _first_match(_PLANE_PATTERNS, text),
+    "modality": _modality_in,
+    "organ": _organ_in,
+}
+
+
+@lru_cache(maxsize=4096)  # a value is looked up, and warned of, once
+def _canonical(name: str, value: str) -> str:
+    found = _READERS[name](value)
+    if found is None:
+        logger.warning(
+            "the datalist's %s '%s' is no %s that captions are read for: no caption agrees with it", name, value, name
+        )
+    return found or value
+
+
+def word_overlap(predicted: str | None, truth: str | None) -> float:
+    """F1 of the sets of words of two findings, 0 to 1: partial credit that exact agreement does not give."""
+    left, right = (set(re.findall(r"\w+", text.lower())) if text else set() for text in (predicted, truth))
+    shared = len(left & right)
+    return 2 * shared / (len(left) + len(right)) if shared else 0.0
+
+
+def field_agreement(
+    predictions: Sequence[str],
+    references: Sequence[str],
+    fields: Sequence[Mapping[str, str | None] | None] | None = None,
+) -> dict[str, np.ndarray]:
+    """Per-caption agreement with the truth, an array `[N]` of 0/1 (word overlap: 0 to 1) for each field.
+
+    Plane, modality (and its family) and organ count every item: where the reference names no plane, naming none is
+    right. Abnormality counts only items whose reference states one; the others hold NaN.
+    """
+    known = fields if fields is not None else [None] * len(references)
+    pairs = [(read_fields(p), true_fields(r, f)) for p, r, f in zip(predictions, references, known, strict=True)]
+    agreement = {name: np.array([asdict(p)[name] == asdict(t)[name] for p, t in pairs], float) for name in FIELDS}
+    agreement["modality family"] = np.array([p.family == t.family for p, t in pairs], float)
+    agreement["abnormality words"] = np.array([word_overlap(p.abnormality, t.abnormality) for p, t in pairs], float)
+    unstated = np.array([t.abnormality is None for _, t in pairs], bool)
+    for name in ("abnormality", "abnormality words"):
+        agreement[name][unstated] = np.nan
+    return agreement
+
+
+def field_accuracy(
+    predictions: Sequence[str],
+    references: Sequence[str],
+    fields: Sequence[Mapping[str, str | None] | None] | None = None,
+) -> dict[str, float]:
+    """Share of captions right in each field; the mean of `field_agreement` over the items that it counts."""
+    agreement = field_agreement(predictions, references, fields)
+    return {name: float(np.nanmean(v)) if np.isfinite(v).any() else float("nan") for name, v in agreement.items()}

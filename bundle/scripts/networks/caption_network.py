@@ -1,0 +1,252 @@
+"""Stage 2 and inference: query states of one or two branches stand as a prefix in front of a frozen language model.
+
+Shape legend: B images, N encoder tokens, C encoder width, Q queries, H Q-Former width, P prefix, D language-model
+width, T caption tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from scripts.generation import Generated, GenerationOptions, Generator
+from scripts.generation.options import Watch
+from scripts.given_values import switch
+from scripts.networks.branch import Branch, encoder_tokens
+from scripts.networks.language_model import LanguageModel
+from scripts.networks.prompts import Prompt, continued
+
+if TYPE_CHECKING:
+    from scripts.concepts.guide import ConceptGuide
+    from scripts.concepts.header import HeaderAnswers
+    from scripts.concepts.reader import ConceptReader
+
+__all__ = ["CaptionNetwork"]
+
+
+class CaptionNetwork(nn.Module):
+    """Image to caption.
+
+    ``prefix = [general queries | detail queries | prompt]``, each branch's queries through its own Linear. Frozen:
+    encoders and language model. Trained: Q-Formers, their queries, token norms, projections.
+
+    Args:
+        branches: ``{"general": Branch, "detail": Branch}`` in prefix order, or one of them (``general`` alone is
+            BLIP-2, ``detail`` alone SAM-BLIP2).
+        language_model: any :class:`LanguageModel`.
+        prompt: text between the queries and what is written.
+        prompt_is_text: whether ``prompt`` is the beginning of the caption, to be read with what follows; a question
+            to the model is not. Prompts that are given with an image always are.
+        options: how captions are generated.
+        label_smoothing: of the caption loss.
+        concept_reader: guides the beams of an image by what it reads in it (:mod:`.concept_reader`).
+        concept_weight: of the reader beside the language model; 0 leaves the beams to the language model.
+        prior_weight: how much of a caption's commonness among the reader's training captions is taken off.
+    """
+
+    def __init__(
+        self,
+        *,
+        branches: Mapping[str, Branch],
+        language_model: LanguageModel,
+        prompt: str = "",
+        prompt_is_text: bool = True,
+        options: GenerationOptions | None = None,
+        label_smoothing: float = 0.0,
+        concept_reader: ConceptReader | None = None,
+        concept_weight: float = 0.0,
+        prior_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not branches:
+            raise ValueError("a caption network needs at least one branch")
+        self.branches = nn.ModuleDict(branches)
+        self.projections = nn.ModuleDict(
+            {name: nn.Linear(branch.qformer.width, language_model.width) for name, branch in branches.items()}
+        )
+        self.language_model = language_model
+        self.generator = Generator(
+            language_model.model,
+            eos_token_id=language_model.eos_token_id,
+            pad_token_id=language_model.pad_token_id,
+            tokenizer=language_model.tokenizer,
+            suppress_tokens=language_model.marks,
+        )
+        self.prompt = Prompt(prompt, bool(switch(prompt_is_text)))
+        self.options = options or GenerationOptions()
+        self.label_smoothing = label_smoothing
+        self.concept_reader = concept_reader
+        self.concept_weight = concept_weight
+        self.prior_weight = prior_weight
+
+    @property
+    def tokenizer(self) -> object:
+        return self.language_model.tokenizer
+
+    @property
+    def encoders(self) -> dict[str, nn.Module]:
+        """Frozen encoders by the names that their tokens have: those of the branches, and the concept reader's."""
+        encoders = {name: branch.encoder for name, branch in self.branches.items()}
+        return encoders | ({} if self.concept_reader is None else {"reader": self.concept_reader.encoder})
+
+    def encode(
+        self, image: Tensor | None = None, image_mask: Tensor | None = None, **cached: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Frozen encoder tokens ``[B, N, C]`` and masks by name, computed once for any number of captions."""
+        return {
+            name: encoder_tokens(
+                encoder, image, image_mask, cached.get(f"{name}_tokens"), cached.get(f"{name}_tokens_mask")
+            )
+            for name, encoder in self.encoders.items()
+        }
+
+    def image_prefix(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> Tensor:
+        """``[B, Q * branches, D]`` of encoder tokens by branch."""
+        parts = [self.projections[name](branch(*encoded[name])) for name, branch in self.branches.items()]
+        return torch.cat(parts, dim=1)
+
+    def prompt_ids(self, prompts: list[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Token ids ``[B, T]`` and mask of prompts of different lengths, padded on the left."""
+        rows = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in prompts]
+        longest = max(len(row) for row in rows)
+        ids = torch.full((len(rows), longest), self.language_model.pad_token_id, device=device)
+        mask = torch.zeros_like(ids)
+        for index, row in enumerate(rows):
+            if row:
+                ids[index, longest - len(row) :] = torch.tensor(row, device=device)
+                mask[index, longest - len(row) :] = 1
+        return ids, mask
+
+    def prompts_of(self, given: str | Sequence[str] | None, images: int) -> list[Prompt]:
+        """The prompt of each image: of texts that a caller gave, one for all or one each, or the network's own.
+
+        A given text that is the network's own question stays a question.
+        """
+        texts = [given] * images if isinstance(given, str) else given
+        if texts is None:
+            return [self.prompt] * images
+        return [self.prompt if text == self.prompt.text else Prompt(text) for text in texts]
+
+    def prefix(
+        self, encoded: Mapping[str, tuple[Tensor, Tensor | None]], prompts: Sequence[Prompt] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Embeddings ``[B, P, D]`` and mask ``[B, P]`` of what stands before the captions."""
+        images = self.image_prefix(encoded)
+        batch, device = images.shape[0], images.device
+        ids, mask = self.prompt_ids([prompt.text for prompt in prompts or [self.prompt] * batch], device)
+        image_mask = torch.ones(batch, images.shape[1], dtype=mask.dtype, device=device)
+        embeddings = torch.cat([images, self.language_model.embed(ids).to(images.dtype)], dim=1)
+        mask = torch.cat([image_mask, mask], dim=1)
+        if bool(mask.all()):
+            return embeddings, mask
+        # Prompts of different lengths: move the padding in front of the queries, where language models expect it.
+        order = mask.argsort(dim=1, stable=True)
+        return embeddings.gather(1, order[..., None].expand_as(embeddings)), mask.gather(1, order)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+        *,
+        prompts: Sequence[Prompt] | None = None,
+        options: GenerationOptions | None = None,
+    ) -> Generated:
+        """Captions of encoded images; see :class:`Generated`."""
+        prefix = self.prefix(encoded, prompts)
+        return self.write(prefix, encoded, prompts=prompts, options=options)
+
+    @torch.no_grad()
+    def write(
+        self,
+        prefix: tuple[Tensor, Tensor],
+        encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+        *,
+        prompts: Sequence[Prompt] | None = None,
+        options: GenerationOptions | None = None,
+        known: Sequence[HeaderAnswers] = (),
+        watch: Watch | None = None,
+    ) -> Generated:
+        """Captions after the ``prefix`` of ``encoded`` images, as :meth:`prefix` gave it; ``watch`` sees each step.
+
+        With a concept reader, beams are guided by what it reads in the images, and by what is ``known`` of each.
+        """
+        options = options or self.options
+        embeddings, mask = prefix
+        guide = None
+        if self.concept_reader is not None and self.concept_weight > 0 and options.num_beams > 1:
+            given = [prompt.given for prompt in prompts or [self.prompt] * len(embeddings)]
+            guide = None if options.do_sample else self._guide(encoded, given, known)
+        return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options, guide, watch)
+
+    def _guide(
+        self,
+        encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+        starts: Sequence[str],
+        known: Sequence[HeaderAnswers],
+    ) -> ConceptGuide:
+        decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
+        weights = {"weight": self.concept_weight, "prior_weight": self.prior_weight, "known": known}
+        return self.concept_reader.guide(*encoded["reader"], decode=decode, starts=starts, **weights)
+
+    def captions(self, token_ids: Tensor, prompts: Sequence[Prompt] | None = None) -> list[str]:
+        """What is to be read: given words and, after them, those of generated ids ``[B, T]``.
+
+        Args:
+            token_ids: of as many captions for each prompt.
+            prompts: of the images; the network's own by default.
+        """
+        prompts = prompts or [self.prompt]
+        given = [prompt.given for prompt in prompts for _ in range(len(token_ids) // len(prompts))]
+        return [
+            continued(start, ids, self.tokenizer) if start else text
+            for start, ids, text in zip(given, token_ids.tolist(), self.decode(token_ids), strict=True)
+        ]
+
+    def support(
+        self,
+        encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+        token_ids: Tensor,
+        prompts: Sequence[Prompt] | None = None,
+        known: Sequence[HeaderAnswers] = (),
+    ) -> list[float] | None:
+        """How far the images bear their captions ``[B, T]`` out: log-probability of plane, modality and organ.
+
+        None without a concept reader, or where an image has several captions.
+        """
+        if self.concept_reader is None or len(encoded["reader"][0]) != len(token_ids):
+            return None
+        tokens, mask = encoded["reader"]
+        return self.concept_reader.support(tokens, self.captions(token_ids, prompts), mask, known)
+
+    def decode(self, token_ids: Tensor) -> list[str]:
+        """Texts of generated ids ``[B, T]``, without the words of a prompt: see :meth:`captions`."""
+        return [text.strip() for text in self.tokenizer.batch_decode(token_ids, skip_special_tokens=True)]
+
+    def forward(
+        self,
+        image: Tensor | None = None,
+        image_mask: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **cached: Tensor,
+    ) -> dict[str, Tensor] | Tensor:
+        """Caption loss where a caption is given, captions where none is.
+
+        Args:
+            image: ``[B, 3, H, W]`` in [0, 1], or ``[B, V, 3, H, W]`` with ``image_mask`` ``[B, V]``.
+            input_ids: caption token ids with their end token ``[B, T]``; attention_mask: ``[B, T]``.
+            cached: ``general_tokens`` ``[B, N, C]`` and so on, instead of images.
+
+        Returns:
+            ``{"loss": scalar}`` with ``input_ids``; else token ids ``[B, max_new_tokens]``, padded.
+        """
+        encoded = self.encode(image, image_mask, **cached)
+        if input_ids is None:
+            return self.generate(encoded).token_ids
+        embeddings, mask = self.prefix(encoded)
+        loss = self.language_model.loss(embeddings, mask, input_ids, attention_mask, self.label_smoothing)
+        return {"loss": loss}

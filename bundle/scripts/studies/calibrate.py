@@ -1,0 +1,126 @@
+"""Calibration study: captions validation images, asks how often they are right, fits what the bundle ships.
+
+    python -m scripts.studies.calibrate --datalist DIR/datalist.json [--section validation] [--samples 5]
+    python -m scripts.studies.calibrate --datalist DIR/datalist.json --captions runs/evaluate/captions.jsonl
+
+The second form takes the captions that ``configs/evaluate.json`` just made with this bundle instead of making them
+again; whether sampled captions agree is then not measured.
+
+Right means that plane, modality family and organ read off the caption are those of the reference; the finding is not
+part of it. Writes ``models/calibration.json`` of the bundle (not with ``--limit``), and into ``--output_dir``:
+``captions.jsonl``, ``confidence.json`` (all figures), ``reliability.png``, ``risk_coverage.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.atomic import write_text_atomically
+from scripts.confidence.calibration import Calibration, evidence, fit
+from scripts.errors import InputError, show_sentences
+from scripts.studies.calibration_figures import best_feature, judge, measure, write_report
+
+DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
+
+
+def caption_items(bundle_root: Path, items: Sequence[dict[str, Any]], values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Records of the items' images, made with the bundle's own settings; the first unreadable image ends it."""
+    from scripts.predictor import CaptionPredictor
+
+    predictor = CaptionPredictor.from_bundle(bundle_root, calibration="", abstain_below=0.0, **values)
+    records = []
+    for number, item in enumerate(items, start=1):
+        records.append(dict(predictor.caption(item["image"]).record))
+        print(f"\r{number} of {len(items)} captioned", end="", flush=True)
+    print()
+    return records
+
+
+def made_before(bundle_root: Path, items: Sequence[dict[str, Any]], captions: Path) -> list[dict[str, Any]]:
+    """Records of the items' images from a file, with the weights and settings that the bundle has now.
+
+    Raises:
+        InputError: the file cannot be read, or lacks an item's caption or its tokens' log-probabilities.
+    """
+    from scripts.predictor import CaptionPredictor
+
+    try:
+        lines = [json.loads(line) for line in captions.read_text(encoding="utf-8").splitlines()]
+        by_image = {str(line["image"]): line for line in lines if line["token_logprobs"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{captions} cannot be read as captions ({error}): give a captions.jsonl") from None
+    absent = [str(item["image"]) for item in items if str(item["image"]) not in by_image]
+    if absent:
+        raise InputError(f"{captions} has no caption of {absent[0]}: caption this very section first")
+    provenance = CaptionPredictor.from_bundle(bundle_root, calibration="").provenance
+    return [{**by_image[str(item["image"])], **provenance} for item in items]
+
+
+def read_items(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Captioned items of the section, the first ``--limit`` of a seeded order."""
+    from scripts.data.datalist import load_datalist
+
+    items = load_datalist(options.datalist, section=options.section, dataset_dir=options.datalist.parent)
+    items = [item for item in items if item.get("caption")]
+    if options.limit:
+        order = np.random.default_rng(0).permutation(len(items))[: options.limit]
+        items = [items[index] for index in sorted(order)]
+    if len(items) < 20:
+        raise InputError(
+            f"{options.datalist} has {len(items)} captioned images in {options.section!r}: give 20 or more"
+        )
+    return items
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study that the command line describes."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.studies.calibrate", description=__doc__.splitlines()[0])
+    parser.add_argument("--datalist", type=Path, required=True)
+    parser.add_argument("--section", default="validation")
+    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE)
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/confidence"))
+    parser.add_argument("--captions", type=Path, help="captions.jsonl of configs/evaluate.json: not made again")
+    parser.add_argument("--samples", type=int, default=5, help="captions drawn for each image; 0 skips agreement")
+    parser.add_argument("--limit", type=int, default=0, help="a check on this many images; stores no calibration")
+    parser.add_argument("--amp_dtype", default="", help="another precision than the config's")
+    options = parser.parse_args(arguments)
+    show_sentences()
+    items = read_items(options)
+    if options.captions:
+        records = made_before(options.bundle_root, items, options.captions)
+    else:
+        precision = {"amp_dtype": options.amp_dtype} if options.amp_dtype else {}
+        records = caption_items(options.bundle_root, items, {"agreement_samples": options.samples, **precision})
+    right = judge(records, items)
+    study = measure(records, right)
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    write_report(study, records, options.output_dir)
+    feature = best_feature(records)
+    slope, offset = fit(np.array([evidence(record, feature) for record in records]), right)
+    calibration = Calibration(
+        slope,
+        offset,
+        feature=feature,
+        weights=records[0]["weights"],
+        generation=records[0]["trace"].get("generation", {}),
+        images=len(records),
+        figures={key: value for key, value in study.items() if isinstance(value, int | float)},
+    )
+    name = "calibration.json"
+    where = options.output_dir / name if options.limit else options.bundle_root / "models" / name
+    write_text_atomically(where, calibration.to_json())
+    for key, value in calibration.figures.items():
+        print(f"{key:42} {value:.3f}" if isinstance(value, float) else f"{key:42} {value}")
+    print(f"calibration: {where}; report: {options.output_dir / 'confidence.json'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

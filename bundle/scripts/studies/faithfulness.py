@@ -1,0 +1,167 @@
+"""Faithfulness study: hides what the maps highlight, hides other places, and compares.
+
+    python -m scripts.studies.faithfulness --dataset_dir DIR [--count 100]
+
+The picture is cut into nine equal tiles. Each is blurred away in turn, and the fall of every word's log-probability,
+given the words before it, is noted. A word's highlighted tile is the one that holds most of its map; it is compared
+with the other eight (what a random tile of the same size does, all draws taken), and with the tile in the middle, which
+tells whether a map knows more than that things are usually centred. All methods are judged by the same nine questions.
+Results are kept image by image, so a stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scripts.atomic import write_text_atomically
+from scripts.data.datalist import load_datalist
+from scripts.errors import InputError, WeightsError
+from scripts.explanation.geometry import content_box
+from scripts.explanation.occlusion import Box, best_tile, blurred, hidden, tiles_of
+from scripts.explanation.prefix_use import token_logprobs, word_logprobs
+from scripts.explanation.word_maps import METHODS, explain
+from scripts.explanation.words import words_of
+from scripts.networks.caption_network import CaptionNetwork
+from scripts.studies.faithfulness_table import markdown, table, word_kinds
+
+__all__ = ["falls_of_image", "main"]
+
+
+@torch.no_grad()
+def falls_of_image(
+    network: CaptionNetwork, image: Tensor, content: Box, *, methods: Sequence[str] = METHODS, side: int = 3,
+    batch: int = 3,
+) -> dict[str, Any]:  # fmt: skip
+    """Caption an image, explain it, and hide its tiles one by one.
+
+    Args:
+        network: in eval mode.
+        image: ``[3, S, S]`` letterboxed; content: where the picture lies in it.
+        methods: of `explain`; side: tiles a row and a column; batch: images encoded at once.
+
+    Returns:
+        ``caption``, and ``words``: a list of ``word``, ``kind``, ``logprob``, ``falls`` (of its log-probability, by
+        hidden tile, row by row) and ``highlighted`` (method -> tile).
+    """
+    encoded = network.encode(image[None])
+    made = network.generate(encoded, options=replace(network.options, num_beams=1))
+    ids = made.token_ids[0, : int(made.lengths[0])]
+    caption = network.decode(ids[None])[0]
+    tiles = tiles_of(content, side)
+    found = {method: explain(network, encoded, None, made.token_ids, made.lengths, method)[0] for method in methods}
+    first = found[methods[0]]
+    if not first.words:
+        return {"caption": caption, "words": []}
+    heat = {method: explanation.combined(image.shape[-1])[:, 0] for method, explanation in found.items()}
+    falls = torch.tensor(first.logprobs) - _hidden_logprobs(network, image, ids, tiles, batch)
+    words = [
+        {"word": first.words[place], "kind": kind, "logprob": round(first.logprobs[place], 5),
+         "falls": [round(value, 5) for value in falls[:, place].tolist()],
+         "highlighted": {method: best_tile(heat[method][place], tiles) for method in methods}}
+        for place, kind in word_kinds(first.words, caption).items()
+    ]  # fmt: skip
+    return {"caption": caption, "words": words}
+
+
+def _hidden_logprobs(network: CaptionNetwork, image: Tensor, ids: Tensor, tiles: Sequence[Box], batch: int) -> Tensor:
+    """Log-probability of each word when each tile is hidden, ``[tiles, W]``."""
+    words = words_of(network.tokenizer, ids.tolist())
+    fill = blurred(image)
+    after = []
+    for start in range(0, len(tiles), batch):
+        encoded = network.encode(hidden(image, tiles[start : start + batch], fill))
+        after.append(word_logprobs(token_logprobs(network.language_model, network.prefix(encoded)[0], ids), words))
+    return torch.cat(after).cpu()
+
+
+def _chosen(folder: Path, section: str, count: int) -> tuple[list[str], dict[str, str]]:
+    """Images of a section, evenly spread over it, and groups by image where the datalist names them.
+
+    The order is the same in every run and mixes the section's parts.
+    """
+    items = load_datalist("datalist.json", section=section, dataset_dir=folder)
+    single = [item["image"] for item in items if isinstance(item["image"], str)]
+    if not single:
+        raise InputError(f"{folder}: section {section!r} holds no single images; name another with --section")
+    places = np.unique(np.linspace(0, len(single) - 1, min(count, len(single))).round().astype(int))
+    chosen = [single[place] for place in places]
+    groups = {item["image"]: item["group"] for item in items if item["image"] in chosen and item.get("group")}
+    return sorted(chosen, key=lambda path: hashlib.sha256(Path(path).name.encode()).digest()), groups
+
+
+def _kept(path: Path, settings: str) -> dict[str, dict[str, Any]]:
+    """Results of an earlier run with the same settings, by image."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return {line["image"]: line for line in lines if line["settings"] == settings}
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m scripts.studies.faithfulness", description=__doc__)
+    parser.add_argument("--dataset_dir", required=True, type=Path, help="folder with datalist.json")
+    parser.add_argument("--section", default="validation")
+    parser.add_argument("--count", type=int, default=100, help="images, evenly spread over the section")
+    parser.add_argument("--at_most", type=int, default=None, help="images in this call; call again to go on")
+    parser.add_argument("--method", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--side", type=int, default=3, help="tiles a row and a column")
+    parser.add_argument("--bundle_root", type=Path, default=Path(__file__).resolve().parents[2])
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/faithfulness"))
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print a table a method, write ``faithfulness.json`` and ``.md``; returns the exit status."""
+    options = _arguments(arguments)
+    try:
+        summary = _run(options)
+    except (InputError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    text = "\n\n".join(
+        f"{method} ({summary['images']} images)\n\n{markdown(rows)}" for method, rows in summary["methods"].items()
+    )
+    print(text)
+    write_text_atomically(options.output_dir / "faithfulness.json", json.dumps(summary, indent=2) + "\n")
+    write_text_atomically(options.output_dir / "faithfulness.md", text + "\n")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from scripts.predictor import CaptionPredictor
+
+    paths, groups = _chosen(options.dataset_dir, options.section, options.count)
+    predictor = CaptionPredictor.from_bundle(options.bundle_root)
+    weights = json.dumps(predictor.provenance.get("weights") or {}, sort_keys=True)
+    settings = f"{' '.join(options.method)} {options.side} {hashlib.sha256(weights.encode()).hexdigest()[:16]}"
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    kept_path = options.output_dir / "faithfulness_images.jsonl"
+    kept = _kept(kept_path, settings)
+    todo = [path for path in paths if path not in kept][: options.at_most]
+    for number, path in enumerate(todo):
+        pixels, meta = predictor.load(path)
+        result = falls_of_image(
+            predictor.network, pixels.to(predictor.device), content_box(meta["resize"]), methods=options.method,
+            side=options.side,
+        )  # fmt: skip
+        kept[path] = {"image": path, "settings": settings, **result}
+        with kept_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(kept[path]) + "\n")
+        print(f"{number + 1} of {len(todo)}: {result['caption']}", file=sys.stderr, flush=True)
+    results = [kept[path] for path in paths if path in kept]
+    return {"section": options.section, "images": len(results), "tiles": options.side**2, "settings": settings,
+            "unit": "group" if groups else "image",
+            "methods": {method: table(results, method, groups) for method in options.method}}  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Table of the faithfulness study: kinds of words, the fall of their probability, and its interval."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scripts.concepts.fields import read_fields
+from scripts.explanation.masks import content_words
+from scripts.metrics.resampling import bootstrap
+from scripts.metrics.statistic import mean_statistic
+
+__all__ = ["markdown", "table", "word_kinds"]
+
+ALL = "all content words"
+KINDS = ("plane", "modality", "organ", "finding", "other", ALL)
+"""Kinds of words, in the order of the table; "of", "the", "showing" and their like are counted nowhere."""
+
+
+def word_kinds(words: Sequence[str], caption: str) -> dict[int, str]:
+    """Place of each content word -> what it tells, by its place in "PLANE MODALITY of the ORGAN showing FINDING".
+
+    The caption's fields decide plane and modality; what stands between "of" and "showing" is the organ, what follows
+    is the finding. Words of captions of another build are "other".
+    """
+    plain = [re.sub(r"^\W+|\W+$", "", word).lower() for word in words]
+    start = plain.index("of") if "of" in plain else 0
+    end = next((i for i, word in enumerate(plain) if word in ("showing", "shows", "with")), len(plain))
+    fields = read_fields(caption)
+    plane = set(re.findall(r"[\w-]+", (fields.plane or "").lower()))
+    kinds = {}
+    for place in content_words(tuple(words)):
+        if place > end:
+            kinds[place] = "finding" if end < len(plain) else "other"
+        elif place > start > 0:
+            kinds[place] = "organ"
+        elif start > 0:
+            kinds[place] = "plane" if plain[place] in plane else "modality"
+        else:
+            kinds[place] = "other"
+    return kinds
+
+
+def table(
+    results: Sequence[Mapping[str, Any]], method: str, groups: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """A row a kind of word: mean falls of the log-probability, and differences with 95 % bootstrap intervals.
+
+    Groups of images are what is resampled, or images where no groups are given; an image counts with the mean of its
+    words of the kind. ``wins`` is the share of words whose highlighted tile mattered more than the mean of the others
+    (by chance one half, less where falls are skewed).
+
+    Args:
+        results: from `falls_of_image`, one an image; method: one of those that were run.
+        groups: ``image`` of a result -> its group in the datalist.
+    """
+    rows = []
+    for kind in KINDS:
+        images, wins, members = [], [], []
+        for result in results:
+            falls = [_falls(word, method) for word in result["words"] if kind in (word["kind"], ALL)]
+            if falls:
+                images.append(np.mean(falls, axis=0))
+                members.append(groups.get(result["image"]) if groups else None)
+                wins += [highlighted > others for highlighted, others, _ in falls]
+        if images:
+            rows.append(_row(kind, np.array(images), wins, members))
+    return rows
+
+
+def _falls(word: Mapping[str, Any], method: str) -> tuple[float, float, float]:
+    """Fall when the highlighted tile is hidden, mean fall of the others, fall of the middle one."""
+    falls = np.array(word["falls"])
+    chosen = word["highlighted"][method]
+    return float(falls[chosen]), float(np.delete(falls, chosen).mean()), float(falls[len(falls) // 2])
+
+
+def _row(kind: str, images: np.ndarray, wins: list[bool], groups: list[str | None]) -> dict[str, Any]:
+    highlighted, others, middle = images.mean(0).tolist()
+    over_random = bootstrap(mean_statistic("", images[:, 0] - images[:, 1]), groups=groups)
+    over_middle = bootstrap(mean_statistic("", images[:, 0] - images[:, 2]), groups=groups)
+    return {
+        "kind": kind, "images": len(images), "words": len(wins), "highlighted": highlighted, "random": others,
+        "middle": middle, "over_random": over_random.value,
+        "over_random_interval": [over_random.low, over_random.high], "over_middle": over_middle.value,
+        "over_middle_interval": [over_middle.low, over_middle.high], "wins": float(np.mean(wins)),
+    }  # fmt: skip
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table for people; falls in nats."""
+    head = ["words", "images", "fall, highlighted", "fall, other tiles", "difference [95 %]", "wins",
+            "fall, middle tile", "over the middle [95 %]"]  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    for row in rows:
+        over, middle = row["over_random_interval"], row["over_middle_interval"]
+        cells = [
+            row["kind"], str(row["images"]), f"{row['highlighted']:.3f}", f"{row['random']:.3f}",
+            f"{row['over_random']:+.3f} [{over[0]:+.3f}, {over[1]:+.3f}]", f"{row['wins']:.0%}",
+            f"{row['middle']:.3f}", f"{row['over_middle']:+.3f} [{middle[0]:+.3f}, {middle[1]:+.3f}]",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,41 @@
+"""Preparation of a run, before anything of it is built: seeds, precision, memory, quiet readers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from monai.utils import set_determinism
+
+from scripts.distributed import rank
+from scripts.errors import show_sentences
+from scripts.kernels.allocator import keep_memory
+from scripts.training.autocast import set_float32_precision
+from scripts.training.run_record import log_to, run_lock
+
+
+def prepare_run(
+    *, seed: int | None = 0, float32_precision: str = "exact", output_dir: str | os.PathLike[str] = ""
+) -> None:
+    """Seed Python, NumPy and PyTorch, choose the float32 arithmetic, keep memory, let errors end in a sentence.
+
+    Configs call it first in ``run``, before anything is built.
+
+    Args:
+        seed: None leaves the generators alone.
+        float32_precision: ``exact`` or ``fast``, see :func:`set_float32_precision`.
+        output_dir: run folder; its ``log.txt`` begins here, so that it tells what was loaded and cached, too.
+
+    Raises:
+        InputError: another run writes to ``output_dir``.
+    """
+    show_sentences()
+    if output_dir and rank() == 0:
+        run_lock(output_dir).acquire()
+        log_to(Path(output_dir) / "log.txt")
+    if seed is not None:
+        set_determinism(seed=seed, use_deterministic_algorithms=False)
+    set_float32_precision(float32_precision)
+    keep_memory()
+    logging.getLogger("monai.data.image_reader").setLevel(logging.ERROR)  # its note on a codec that we do not use

@@ -1,0 +1,32 @@
+"""Each benchmark runs to its last line, at the size of a smoke test: its figures mean nothing there, its keys do."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+KEYS = {
+    "training_step": {"stage1_speedup", "stage2_speedup", "stage1_cache_only", "stage2_cache_only", "activation_ratio"},
+    "generation": {"batch1_speedup", "batch8_speedup", "tokens_equal"},
+    "encoder": {"speedup_fp32", "speedup_bf16", "memory_ratio", "max_rel_error"},
+    "caption": {"tuned_over_naive", "ours_over_blip2", "starter_seconds"},
+    "reading": {"slice_over_pydicom", "series_over_itkreader"},
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_benchmark_runs_to_its_last_line(name: str) -> None:
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--smoke"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    figures = json.loads(done.stdout.strip().splitlines()[-1])
+    assert KEYS[name] <= set(figures)
+    for key in KEYS[name]:
+        value = figures[key]
+        assert value is True or (math.isfinite(value) and value >= 0), f"{key}: {value}"

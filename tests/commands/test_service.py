@@ -1,0 +1,283 @@
+"""What integrators rely on: events, forms, HEAD, metrics, tokens, other sites, limits, the queue and its batches."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from made_files import body, ct_series, ct_slice, save
+from staged import WORDS, Staged
+
+from scripts.commands.options import CaptionOptions, from_query, options_of
+from scripts.commands.serve import CaptionServer, main
+from scripts.commands.service.uploads import safe_name
+from scripts.errors import InputError
+from scripts.generation import GenerationOptions
+
+HEAD = "POST /caption HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+
+
+def running(predictor: Staged, root: Path, **more: object) -> CaptionServer:
+    server = CaptionServer(predictor, root=root, **more)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    (tmp_path / "root").mkdir()
+    return save(tmp_path / "root" / "a.dcm", ct_slice(body()[3]))
+
+
+@pytest.fixture
+def server(image: Path) -> Iterator[CaptionServer]:
+    made = running(Staged(), image.parent)
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def ask(server: CaptionServer, method: str, path: str, content: bytes = b"", **headers: str):
+    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=30)
+    connection.request(method, path, content, {name.replace("_", "-"): value for name, value in headers.items()})
+    reply = connection.getresponse()
+    return reply, reply.read()
+
+
+def post(server: CaptionServer, value: object, **headers: str):
+    reply, content = ask(
+        server, "POST", "/caption", json.dumps(value).encode(), Content_Type="application/json", **headers
+    )
+    return reply.status, json.loads(content)
+
+
+def form(files: list[tuple[str, bytes]], **fields: str) -> tuple[bytes, str]:
+    parts = [f'--x\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n'.encode() for n, v in fields.items()]
+    for name, content in files:
+        head = f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+        parts.append(head.encode() + content + b"\r\n")
+    return b"".join(parts) + b"--x--\r\n", "multipart/form-data; boundary=x"
+
+
+def test_events_tell_steps_words_and_at_last_the_reply(server: CaptionServer) -> None:
+    asked = json.dumps({"image": "a.dcm", "explain": True}).encode()
+    head = {"Content_Type": "application/json", "Accept": "text/event-stream"}
+    reply, content = ask(server, "POST", "/caption", asked, **head)
+    assert reply.getheader("content-type").startswith("text/event-stream")
+    events = [part.split("\ndata: ") for part in content.decode().strip().split("\n\n")]
+    kinds = [kind.removeprefix("event: ") for kind, _ in events]
+    assert kinds[0] == "step" and kinds[-1] == "reply" and kinds.count("words") == len(WORDS)
+    assert json.loads(events[-2][1]) == " ".join(WORDS)
+    whole = json.loads(events[-1][1])
+    assert (
+        whole["explanation"]["words"] == list(WORDS) and whole == post(server, {"image": "a.dcm", "explain": True})[1]
+    )
+    _, content = ask(server, "POST", "/caption", b'{"image": "none"}', **head)
+    assert json.loads(content)["error"].startswith("none does not exist")
+
+
+def test_a_form_and_a_query_bring_options(server: CaptionServer, image: Path) -> None:
+    content, kind = form([("b.dcm", image.read_bytes())], window="lung", num_beams="2")
+    reply, said = ask(server, "POST", "/caption", content, Content_Type=kind)
+    found = json.loads(said)
+    assert reply.status == 200 and found["image"] == "b.dcm" and found["window"]["name"] == "lung"
+    reply, said = ask(
+        server, "POST", "/caption?window=bone&explain=true", image.read_bytes(), Content_Type="application/dicom"
+    )
+    assert json.loads(said)["window"]["name"] == "bone" and json.loads(said)["explanation"]
+    reply, said = ask(server, "POST", "/caption?beams=3", image.read_bytes(), Content_Type="application/dicom")
+    assert reply.status == 400 and "'beams' is no option" in json.loads(said)["error"]
+
+
+def test_chunked_bodies_head_compression_and_openapi(server: CaptionServer, image: Path) -> None:
+    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=30)
+    content = image.read_bytes()
+    connection.request("POST", "/caption", iter([content[:50], content[50:]]), {"Content-Type": "application/dicom"})
+    assert connection.getresponse().status == 200
+    for path in ("/", "/health", "/metrics", "/docs"):
+        reply, said = ask(server, "HEAD", path)
+        assert reply.status == 200 and said == b"" and int(reply.getheader("content-length")) > 0
+    assert ask(server, "GET", "/openapi.json", Accept_Encoding="gzip")[0].getheader("content-encoding") == "gzip"
+    described = json.loads(ask(server, "GET", "/openapi.json")[1])
+    asked = described["paths"]["/caption"]["post"]
+    assert {"window", "slice", "explain"} <= {one["name"] for one in asked["parameters"]}
+    assert set(asked["requestBody"]["content"]) == {
+        "application/json",
+        "multipart/form-data",
+        "application/octet-stream",
+    }
+    for page in ("/", "/docs", "/page/main.js", "/page/viewer.js"):
+        assert b"https://" not in ask(server, "GET", page)[1]
+    assert ask(server, "GET", "/page/..%2fserve.py")[0].status == 404
+
+
+def test_metrics_count_and_the_log_names_nobody(server: CaptionServer, capfd: pytest.CaptureFixture[str]) -> None:
+    post(server, {"image": "a.dcm"})
+    post(server, {"image": "Secret^Person.dcm"})
+    text = ask(server, "GET", "/metrics")[1].decode()
+    assert 'msmedcap_requests_total{method="POST",route="/caption",status="200"} 1.0' in text
+    assert 'msmedcap_requests_total{method="POST",route="/caption",status="404"} 1.0' in text
+    assert 'msmedcap_step_seconds_count{step="decode"} 1.0' in text and "msmedcap_queue_waiting 0.0" in text
+    log = capfd.readouterr().err
+    assert "POST /caption 200" in log and "Secret" not in log and "127.0.0.1" not in log
+
+
+def test_other_sites_and_names_are_refused_a_proxy_s_name_and_a_token_are_not(image: Path) -> None:
+    server = running(Staged(), image.parent, host_names=["captions.example"], token="word")
+    good = {"Authorization": "Bearer word"}
+    own = f"127.0.0.1:{server.server_address[1]}"
+    assert post(server, {"image": "a.dcm"})[0] == 401
+    assert post(server, {"image": "a.dcm"}, Authorization="Bearer wrong")[0] == 401
+    assert post(server, {"image": "a.dcm"}, **good)[0] == 200
+    assert post(server, {"image": "a.dcm"}, Host="captions.example", **good)[0] == 200
+    assert post(server, {"image": "a.dcm"}, Host="evil.example", **good)[0] == 403
+    assert post(server, {"image": "a.dcm"}, Origin="http://evil.example", **good)[0] == 403
+    assert post(server, {"image": "a.dcm"}, Origin="null", **good)[0] == 403
+    assert post(server, {"image": "a.dcm"}, Sec_Fetch_Site="cross-site", **good)[0] == 403
+    assert post(server, {"image": "a.dcm"}, Origin=f"http://{own}", Sec_Fetch_Site="same-origin", **good)[0] == 200
+    assert ask(server, "GET", "/")[0].status == 200 and ask(server, "GET", "/samples")[0].status == 401
+    server.shutdown()
+    server.server_close()
+
+
+def test_waiting_requests_are_captioned_together_and_too_many_are_refused(image: Path) -> None:
+    predictor = Staged()
+    server = running(predictor, image.parent, waiting=6, batch=4)
+    predictor.go_on.clear()
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(post, server, {"image": "a.dcm"})
+        while not predictor.asked:
+            time.sleep(0.01)
+        others = [pool.submit(post, server, {"image": "a.dcm"}) for _ in range(5)]
+        while server.service.line.waiting < 5:
+            time.sleep(0.01)
+        status, answer = post(server, {"image": "a.dcm"})
+        assert status == 503 and "too many requests wait" in answer["error"]
+        predictor.go_on.set()
+        assert [one.result()[0] for one in (first, *others)] == [200] * 6
+    assert [size for size, *_ in predictor.asked] == [1, 4, 1]
+    server.shutdown()
+    server.server_close()
+
+
+def test_work_whose_client_has_left_is_dropped(server: CaptionServer) -> None:
+    predictor = server.predictor
+    predictor.go_on.clear()
+    raw = json.dumps({"image": "a.dcm"}).encode()
+    head = HEAD.format(len(raw))
+    for _ in range(3):
+        with socket.create_connection(server.server_address[:2]) as gone:
+            gone.sendall(head.encode() + raw)
+            time.sleep(0.3)
+    ends = time.monotonic() + 10
+    while server.service.under_way and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert server.service.under_way == 0
+    predictor.go_on.set()
+    assert post(server, {"image": "a.dcm"})[0] == 200
+    assert sum(size for size, *_ in predictor.asked) <= 3  # those that waited were never begun
+
+
+def test_a_body_that_trickles_or_is_too_long_ends_with_a_sentence(image: Path) -> None:
+    server = running(Staged(), image.parent)
+    guard = server._uvicorn.config.app
+    guard.rules = type(guard.rules)(seconds=0.5, max_json=100)
+    with socket.create_connection(server.server_address[:2]) as slow:
+        slow.sendall(HEAD.format(90).encode() + b"{")
+        assert b" 408 " in slow.recv(4096)
+    reply, said = ask(server, "POST", "/caption", b" " * 101, Content_Type="application/json")
+    assert reply.status == 413 and "at most 100 bytes" in json.loads(said)["error"]
+    assert post(server, {"image": "a.dcm"})[0] == 200
+    server.shutdown()
+    server.server_close()
+
+
+def test_uploads_become_cases_that_only_their_owner_can_name(
+    server: CaptionServer, tmp_path: Path, image: Path
+) -> None:
+    series = ct_series(tmp_path / "ct", body())
+    files = [(f"ct/{path.name}", path.read_bytes()) for path in sorted(series.iterdir())]
+    content, kind = form([*files, ("../../a.dcm", image.read_bytes())])
+    found = json.loads(ask(server, "POST", "/images", content, Content_Type=kind)[1])
+    assert len(found["images"]) == 2 and all(len(one["id"]) > 20 for one in found["images"])
+    stack = next(one["id"] for one in found["images"] if one["name"].startswith("ct"))
+    told = json.loads(ask(server, "GET", f"/images/{stack}/stack")[1])
+    assert told["count"] == 12 and told["type"] == "int16" and told["units"] == "HU"
+    values = ask(server, "GET", f"/images/{stack}/stack/3")[1]
+    assert len(values) == told["rows"] * told["columns"] * 2
+    assert ask(server, "GET", f"/images/{stack}/stack/12")[0].status == 404
+    assert ask(server, "GET", "/images/image:guessed/stack")[0].status == 404
+    status, reply = post(server, {"image": stack, "slice": 3})
+    assert status == 200 and reply["slice"] == [3] and "msmedcap_" not in json.dumps(reply)
+    assert (
+        post(server, {"image": str(next(server.service.library.uploads.get(found["upload"]).folder.iterdir()))})[0]
+        == 403
+    )
+
+
+def test_a_zip_is_unpacked_below_its_folder_and_bombs_are_refused(
+    server: CaptionServer, tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../up.dcm", image.read_bytes())
+        archive.writestr("deep/b.dcm", image.read_bytes())
+    content, kind = form([("a.zip", (tmp_path / "a.zip").read_bytes())])
+    found = json.loads(ask(server, "POST", "/images", content, Content_Type=kind)[1])
+    folder = server.service.library.uploads.get(found["upload"]).folder
+    assert sorted(path.name for path in folder.rglob("*.dcm")) == ["b.dcm", "up.dcm"]
+    monkeypatch.setattr("scripts.commands.service.uploads.MAX_KEPT", 2**21)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.dcm", bytes(2**23))
+    content, kind = form([("bomb.zip", (tmp_path / "bomb.zip").read_bytes())])
+    assert ask(server, "POST", "/images", content, Content_Type=kind)[0].status == 413
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [("../../etc/passwd", "etc/passwd"), ("C:\\x\\y.dcm", "C_/x/y.dcm"), ("", "image"), (".hidden", "hidden"),
+     ("a\x00b<c>.png", "a_b_c_.png"), ("/" * 9, "image")],
+)  # fmt: skip
+def test_names_of_uploads_stay_below_their_folder(name: str, safe: str) -> None:
+    assert str(safe_name(name)) == safe
+
+
+def test_one_table_of_options_covers_generation_and_says_what_to_give() -> None:
+    assert set(GenerationOptions.__dataclass_fields__) <= set(CaptionOptions.model_fields)
+    assert from_query({"num_beams": "2", "slice": "0.5", "prompt": "12", "window": "40/400"}).given() == {
+        "num_beams": 2, "slice": 0.5, "prompt": "12", "window": "40/400",
+    }  # fmt: skip
+    for given, words in (
+        ({"num_beams": True}, "whole number"), ({"windo": "x"}, "did you mean 'window'"),
+        ({"prompt": "x" * 9999}, "2,0"),
+        ({"explain": "maybe"}, "'gradient'"), ({"temperature": "hot"}, "at least 0.01"), ({"slice": True}, "an index"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            options_of(given)
+
+
+def test_the_clients_of_the_guide_work(server: CaptionServer, image: Path) -> None:
+    said = subprocess.run([sys.executable, EXAMPLES / "client.py", server.url, image], capture_output=True, text=True)
+    assert said.stdout.startswith(" ".join(WORDS)), said.stderr
+    if shutil.which("node") is None:
+        pytest.skip("node is not on this machine: the JavaScript client was not run")
+    said = subprocess.run(["node", EXAMPLES / "client.mjs", server.url, image], capture_output=True, text=True)
+    assert said.stdout.startswith(" ".join(WORDS)) and said.stderr.splitlines()[0] == "Axial", said.stderr
+
+
+def test_an_empty_token_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text(" \n")
+    monkeypatch.setattr("scripts.commands.serve.CaptionPredictor", type("P", (), {"from_bundle": lambda *a, **k: None}))
+    with pytest.raises(InputError, match="is empty"):
+        main(["--root", str(tmp_path), "--token_file", str(tmp_path / "token")])

@@ -1,0 +1,104 @@
+"""The faithfulness check: tiles, kinds of words, the table, and that it tells a true map from a false one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_explained as tiny
+import torch
+
+from scripts.explanation.occlusion import best_tile, blurred, hidden, tiles_of
+from scripts.studies.faithfulness import falls_of_image
+from scripts.studies.faithfulness_table import markdown, table, word_kinds
+
+
+def test_tiles_are_equal_and_do_not_overlap() -> None:
+    tiles = tiles_of((3, 10, 100, 66), 3)
+    seen = np.zeros((110, 80), int)
+    for top, left, bottom, right in tiles:
+        seen[top:bottom, left:right] += 1
+    assert {(b - t, r - left) for t, left, b, r in tiles} == {(32, 18)}
+    assert seen.max() == 1 and seen[3:100, 10:66].mean() > 0.95 and seen.sum() == seen[3:100, 10:66].sum()
+    heat = torch.zeros(110, 80)
+    heat[90, 60] = 1.0
+    assert best_tile(heat, tiles) == 8
+
+
+def test_hiding_keeps_everything_else() -> None:
+    image = torch.rand(3, 48, 48)
+    fill = blurred(image)
+    assert float(fill.std()) < 0.3 * float(image.std())
+    assert float(fill.mean()) == pytest.approx(float(image.mean()), abs=0.02)
+    first, second = hidden(image, [(0, 0, 16, 16), (16, 32, 32, 48)], fill)
+    assert torch.equal(first[:, 16:], image[:, 16:]) and torch.equal(first[:, :16, :16], fill[:, :16, :16])
+    assert torch.equal(second[:, 16:32, 32:], fill[:, 16:32, 32:]) and torch.equal(second[:, :16], image[:, :16])
+
+
+def test_kinds_of_words() -> None:
+    caption = "Axial T2-weighted MRI of the head (skull and contents) showing a pineoblastoma."
+    kinds = word_kinds(caption.split(), caption)
+    named = {caption.split()[place]: kind for place, kind in kinds.items()}
+    assert named == {
+        "Axial": "plane", "T2-weighted": "modality", "MRI": "modality", "head": "organ", "(skull": "organ",
+        "contents)": "organ", "pineoblastoma.": "finding",
+    }  # fmt: skip
+    assert set(word_kinds(["Nothing", "here"], "Nothing here").values()) == {"other"}
+
+
+def results(effect: float, images: int = 40) -> list[dict]:
+    generator = np.random.default_rng(1)
+    found = []
+    for _ in range(images):
+        falls = generator.normal(0, 0.1, 9)
+        chosen = int(generator.integers(9))
+        falls[chosen] += effect
+        word = {"word": "head", "kind": "organ", "falls": falls.tolist(), "highlighted": {"attention": chosen}}
+        found.append({"words": [word]})
+    return found
+
+
+def test_the_interval_holds_a_known_effect_and_zero_for_none() -> None:
+    rows = table(results(0.5), "attention")
+    assert [row["kind"] for row in rows] == ["organ", "all content words"]
+    assert rows[0]["over_random_interval"][0] < 0.5 < rows[0]["over_random_interval"][1]
+    assert rows[0]["over_random_interval"][0] > 0.4 and rows[0]["wins"] > 0.9
+    low, high = table(results(0.0), "attention")[0]["over_random_interval"]
+    assert low < 0 < high
+    assert "| organ | 40 |" in markdown(rows)
+
+
+def test_images_of_a_group_are_drawn_together() -> None:
+    few = [{**result, "image": f"{i}.png"} for i, result in enumerate(results(0.0))]
+    many = [{**result, "image": f"{copy}/{result['image']}"} for result in few for copy in range(3)]
+    groups = {result["image"]: Path(result["image"]).name for result in many}
+    expected, found = (table(rows, "attention", g)[0] for rows, g in ((few, None), (many, groups)))
+    for name in ("over_random_interval", "over_middle_interval"):
+        assert found[name] == pytest.approx(expected[name])
+        assert table(many, "attention")[0][name] != pytest.approx(expected[name], rel=0.1)
+
+
+class PlainOptions:
+    """What a caption is generated with here: nothing, its tokens are given."""
+
+
+def test_a_planted_dependency_is_what_hiding_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patch 6 of 4 x 4 carries the caption; of 4 x 4 tiles, hiding that one matters most, and the maps say so."""
+    network = tiny.planted(6)
+
+    def generate(encoded: object, **_: object) -> object:
+        made = PlainOptions()
+        made.token_ids, made.lengths = tiny.IDS, tiny.LENGTHS
+        return made
+
+    monkeypatch.setattr(network, "generate", generate)
+    image = torch.zeros(3, 16, 16)
+    image[:, 4:8, 8:12] = torch.tensor([1.0, 0.2, 0.6])[:, None, None]  # hiding it changes its colour
+    found = falls_of_image(network, image, (0, 0, 16, 16), side=4)
+    assert found["caption"] == "w5 w9 w12" and len(found["words"]) == 3
+    assert {word["highlighted"]["attention"] for word in found["words"]} == {6}
+    largest = np.abs([word["falls"] for word in found["words"]]).max(0)
+    assert int(largest.argmax()) == 6 and largest[6] > 5 * np.delete(largest, 6).max()
+    for word in found["words"]:  # a word that the patch supports is highlighted there, and hiding it lowers the word
+        assert word["highlighted"]["gradient"] == 6 or word["falls"][6] < 0

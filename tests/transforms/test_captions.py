@@ -1,0 +1,46 @@
+"""Caption clean-up and tokenizing."""
+
+from __future__ import annotations
+
+import pytest
+
+from scripts.transforms.captions import TokenizeCaptiond, clean_caption
+
+
+class Letters:
+    """A stand-in tokenizer: one id a character."""
+
+    eos_token_id = 99
+
+    def __call__(self, text: str, **options: object) -> dict[str, list[int]]:
+        ids = [ord(letter) % 90 for letter in text]
+        if options.get("truncation"):
+            ids = ids[: options["max_length"]]
+        return {"input_ids": ids}
+
+
+def test_keep_leaves_sides_numbers_and_brackets() -> None:
+    text = "Left  3.5 cm nodule (RUL), \n see #2."
+    assert clean_caption(text) == "Left 3.5 cm nodule (RUL), see #2."
+
+
+def test_paper_does_what_the_official_processor_does() -> None:
+    assert clean_caption("MRI (T1): Left, 3.5 cm!", style="paper") == "mri t1 left, 3 5 cm"
+    assert clean_caption("one two three four", style="paper", max_words=2) == "one two"
+
+
+def test_unknown_style_is_refused() -> None:
+    with pytest.raises(ValueError, match="papier"):
+        clean_caption("x", style="papier")
+
+
+def test_the_end_token_survives_truncation() -> None:
+    transform = TokenizeCaptiond("caption", tokenizer=Letters(), max_tokens=6)
+    assert transform({"caption": "abcdefghijkl"})["input_ids"].tolist()[-1] == 99
+    assert len(transform({"caption": "abcdefghijkl"})["input_ids"]) == 6
+    assert transform({"caption": "ab"})["input_ids"].tolist() == [ord("a") % 90, ord("b") % 90, 99]
+
+
+def test_special_tokens_of_the_text_encoder_are_kept() -> None:
+    transform = TokenizeCaptiond("caption", tokenizer=Letters(), max_tokens=4, append_end=False)
+    assert len(transform({"caption": "abcdef"})["input_ids"]) == 4

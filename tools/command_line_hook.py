@@ -1,0 +1,63 @@
+"""Writes the line into an environment that checks ``python -m monai.bundle`` before MONAI sees its arguments.
+
+    .venv/bin/python tools/command_line_hook.py bundle
+
+Python runs lines of ``.pth`` files that begin with ``import`` at every start. This one does nothing unless the command
+is ``-m monai.bundle``; then it hands `scripts.command_line.as_typed` the arguments and ends the program with its
+sentence where they cannot be meant. Without it (an environment that was not made by ``make``) configs check
+themselves, except for a config that does not exist.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+from pathlib import Path
+
+NAME = "msmedcap_command_line.pth"
+_LINE = (
+    "import sys, os; b = {bundle!r}; "
+    "'monai.bundle' in sys.orig_argv and os.path.isfile(b + '/scripts/command_line.py') and "
+    "exec(open({hook!r}).read(), {{'BUNDLE': b, '__name__': 'hook'}})\n"
+)
+
+
+def install(bundle: Path, packages: Path) -> Path:
+    """Write the line for the bundle in ``bundle`` into ``packages``, an environment's site-packages."""
+    path = packages / NAME
+    path.write_text(_LINE.format(bundle=str(bundle.resolve()), hook=str(Path(__file__).resolve())), encoding="utf-8")
+    return path
+
+
+def check(bundle: str) -> None:
+    """Replace the program's arguments, or end it: called at start-up, where exceptions would only be printed."""
+    at = _module_at(sys.orig_argv)
+    if at is None:
+        return
+    sys.path.insert(0, bundle)
+    try:
+        from scripts.command_line import as_typed
+
+        sys.argv[1:] = as_typed(sys.orig_argv[at + 1 :])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
+    finally:
+        sys.path.remove(bundle)
+
+
+def _module_at(words: list[str]) -> int | None:
+    """Where "monai.bundle" stands as what Python itself runs, not as an argument of another program."""
+    for at, word in enumerate(words[1:], 1):
+        if word == "-m":
+            return at + 1 if words[at + 1 : at + 2] == ["monai.bundle"] else None
+        if not word.startswith("-"):
+            return None
+    return None
+
+
+if __name__ == "__main__":
+    print(install(Path(sys.argv[1]), Path(site.getsitepackages()[0])))
+elif __name__ == "hook":
+    check(globals()["BUNDLE"])
