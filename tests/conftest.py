@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests fork: a child of a process with OpenMP threads can hang
@@ -28,6 +32,15 @@ SHARED_DATA = Path(os.environ.get("MSMEDCAP_TEST_DATA", ROOT.parent / "shared" /
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _memory_goes_back() -> Iterator[None]:
+    """Training runs let the C library keep freed memory; what a module's tests freed goes back here."""
+    yield
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

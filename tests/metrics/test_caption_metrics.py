@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from caption_pairs import generated
@@ -70,7 +71,12 @@ def test_captions_of_an_evaluator_are_scored_against_its_batch() -> None:
     engine = Engine(lambda _, batch: {"pred": batch.get("made", {})})
     metric.attach(engine, "val")
     batch = {"caption": ["Axial CT of the chest."], "image_path": ["a.png"]}
-    assert engine.run([batch | {"made": {"captions": ["Axial CT of the chest."]}}]).metrics["val"] == 1.0
+    assert (
+        engine.run([batch | {"made": {"captioned": SimpleNamespace(captions=["Axial CT of the chest."])}}]).metrics[
+            "val"
+        ]
+        == 1.0
+    )
     with pytest.raises(InputError, match="this validation makes none: see configs/best_caption.json"):
         engine.run([batch])
 

@@ -164,7 +164,6 @@ def _study(source: SourceStudy) -> dict[str, Any]:
         "status": "available",
         "subject": {"reference": "#patient"},
         "started": _day(text_of(source.header, "StudyDate")),
-        "description": text_of(source.header, "StudyDescription"),
         "series": [{"uid": uid, "modality": modality, "instance": instances} for uid, instances in by_series.items()],
     }
 

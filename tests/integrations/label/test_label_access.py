@@ -86,8 +86,8 @@ def test_only_a_token_of_the_realm_with_the_role_is_let_in(closed: LabelServer, 
 
 
 def test_slicer_says_that_a_token_is_needed(closed: LabelServer, realm: tuple[str, object], tmp_path: Path) -> None:
+    from ImageCaptioningLib.captioners.server import LabelServer as Backend
     from ImageCaptioningLib.errors import CaptioningError
-    from ImageCaptioningLib.server import LabelServer as Backend
 
     with pytest.raises(CaptioningError, match="token"):
         Backend(closed.url).check()

@@ -1,9 +1,13 @@
 """Patient and study attributes, copied from a source image into a report as DICOM asks for them.
 
-PS3.3 C.7.1.1 Patient, C.7.2.1 General Study, C.7.2.2 Patient Study. Text keeps its characters whatever character set
-the source used: reports are written in UTF-8 (ISO_IR 192). A value that breaks its own format (a date such as
-"1997.04.24" of ACR-NEMA times, a sex of "X") is put right where that is sure and left out where it is not; the
-attributes that say who and which study are never left out: their file is refused instead.
+PS3.3 C.7.1.1 Patient and C.7.2.1 General Study: what these modules require (types 1, 2 and 1C), what an identifier of
+theirs means nothing without (who issued it), and the time zone that dates are in. Nothing else of a source's header
+enters a report: no comments, addresses, occupations, descriptions, nor names of those who perform or read.
+
+Text keeps its characters whatever character set the source used: reports are written in UTF-8 (ISO_IR 192). A value
+that breaks its own format (a date such as "1997.04.24" of ACR-NEMA times, a sex of "X") is put right where that is sure
+and left out where it is not; the attributes that say who and which study are never left out: their file is refused
+instead.
 """
 
 from __future__ import annotations
@@ -23,14 +27,11 @@ REQUIRED = ("PatientID", "StudyInstanceUID")
 # Type 2: there, maybe empty.
 ALWAYS = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime",
           "ReferringPhysicianName", "StudyID", "AccessionNumber")  # fmt: skip
-WHERE_PRESENT = ("IssuerOfPatientID", "TypeOfPatientID", "PatientBirthTime", "OtherPatientNames", "PatientAge",
-                 "PatientSize", "PatientWeight", "EthnicGroup", "PatientIdentityRemoved", "DeidentificationMethod",
-                 "StudyDescription", "TimezoneOffsetFromUTC")  # fmt: skip
-SEQUENCES = ("IssuerOfPatientIDQualifiersSequence", "OtherPatientIDsSequence", "IssuerOfAccessionNumberSequence",
+WHERE_PRESENT = ("IssuerOfPatientID", "PatientIdentityRemoved", "DeidentificationMethod", "TimezoneOffsetFromUTC")
+SEQUENCES = ("IssuerOfPatientIDQualifiersSequence", "IssuerOfAccessionNumberSequence",
              "DeidentificationMethodCodeSequence")  # fmt: skip
 _CLOSED = {
     "PatientSex": ("M", "F", "O"),
-    "TypeOfPatientID": ("TEXT", "RFID", "BARCODE"),
     "PatientIdentityRemoved": ("YES", "NO"),
 }
 _SHAPES = {

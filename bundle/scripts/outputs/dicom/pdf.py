@@ -67,7 +67,6 @@ def page_of(source: SourceStudy, draft: Draft, record: Mapping[str, Any], image:
             ("Patient ID", _printable(text_of(header, "PatientID"))),
             ("Accession no.", _printable(text_of(header, "AccessionNumber"))),
             ("Born", _day(text_of(header, "PatientBirthDate"))),
-            ("Study", _printable(text_of(header, "StudyDescription"))),
             ("Sex", text_of(header, "PatientSex")),
             ("Modality", _printable(text_of(header, "Modality"))),
         ]

@@ -2,8 +2,9 @@
 
 Segmentation IOD (PS3.3 A.51): binary, one segment a word, segments may overlap. Every frame refers to the source image
 (and frame) that it lies on, at its position and orientation; images without a frame of reference (ultrasound, plain
-films) give segments that refer to their pixels only. Patient and study are copied as for the reports; identifiers are
-derived from source, caption and masks, so the same run writes the same file.
+films) give segments that refer to their pixels only. Patient and study are copied as for the reports, and highdicom
+sees no more of a source than its geometry: it copies what it sees. Identifiers are derived from source, caption and
+masks, so the same run writes the same file.
 
 The property category is "Spatial and Relational Concept" (309825002, SCT), the type "Selected region" (111099, DCM): a
 segment is where a word rests, not an anatomy or a finding that was segmented.
@@ -36,6 +37,7 @@ from scripts.outputs.dicom.document import (
     new_document,
     save,
 )
+from scripts.outputs.dicom.identity import ALWAYS
 from scripts.outputs.dicom.source import SourceStudy, find_source
 from scripts.outputs.nifti_mask import grid_of, masks_of
 from scripts.reading.dicom.file import DicomFile, quiet_pydicom
@@ -47,6 +49,12 @@ SERIES_NUMBER = 9907
 _CATEGORY = Code("309825002", "SCT", "Spatial and Relational Concept")
 _TYPE = Code("111099", "DCM", "Selected region")
 _FAMILY = Code("123110", "DCM", "Artificial Intelligence")
+_GEOMETRY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
+             "PositionReferenceIndicator", "ImageType", "Rows", "Columns", "NumberOfFrames", "PixelSpacing",
+             "SliceThickness", "SpacingBetweenSlices", "ImagePositionPatient", "ImageOrientationPatient",
+             "DimensionOrganizationType", "SharedFunctionalGroupsSequence",
+             "PerFrameFunctionalGroupsSequence")  # fmt: skip
+"""What a segmentation needs of its source; of functional groups highdicom takes positions, orientation and spacing."""
 _FROM_DOCUMENT = ("SpecificCharacterSet", "SeriesDescription", "ContentDate", "ContentTime", "SeriesDate", "SeriesTime",
                   "DeviceSerialNumber")  # fmt: skip
 
@@ -106,30 +114,32 @@ def segmentation(study: SourceStudy, draft: Draft, items: Sequence[tuple[WordMas
         study, draft, kind="seg", sop_class=pydicom.uid.SegmentationStorage, series_number=SERIES_NUMBER
     )
     try:
-        document = Segmentation(
-            source_images=sources,
-            pixel_array=pixels,
-            segmentation_type="BINARY",
-            segment_descriptions=[_described(number, mask, draft) for number, (mask, _) in enumerate(items, 1)],
-            series_instance_uid=derived_uid("series", "seg", study.fingerprint(), draft.fingerprint()),
-            series_number=SERIES_NUMBER,
-            sop_instance_uid=uid,
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=MODEL,
-            software_versions=base.SoftwareVersions,
-            device_serial_number=base.DeviceSerialNumber,
-            content_description=DISCLAIMER[:64].rsplit(" ", 1)[0],
-            content_label="WORD_REGIONS",
-            series_description=base.SeriesDescription,
-        )
+        with quiet_pydicom():  # what it says may name people
+            document = Segmentation(
+                source_images=sources,
+                pixel_array=pixels,
+                segmentation_type="BINARY",
+                segment_descriptions=[_described(number, mask, draft) for number, (mask, _) in enumerate(items, 1)],
+                series_instance_uid=derived_uid("series", "seg", study.fingerprint(), draft.fingerprint()),
+                series_number=SERIES_NUMBER,
+                sop_instance_uid=uid,
+                instance_number=1,
+                manufacturer=MANUFACTURER,
+                manufacturer_model_name=MODEL,
+                software_versions=base.SoftwareVersions,
+                device_serial_number=base.DeviceSerialNumber,
+                content_description=DISCLAIMER[:64].rsplit(" ", 1)[0],
+                content_label="WORD_REGIONS",
+                series_description=base.SeriesDescription,
+            )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{study.name}: a segmentation cannot refer to it ({type(error).__name__}: {str(error).splitlines()[0]}); "
             "use the output nifti_mask, or export the image again"
         ) from None
-    _point_to_frame(document, alone, study.images[0].sop_class)
-    return _reproducible(_same_patient(document, base), str(uid))
+    with quiet_pydicom():
+        _point_to_frame(document, alone, study.images[0].sop_class)
+        return _reproducible(_same_patient(document, base), str(uid))
 
 
 def _point_to_frame(document: Dataset, frame: FrameRef | None, sop_class: str) -> None:
@@ -150,10 +160,8 @@ def _point_to_frame(document: Dataset, frame: FrameRef | None, sop_class: str) -
 
 def _reproducible(document: Dataset, seed: str) -> Dataset:
     """Replace what highdicom draws at random or takes from the clock."""
-    for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
+    for keyword in ("InstanceCreationDate", "InstanceCreationTime", "ContributingEquipmentSequence"):
         document.pop(keyword, None)
-    for item in document.get("ContributingEquipmentSequence", []):
-        item.pop("ContributionDateTime", None)
     organization = derived_uid("dimensions", seed)
     for sequence in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in document.get(sequence, []):
@@ -228,11 +236,15 @@ def _sources(
 
 
 def _header(file: DicomFile) -> Dataset:
-    """All attributes but pixels, with empty ones where type 2 attributes are missing (many files lack some)."""
+    """Geometry and identifiers of the image; patient and study are empty until `_same_patient` fills them in."""
     with quiet_pydicom(), file.open() as stream:
-        header = pydicom.dcmread(stream, force=True, stop_before_pixels=True)
-    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
-                    "AccessionNumber", "ReferringPhysicianName"):  # fmt: skip
-        if keyword not in header:
-            setattr(header, keyword, "")
+        whole = pydicom.dcmread(stream, force=True, stop_before_pixels=True)
+        header = Dataset()
+        header.file_meta = getattr(whole, "file_meta", pydicom.dataset.FileMetaDataset())
+        for keyword in _GEOMETRY:
+            if keyword in whole and whole[keyword].value not in (None, ""):
+                header[keyword] = whole[keyword]
+        for keyword in ALWAYS:
+            if keyword not in header:
+                setattr(header, keyword, "")
     return header

@@ -89,18 +89,20 @@ class DicomFile:
 
 @contextmanager
 def _no_pydicom() -> Iterator[None]:
-    logger = logging.getLogger("pydicom")
-    was = logger.disabled
-    logger.disabled = True
+    ours, theirs = logging.getLogger("pydicom"), logging.getLogger("highdicom")
+    was, level = ours.disabled, theirs.level
+    ours.disabled = True
+    theirs.setLevel(logging.CRITICAL + 1)  # its modules have loggers of their own, which take it from this one
     try:
         with quiet_warnings(), pydicom.config.disable_value_validation():
             yield
     finally:
-        logger.disabled = was
+        ours.disabled = was
+        theirs.setLevel(level)
 
 
 quiet_pydicom = Shared(_no_pydicom)
-"""No value validation, and no warning or log line of pydicom's: they quote header values, which may name people."""
+"""No value validation, and no warning or log line of pydicom or highdicom: they quote headers, which name people."""
 
 
 def read_dataset(file: DicomFile, *, header_only: bool = False) -> pydicom.Dataset:

@@ -52,12 +52,12 @@ def frames(count: int = 8) -> np.ndarray:
     """``[T, 10, 64, 64]``: a ring that opens and closes, like a heart's short axis over time."""
     z, y, x = np.mgrid[:10, :64, :64].astype(np.float32)
     distance = np.hypot(x - 32, y - 32) + 0 * z
-    grain = np.random.default_rng(0)  # as in a scan: even regions alone would be labels
+    grain = np.random.default_rng(0).normal(0, 8, distance.shape)  # as in a scan: even regions alone would be labels
     made = []
     for number in range(count):
         hole = 9 + 4 * np.cos(2 * np.pi * number / count)
         ring = np.where(distance < hole, 600, np.where(distance < 20, 220, 60))
-        made.append(ring + grain.normal(0, 8, ring.shape))
+        made.append(ring + grain)
     return np.stack(made).astype(np.int16)
 
 
