@@ -211,7 +211,7 @@ def test_a_sequence_says_which_frame_it_shows(place: Scene) -> None:
         assert (frame_of(heart).number, frame_of(heart).value) == (number, f"{100 * number} ms")
         shown.append(slice_picture(heart, middle_view(heart)))
     assert [picture.frame for picture in shown] == list(range(8))
-    assert len({picture.pixels.tobytes() for picture in shown}) == 8
+    assert len({picture.pixels.tobytes() for picture in shown}) == 5  # the ring opens as it closes
     show_frame(heart, 99)  # no such frame
     assert frame_of(heart).number == 7
     [ct] = samples.load_ct(place.mrml)
