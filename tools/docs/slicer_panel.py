@@ -46,7 +46,7 @@ def main() -> None:
     app.setStyle(QtWidgets.QStyleFactory.create("Fusion"))
     TARGET.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        place = _scene(Path(folder))
+        place = _scene()
         worker = LocalWorker(sys.executable, ROOT / "bundle")
         patch.setattr(choices.Choice, "backend", lambda self, installation: worker)
         plain = app.palette()
@@ -108,7 +108,7 @@ def _draw(draft: Draft, path: Path) -> None:
     pixels = draft.picture.pixels
     chosen = sorted(sorted(range(len(draft.words)), key=lambda i: -len(draft.words[i]))[:WORDS])
     figure, axes = plt.subplots(1, WORDS + 1, figsize=(3 * (WORDS + 1), 3.7))
-    titles = [f"{draft.picture.orientation}, window {draft.window}"]
+    titles = [draft.picture.orientation]
     titles += [draft.words[i].strip("()[],.;:") for i in chosen]
     for axis, title, word in zip(axes, titles, [None, *chosen], strict=True):
         axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")

@@ -236,6 +236,13 @@ def test_local_mode_captions_and_writes_the_report_of_the_right_slice(
     other = pydicom.dcmread(studies / "patient" / "ct_series" / "008.dcm")
     assert other.SOPInstanceUID not in text
 
+    fhir = logic.reporting(draft, "A corrected caption.", tmp_path / "report.json", worker, format="fhir")()
+    told = json.loads(fhir.read_text())
+    assert (told["resourceType"], told["status"], told["conclusion"]) == (
+        "DiagnosticReport", "preliminary", "A corrected caption.")  # fmt: skip
+    with pytest.raises(CaptioningError, match="'format' is dicom_sr or fhir"):
+        logic.reporting(draft, "x", tmp_path / "report.xyz", worker, format="xyz")()
+
     across = logic.caption(volume, place.look("Coronal", voxel_to_ras(volume, (40, 30, 7))), **QUICK)
     report = pydicom.dcmread(logic.reporting(across, across.text, tmp_path / "across.dcm", worker)())
     assert other.SOPInstanceUID in report.to_json()  # a coronal picture rests on all slices
@@ -255,3 +262,16 @@ def test_a_wrong_python_or_bundle_is_said(bundle_root: Path, tmp_path: Path) -> 
         LocalWorker(sys.executable, tmp_path).check()
     with pytest.raises(CaptioningError, match="cannot be started"):
         LocalWorker(tmp_path / "python", bundle_root).check()
+
+
+def test_monai_labels_own_module_has_nothing_to_press(server: LabelServer, studies: Path) -> None:
+    """What that module would list (its selectors' types) is empty; its client gets the caption as JSON and no mask."""
+    from monailabel.client import MONAILabelClient
+
+    client = MONAILabelClient(server.url)
+    models = client.info()["models"]
+    listed = ("segmentation", "detection", "deepgrow", "deepedit", "scribbles")
+    assert [name for name, model in models.items() if model["type"] in listed] == []
+    assert models["caption"]["type"] == "others"
+    reply = server.caption("picture", **QUICK)
+    assert "caption" in reply and reply["label_names"] == {}

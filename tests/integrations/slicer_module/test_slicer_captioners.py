@@ -264,3 +264,32 @@ def test_the_choice_is_kept_without_its_token() -> None:
     kept["ImageCaptioning/cpu_only"] = "true"  # Qt's settings give text
     assert load_choice(lambda key, default: kept.get(key, default)).cpu_only is True
     assert load_choice(lambda key, default: default).mode == LOCAL
+
+
+def test_in_the_panel_a_dead_worker_and_a_vanished_server_cost_one_sentence_and_no_edit(
+    hanging: LocalWorker, vanishing: tuple[str, list[dict]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed (make test installs it)")
+    from desktop import desktop
+    from ImageCaptioningLib.captioners import choices
+    from ImageCaptioningLib.images import samples
+    from test_slicer_logic import FixedBackend
+
+    place = Scene()
+    [volume] = samples.load_ct(place.mrml)
+    place.look("Axial", voxel_to_ras(volume, (64, 64, 20)))
+    now = [FixedBackend()]
+    monkeypatch.setattr(choices.Choice, "backend", lambda self, installation: now[0])
+    with desktop(place, tmp_path, monkeypatch) as shown:
+        shown.press(shown.panel.ui.captionButton)
+        shown.panel.caption_ui.captionEdit.setPlainText("half written")
+        now[0] = hanging
+        process = hanging._ask("hello")["process"]
+        shown.panel.ui.captionButton.click()
+        time.sleep(0.3)
+        os.kill(process, signal.SIGKILL)
+        assert shown.wait() == "The captioning process ended: it said nothing."
+        now[0] = LabelServer(vanishing[0])
+        shown.panel._choice = None
+        assert shown.press(shown.panel.ui.captionButton).endswith("is MONAI Label started?")
+        assert shown.panel.caption.text == "half written" and shown.panel.ui.captionButton.isEnabled()

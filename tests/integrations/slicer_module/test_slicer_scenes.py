@@ -279,3 +279,24 @@ def test_a_picture_with_two_values_a_pixel_is_refused(place: Scene) -> None:
     film.SetAndObserveImageData(image)
     with pytest.raises(CaptioningError, match="2 values a pixel"):
         slice_picture(film, middle_view(film))
+
+
+def test_the_self_test_of_the_extension_runs_as_far_as_it_needs_no_desktop(
+    place: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What CTest starts in Slicer, but for saving the scene, which asks ``slicer.app``."""
+    import importlib.util
+    import unittest
+
+    from ImageCaptioningLib import logic
+
+    folder = Path(logic.__file__).parents[1] / "Testing" / "Python"
+    spec = importlib.util.spec_from_file_location("self_test", folder / "ImageCaptioningSelfTest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(slicer, "mrmlScene", place.mrml, raising=False)
+    case = module.ImageCaptioningSelfTest
+    names = [name for name in unittest.defaultTestLoader.getTestCaseNames(case) if "saving" not in name]
+    result = unittest.TestResult()
+    unittest.TestSuite(case(name) for name in names).run(result)
+    assert len(names) == 3 and not result.errors and not result.failures, result
