@@ -17,7 +17,7 @@ from torch import Tensor
 
 from scripts.captioning import CaptionedBatch, Written, caption_batch
 from scripts.confidence import ConfidenceRule
-from scripts.errors import InputError, user_cause
+from scripts.errors import InputError, WeightsError, user_cause
 from scripts.generation import GenerationOptions
 from scripts.kernels.device import device_of
 from scripts.networks.caption_network import CaptionNetwork
@@ -28,7 +28,7 @@ from scripts.provenance.timing import StepTimer
 from scripts.reading.image_meta import ImageMeta
 from scripts.transforms.preprocessing import Preprocessing, plain_components
 
-__all__ = ["Caption", "CaptionPredictor", "Source"]
+__all__ = ["Caption", "CaptionPredictor", "InputError", "Source", "WeightsError"]
 
 Source = str | Path | Sequence[str | Path] | np.ndarray | Tensor
 """A file, a DICOM folder, several of them (views of one case), or an array."""
