@@ -11,6 +11,7 @@ export class Viewer {
     this.told = told; // hears of errors
     this.slices = new Map();
     this.zoom = 1; this.pan = [0, 0]; this.at = 0; this.heat = null; this.region = null; this.shown = null; this.asNetwork = true;
+    this.moves = 0; // by the person who looks: what arrives later does not move their view
     this.canvas = make("canvas", { tabindex: 0, role: "img", "aria-label": `Picture of ${image.name}` });
     this.left = make("output"); this.right = make("output", { class: "corner" });
     this.slider = make("input", { type: "range", min: 0, max: 0, value: 0, "aria-label": "Slice", oninput: () => this.go(Number(this.slider.value)) });
@@ -30,6 +31,7 @@ export class Viewer {
 
   // What the network was shown, at once; all slices follow.
   async open(request = {}) {
+    const moves = this.moves;
     const asked = new URLSearchParams(Object.entries(request).filter(([, value]) => value != null));
     const blob = await getBlob(`/images/${this.image.id}/shown?${asked}`);
     this.shown = await createImageBitmap(blob);
@@ -43,7 +45,7 @@ export class Viewer {
     this.sliceRow.firstChild.textContent = this.stack.along === "frame" ? "Frame" : "Slice";
     this.fillPresets(this.stack.presets);
     this.window = this.window || [(this.stack.low + this.stack.high) / 2, Math.max(1e-6, this.stack.high - this.stack.low)];
-    if (this.captioned !== undefined || !this.at) this.at = this.captioned ?? Math.floor(this.stack.count / 2);
+    if (moves === this.moves && (this.captioned !== undefined || !this.at)) this.at = this.captioned ?? Math.floor(this.stack.count / 2);
     await this.go(this.at, true);
   }
 
@@ -81,6 +83,7 @@ export class Viewer {
 
   async go(number, keep = false) {
     if (!this.stack) return;
+    if (!keep) this.moves++;
     this.at = Math.max(0, Math.min(this.stack.count - 1, number));
     this.slider.value = this.at;
     if (!keep && this.at !== this.captioned) this.asNetwork = false, this.seen.setAttribute("aria-pressed", "false");
