@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from scripts.concepts.header import HeaderAnswers, header_answers
+from scripts.confidence.evidence import Evidence
 from scripts.kernels.precision import autocast
 from scripts.networks.prompts import spoken
 from scripts.provenance.timing import StepTimer
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from scripts.networks.prompts import Prompt
 
 __all__ = ["CaptionedBatch", "Written", "caption_batch", "token_texts"]
+
+SIMILAR_CASES = 10  # training cases nearby that candidates for findings are taken from
 
 Written = Callable[[Mapping[int, str]], None]
 """Told what is written so far: row of the batch -> text, for those that still change."""
@@ -47,6 +50,7 @@ class CaptionedBatch:
         seconds: how long each step took.
         samples: texts drawn for each case, where asked for.
         explanations: of each caption, where asked for.
+        evidence: what is known of each caption's finding; None where an image has several captions.
     """
 
     token_ids: Tensor
@@ -60,6 +64,7 @@ class CaptionedBatch:
     seconds: Mapping[str, float] = field(default_factory=dict)
     samples: list[list[str]] | None = None
     explanations: list[Explanation] | None = None
+    evidence: list[Evidence] | None = None
 
     def logprobs_of(self, row: int) -> list[float]:
         """Natural logarithm of the probability of each token of one caption, the end token included."""
@@ -107,7 +112,11 @@ def caption_batch(
             prefix = _prefix(network, encoded, dtype, asked)
             known = _known(network, file_metas)
             watch = None if written is None else _watch(network, asked, written)
-            made = network.write(prefix, encoded, prompts=asked, options=options, known=known, watch=watch)
+            options = options or network.options
+            weighed = network.write(
+                prefix, encoded, prompts=asked, options=_all_beams(options), known=known, watch=watch
+            )
+            made = _best(weighed, len(asked), options.num_return)
     timer.split_generation()
     drawn = explanations = None
     if samples:
@@ -129,7 +138,45 @@ def caption_batch(
         seconds=timer.rounded(),
         samples=drawn,
         explanations=explanations,
+        evidence=_evidence(network, encoded, weighed, asked, known) if each == 1 else None,
     )
+
+
+def _all_beams(options: GenerationOptions) -> GenerationOptions:
+    """The same, but all finished beams come back: what else was likely is evidence of how sure the best one is."""
+    one = options.num_return == 1 and options.num_beams > 1 and not options.do_sample
+    return replace(options, num_return=options.num_beams) if one else options
+
+
+def _best(made: Generated, images: int, wanted: int) -> Generated:
+    """The first ``wanted`` captions of each image."""
+    each = len(made.token_ids) // images
+    if each <= wanted:
+        return made
+    rows = [image * each + place for image in range(images) for place in range(wanted)]
+    found = {name: value[rows] for name, value in vars(made).items() if isinstance(value, Tensor)}
+    longest = max(1, int(found["lengths"].max()))
+    for name in ("token_ids", "token_logprobs"):
+        found[name] = found[name][:, :longest]
+    return replace(made, **found)
+
+
+def _evidence(
+    network: CaptionNetwork,
+    encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+    made: Generated,
+    prompts: Sequence[Prompt],
+    known: Sequence[HeaderAnswers],
+) -> list[Evidence]:
+    """The beams of each image, the training cases near it, and what the concept reader sees of its best caption."""
+    each = len(made.token_ids) // len(prompts)
+    texts, scores = network.captions(made.token_ids, prompts), made.sequence_scores.float().tolist()
+    near = network.similar(encoded, SIMILAR_CASES)
+    seen = network.seen(encoded, texts[::each], known)
+    return [
+        Evidence(texts[first : first + each], scores[first : first + each], cases, chance)
+        for first, cases, chance in zip(range(0, len(texts), each), near, seen, strict=True)
+    ]
 
 
 def _batch_size(encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> int:

@@ -148,6 +148,29 @@ def read_fields(caption: str) -> CaptionFields:
     )
 
 
+def split_finding(caption: str) -> tuple[str, str | None]:
+    """A caption as what it says before its finding, and the finding; None where it says none.
+
+    "Axial CT of the head showing a stroke." is "Axial CT of the head" and "a stroke". Sentences after the first are
+    part of what is found: "CT of the abdomen. The aorta is wide." is "CT of the abdomen" and "the aorta is wide".
+    """
+    text = " ".join(caption.split())
+    finding, first = _FINDING.search(text), _SENTENCE_END.search(text)
+    ends = first.start() if first else len(text)
+    if finding is not None and finding.start() < ends:
+        return text[: finding.start()].rstrip(" ,;"), _abnormality_after(text, finding)
+    rest = text[first.end() :] if first else ""
+    return text[:ends].rstrip(" ,;."), normal_abnormality(rest) or None
+
+
+def with_finding(before: str, finding: str | None) -> str:
+    """The sentence of what :func:`split_finding` gave; it ends before the finding where there is none."""
+    if finding in (NO_ABNORMALITY, UNSPECIFIED_ABNORMALITY):
+        article = "an " if finding == UNSPECIFIED_ABNORMALITY else ""
+        return f"{before} with {article}{finding}."
+    return f"{before} showing {finding}." if finding else f"{before}." if before else ""
+
+
 def _split_view(opening: str) -> tuple[str, str, str]:
     match = _VIEW.search(opening)
     if match is None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scripts.concepts.guide import ConceptGuide
     from scripts.concepts.header import HeaderAnswers
     from scripts.concepts.reader import ConceptReader
+    from scripts.concepts.similar_cases import SimilarCase
 
 __all__ = ["CaptionNetwork"]
 
@@ -221,6 +222,24 @@ class CaptionNetwork(nn.Module):
             return None
         tokens, mask = encoded["reader"]
         return self.concept_reader.support(tokens, self.captions(token_ids, prompts), mask, known)
+
+    def seen(
+        self,
+        encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+        captions: Sequence[str],
+        known: Sequence[HeaderAnswers] = (),
+    ) -> list[float | None]:
+        """What the concept reader sees of each image's caption, see :meth:`ConceptReader.seen`; None without one."""
+        if self.concept_reader is None:
+            return [None] * len(captions)
+        tokens, mask = encoded["reader"]
+        return self.concept_reader.seen(tokens, captions, mask, known)
+
+    def similar(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]], count: int) -> list[list[SimilarCase]]:
+        """The training cases nearest to each image, as far as the concept reader has an index of them."""
+        if self.concept_reader is None:
+            return [[] for _ in next(iter(encoded.values()))[0]]
+        return self.concept_reader.similar(*encoded["reader"], count=count)
 
     def decode(self, token_ids: Tensor) -> list[str]:
         """Texts of generated ids ``[B, T]``, without the words of a prompt: see :meth:`captions`."""

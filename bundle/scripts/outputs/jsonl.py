@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scripts.confidence import ConfidenceRule
+from scripts.confidence.doubts import doubts_of
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.delivery import Delivery
 from scripts.outputs.record import caption_record, captioned_case, source_name
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from scripts.captioning import CaptionedBatch
-    from scripts.confidence import ConfidenceRule
 
 __all__ = ["CaptionWriter", "JsonLinesWriter"]
 
@@ -63,7 +64,7 @@ class CaptionWriter:
         provenance: see :func:`scripts.outputs.record.caption_record`.
         outputs: names from ``scripts.outputs.WRITERS``.
         output_options: of each output, by its name.
-        rule: judges how sure each caption is.
+        rule: judges how sure each caption is; by default nothing is calibrated, and all is said that was written.
         quiet: do not print captions.
     """
 
@@ -79,7 +80,7 @@ class CaptionWriter:
     ) -> None:
         self.delivery = Delivery(output_dir, outputs=outputs, options=output_options)
         self.timings = JsonLinesWriter(output_dir=Path(output_dir), name="timings.jsonl")
-        self.rule = rule
+        self.rule = rule or ConfidenceRule(findings="always")
         self.provenance = dict(provenance or {})
         self.quiet = quiet
         self.records: list[Mapping[str, Any]] = []
@@ -124,7 +125,7 @@ class CaptionWriter:
                 error=entry["error"],
                 provenance=self.provenance,
             )
-            return CaptionedCase(source, record if self.rule is None else self.rule.apply(record), None, ())
+            return CaptionedCase(source, self.rule.apply(record), None, ())
         if made.seconds:
             share = {step: round(seconds / of, 4) for step, seconds in made.seconds.items()}
             read = {"read": round(batch["read_seconds"][row], 4)} if "read_seconds" in batch else {}
@@ -146,9 +147,8 @@ class CaptionWriter:
             print(f"error: {record['error']}", file=sys.stderr)
         elif not self.quiet:
             name = Path(source_name(record["image"])).name
-            sure = record.get("calibrated_confidence")
-            sure = f"confidence {record['confidence']:.2f}" + ("" if sure is None else f", {sure:.0%} likely right")
-            print(f"{name}\n    {record['caption'] or 'withheld: below abstain_below'}   ({sure})")
+            caption = record["caption"] or "withheld: below abstain_below"
+            print(f"{name}\n    {caption}   ({doubts_of(record).text})")
 
     def finish(self, engine: Engine) -> None:
         files = self.delivery.finish()
