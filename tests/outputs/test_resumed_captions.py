@@ -22,6 +22,7 @@ from child_process import Child
 from scripts.captioning import CaptionedBatch
 from scripts.data.inference_cases import InferenceDataset, collate_inference
 from scripts.errors import InputError
+from scripts.outputs.html import HtmlWriter
 from scripts.outputs.jsonl import CaptionWriter
 from scripts.reading.image_meta import ImageMeta
 
@@ -231,6 +232,16 @@ def test_names_that_earlier_cases_took_and_explanations_stay(tmp_path: Path) -> 
     out = files_of(tmp_path / "out")
     assert out == files_of(tmp_path / "whole")
     assert {f"overlay/ct{end}.png" for end in ("", "_2", "_6")} <= set(out)
+
+
+def test_an_output_that_cannot_go_on_is_made_afresh(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = sorted(folder.glob("*/ct.dcm"))
+    monkeypatch.delattr(HtmlWriter, "recall")
+    with pytest.raises(KeyboardInterrupt):
+        run(images, tmp_path, stopped_after(2, captioning()), outputs=("jsonl", "html"))
+    assert run(images, tmp_path, captioning(), outputs=("jsonl", "html")) == [str(path) for path in images]
 
 
 def test_two_runs_do_not_share_a_folder(folder: Path, tmp_path: Path) -> None:

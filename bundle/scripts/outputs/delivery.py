@@ -66,8 +66,13 @@ class Delivery:
                 print(f"note: {folder} holds files that no run into this folder lists; they stay", file=sys.stderr)
         self.begun = True
 
+    @property
+    def resumable(self) -> bool:
+        """Whether every output can go on with a run that was interrupted."""
+        return all(hasattr(writer, "recall") for writer in self.writers.values())
+
     def take_up(self) -> None:
-        """Instead of `begin`: go on with a run that was interrupted, once `recall` got each case that it had written."""
+        """Instead of `begin`: go on with a run that was interrupted; `recall` then gets each case that it had written."""
         for manifest in self.manifests.values():
             manifest.take_up()
         self.begun = True
@@ -81,8 +86,7 @@ class Delivery:
         """
         self.failed += bool(case.record.get("output_errors"))
         for name, writer in self._writers_of(case):
-            if hasattr(writer, "recall"):
-                writer.recall(case, notes.get(name))
+            writer.recall(case, notes.get(name))
 
     def notes_of(self, case: CaptionedCase) -> dict[str, Any]:
         """What writers need to know of the case just delivered, beside its record, to go on after it."""

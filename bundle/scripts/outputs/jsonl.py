@@ -14,9 +14,9 @@ from scripts.errors import InputError
 from scripts.folder_lock import FolderLock
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.delivery import Delivery
-from scripts.outputs.progress import Progress
 from scripts.outputs.record import caption_record, captioned_case, source_name
 from scripts.outputs.run_identity import run_identity
+from scripts.outputs.run_progress import Progress
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
@@ -75,8 +75,8 @@ class CaptionWriter:
         output_options: of each output, by its name.
         rule: judges how sure each caption is.
         quiet: do not print captions.
-        resume: ``auto`` goes on where the same run (images, settings, weights) was killed, empty starts afresh. What a
-            data set cannot leave out is captioned again in any case.
+        resume: ``auto`` goes on where the same run (images, settings, weights) was killed, empty starts afresh. So does
+            a data set without ``resume_at``, or an output without ``recall``.
 
     Raises:
         InputError: another ``resume``, or an output that cannot be written.
@@ -130,7 +130,7 @@ class CaptionWriter:
         """Leave out what the interrupted run had done; False where nothing is."""
         loader = engine.state.dataloader
         dataset = getattr(loader, "dataset", None)
-        if not self.resume or not hasattr(dataset, "resume_at"):
+        if not (self.resume and self.delivery.resumable and hasattr(dataset, "resume_at")):
             self.progress.end()
             return False
         dataset.resume_at(0)
