@@ -72,7 +72,7 @@ class Delivery:
         return all(hasattr(writer, "recall") for writer in self.writers.values())
 
     def take_up(self) -> None:
-        """Instead of `begin`: go on with a run that was interrupted; `recall` then gets each case that it had written."""
+        """Instead of `begin`: go on with a run that was interrupted; `recall` then gets each case that it wrote."""
         for manifest in self.manifests.values():
             manifest.take_up()
         self.begun = True
