@@ -43,6 +43,11 @@ class Doubts:
     def text(self) -> str:
         return f"{KIND}: {self.kind_text}; {FINDING}: {self.finding_text}"
 
+    def told(self) -> dict[str, Any]:
+        """Chances and words, for a page."""
+        return {"kind": self.kind, "finding": self.finding, "kind_text": self.kind_text,
+                "finding_text": self.finding_text, "text": self.text}  # fmt: skip
+
 
 def doubts_of(record: Mapping[str, Any]) -> Doubts:
     """The doubts of a record, also of one that an older version wrote.
