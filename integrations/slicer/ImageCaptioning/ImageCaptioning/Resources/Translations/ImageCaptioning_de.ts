@@ -540,6 +540,14 @@
             <translation>zu {percent} % richtig</translation>
         </message>
         <message>
+            <source>not stated</source>
+            <translation>nicht genannt</translation>
+        </message>
+        <message>
+            <source>Similar training cases (distance):</source>
+            <translation>Ähnliche Trainingsfälle (Abstand):</translation>
+        </message>
+        <message>
             <source>stated in the caption</source>
             <translation>steht in der Beschreibung</translation>
         </message>

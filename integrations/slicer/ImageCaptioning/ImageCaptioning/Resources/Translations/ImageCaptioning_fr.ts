@@ -540,6 +540,14 @@
             <translation>juste à {percent} %</translation>
         </message>
         <message>
+            <source>not stated</source>
+            <translation>non mentionnée</translation>
+        </message>
+        <message>
+            <source>Similar training cases (distance):</source>
+            <translation>Cas d’entraînement similaires (distance) :</translation>
+        </message>
+        <message>
             <source>stated in the caption</source>
             <translation>dit dans la description</translation>
         </message>
