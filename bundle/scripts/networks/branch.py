@@ -7,7 +7,7 @@ Shape legend: B images, V views of one case, N tokens of one view, C encoder wid
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -16,7 +16,12 @@ from torch.nn import functional as F
 
 from scripts.networks.qformer import Memory, QFormer
 
-__all__ = ["Branch", "TokenStandardization", "encoder_tokens", "fit_standardization", "tokens_of_views"]
+__all__ = ["Branch", "TokenStandardization", "encoder_tokens", "fit_standardization", "token_names", "tokens_of_views"]
+
+
+def token_names(encoders: Iterable[str]) -> tuple[str, ...]:
+    """What a batch calls the cached tokens of these encoders, and their masks."""
+    return tuple(f"{name}_tokens{part}" for name in encoders for part in ("", "_mask"))
 
 
 def tokens_of_views(encoder: nn.Module, image: Tensor, image_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

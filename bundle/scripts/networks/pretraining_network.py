@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.distributed import gather, gather_with_gradient, pad_to_common_length, pad_tokens_to_common_length, rank
-from scripts.networks.branch import Branch, encoder_tokens
+from scripts.networks.branch import Branch, encoder_tokens, token_names
 from scripts.networks.grad_cache import in_chunks
 from scripts.networks.losses import (
     ImageGroundedGeneration,
@@ -242,6 +242,11 @@ class PretrainingNetwork(nn.Module):
         self.branches = nn.ModuleDict(branches)
         self.weights = {name: float((weights or {}).get(name, 1.0)) for name in OBJECTIVES}
         self.learning = tuple(self.branches)
+
+    @property
+    def batch_names(self) -> tuple[str, ...]:
+        """What :meth:`forward` takes from a batch besides ``image``."""
+        return ("image_mask", "input_ids", "attention_mask", *token_names(self.branches))
 
     def learn(self, names: list[str] | None) -> None:
         """Let only the named branches learn (a phase of mixed-semantic pre-training); None means all.
