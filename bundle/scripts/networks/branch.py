@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scripts.networks.qformer import Memory, QFormer
+from scripts.networks.qformer import EncoderMemory, QFormer
 
 __all__ = ["Branch", "TokenStandardization", "encoder_tokens", "fit_standardization", "token_names", "tokens_of_views"]
 
@@ -135,18 +135,18 @@ class Branch(nn.Module):
         """Frozen encoder tokens ``[B, V * N, C]`` and mask: exactly what a feature cache stores."""
         return tokens_of_views(self.encoder, image, image_mask)
 
-    def remember(self, tokens: Tensor, token_mask: Tensor | None = None) -> Memory:
+    def project(self, tokens: Tensor, token_mask: Tensor | None = None) -> EncoderMemory:
         """Normalise tokens ``[B, V * N, C]``, add positions, project keys and values once."""
         tokens = tokens.to(self.qformer.query_tokens.dtype)
         if self._leaves_affine_to_projections():
             norm = self.token_norm
             tokens = F.layer_norm(tokens, norm.normalized_shape, eps=norm.eps)
-            return self.qformer.remember(tokens, token_mask, (norm.weight, norm.bias))
+            return self.qformer.project(tokens, token_mask, (norm.weight, norm.bias))
         tokens = self.token_norm(tokens)
         if self.token_positions is not None:
             views = tokens.shape[1] // self.token_positions.shape[0]
             tokens = tokens + self.token_positions.repeat(views, 1)
-        return self.qformer.remember(tokens, token_mask)
+        return self.qformer.project(tokens, token_mask)
 
     def _leaves_affine_to_projections(self) -> bool:
         """Whether the norm's trained scale and shift act on projection weights: quicker where they learn."""
@@ -155,7 +155,7 @@ class Branch(nn.Module):
 
     def forward(self, tokens: Tensor, token_mask: Tensor | None = None) -> Tensor:
         """Query states ``[B, Q, H]`` of encoder tokens ``[B, V * N, C]``."""
-        return self.qformer(self.remember(tokens, token_mask))
+        return self.qformer(self.project(tokens, token_mask))
 
 
 def _token_norm(kind: bool | str, width: int) -> nn.Module:
