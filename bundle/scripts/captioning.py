@@ -102,7 +102,7 @@ def caption_batch(
         file_metas: what readers found in the files of each case; guided beams then do not contradict headers.
         written: told after each step of decoding; what it raises ends the work.
     """
-    timer = timer or StepTimer()
+    timer, options = timer or StepTimer(), options or network.options
     device = next(network.parameters()).device
     with torch.no_grad(), timer.watch(network):
         with autocast(device, dtype):
@@ -112,7 +112,6 @@ def caption_batch(
             prefix = _prefix(network, encoded, dtype, asked)
             known = _known(network, file_metas)
             watch = None if written is None else _watch(network, asked, written)
-            options = options or network.options
             weighed = network.write(
                 prefix, encoded, prompts=asked, options=_all_beams(options), known=known, watch=watch
             )
@@ -121,24 +120,30 @@ def caption_batch(
     drawn = explanations = None
     if samples:
         with timer.step("sample"):
-            drawn = _samples(network, prefix, options or network.options, samples, seed)
+            drawn = _samples(network, prefix, options, samples, seed)
     if explain:
         with timer.step("explain"), autocast(device, dtype):
             explanations = _explanations(network, encoded, image, made, explain, asked)
-    each = len(made.token_ids) // len(asked)  # captions of an image
+    support = network.support(encoded, made.token_ids, asked, known)
+    evidence = _evidence(network, encoded, weighed, asked, known) if len(made.token_ids) == len(asked) else None
+    result = replace(_captioned(network, encoded, made, asked), support=support, evidence=evidence)
+    return replace(result, seconds=timer.rounded(), samples=drawn, explanations=explanations)
+
+
+def _captioned(
+    network: CaptionNetwork, encoded: Mapping[str, tuple[Tensor, Tensor | None]], made: Generated,
+    prompts: Sequence[Prompt],
+) -> CaptionedBatch:  # fmt: skip
+    """What was generated, in words."""
+    each = len(made.token_ids) // len(prompts)  # captions of an image
     return CaptionedBatch(
         token_ids=made.token_ids,
         token_logprobs=made.token_logprobs,
         lengths=made.lengths,
-        captions=network.captions(made.token_ids, asked),
-        prompts=[spoken(prompt.given, network.tokenizer) for prompt in asked for _ in range(each)],
+        captions=network.captions(made.token_ids, prompts),
+        prompts=[spoken(prompt.given, network.tokenizer) for prompt in prompts for _ in range(each)],
         words=_words(network, made),
         encoded=encoded,
-        support=network.support(encoded, made.token_ids, asked, known),
-        seconds=timer.rounded(),
-        samples=drawn,
-        explanations=explanations,
-        evidence=_evidence(network, encoded, weighed, asked, known) if each == 1 else None,
     )
 
 
