@@ -24,7 +24,7 @@ from scripts.confidence.logistic import (
 )
 from scripts.errors import InputError
 from scripts.studies.calibration_figures import fit_kind, judge, measure, write_report
-from scripts.studies.finding_study import measure_findings, rows_of
+from scripts.studies.finding_study import measure_findings, normal_written, rows_of
 
 WEIGHTS = {"model.pt": "a" * 64}
 
@@ -165,6 +165,9 @@ def test_a_study_from_captions_to_pictures(tmp_path: Path) -> None:
     assert study["area_under_roc_confidence"] == 1.0 and study["area_under_roc_agreement"] == 0.5
     assert study["risk_at_50%_coverage"] == 0.0 and study["risk_coverage"][-1] == [1.0, pytest.approx(1 / 3)]
     assert study["written_finding_right"] == pytest.approx(2 / 3)
+    normal = [{"written": "MRI of the spine with no abnormality."}, {"written": truth}]
+    said = [{"caption": truth}, {"caption": "MRI of the spine with no abnormality."}]
+    assert normal_written(normal, said) == {"no_abnormality_written": 1, "no_abnormality_right": 0}
     write_report(study, records, tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {
         "captions.jsonl", "confidence.json", "reliability.png", "risk_coverage.png"

@@ -1,8 +1,8 @@
-"""What a concept reader sees of a caption's plane, kind and organ: one probability, in which kinds count by family.
+"""Probability that a concept reader gives to a caption's plane, kind and organ, in which kinds count by family.
 
 A right caption has plane, modality *family* and organ of the reference ("MRI" and "T2-weighted MRI" are one family), so
 the reader's probabilities are summed over the modalities of a family. It foretells right captions better than the
-probability of the very modality that a caption names does (area under ROC .81 instead of .75 on medcap-open's
+probability of the very modality that a caption names does (area under ROC .82 instead of .76 on medcap-open's
 validation).
 """
 

@@ -7,8 +7,7 @@ It holds no picture. It holds captions only where who built it asked for them; w
 Features are the encoders' mean tokens, centred, projected on the ``width`` directions in which training cases vary
 most, each scaled to the same spread (whitening), of length 1. The distance of two is one minus their cosine: 0 for the
 same picture, about 1 for unrelated ones. Whitening matters: without it all pictures of one kind are near one another,
-and a small distance says little (the hundred nearest pairs of medcap-open: 59 % share their finding without, 88 %
-with).
+and a small distance says little.
 
     python -m scripts.commands.similar DATALIST FILE        # of any datalist, for the reader of a bundle
 
@@ -44,7 +43,9 @@ __all__ = ["SimilarCase", "SimilarCases", "load_similar_cases"]
 
 WIDTH = 256
 LEAST_SPREAD = 1e-3  # of the widest direction: what lies below it is noise that whitening would blow up
-_CAPITALS = re.compile(r"\b(?:ct|mri?|pet|adc|flair|stir|fiesta|gi|iv|ap|pa|cc|mlo|x-ray)\b")  # lower-case in labels
+_CAPITALS = re.compile(
+    r"\b(?:ct|mri?|pet|adc|flair|stir|fiesta|gi|iv|ap|pa|cc|mlo|t1|t2|x-ray)\b"
+)  # lower-case in labels
 FIELDS = ("plane", "modality", "organ", "finding")
 
 

@@ -1,4 +1,4 @@
-"""What is known of a caption besides its words, from which both of its doubts are computed."""
+"""Evidence on a caption besides its words, from which both of its doubts are computed."""
 
 from __future__ import annotations
 

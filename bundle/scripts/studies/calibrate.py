@@ -26,7 +26,7 @@ from scripts.atomic import write_text_atomically
 from scripts.confidence.calibration import Calibration
 from scripts.errors import InputError, show_sentences
 from scripts.studies.calibration_figures import fit_kind, judge, measure, write_report
-from scripts.studies.finding_study import fit_findings, measure_findings, rows_of
+from scripts.studies.finding_study import fit_findings, measure_findings, normal_written, rows_of
 
 if TYPE_CHECKING:
     from scripts.concepts.similar_cases import SimilarCase
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     splits = {"group": rows_of(records, items)}
     if (near := near_by_image(predictor, items)) is not None:
         splits["image"] = rows_of(records, items, near)
-    study = measure(records, right, splits["group"].groups) | measure_findings(splits)
+    study = measure(records, right, splits["group"].groups) | measure_findings(splits) | normal_written(records, items)
     options.output_dir.mkdir(parents=True, exist_ok=True)
     write_report(study, records, options.output_dir)
     calibration = Calibration(

@@ -1,4 +1,4 @@
-"""How often findings are right: what speaks for each candidate, the fit over it, and the threshold to state one from.
+"""Study of findings: how often candidates are right, the fit over what speaks for them, the threshold to state one.
 
 Two splits tell two things. *By group* is how validation was split: no diagnosis and no neighbouring case of an image is
 among the training cases, as for a patient never seen. *By image* adds the other validation images to the index of
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scripts.concepts.fields import true_fields
+from scripts.concepts.fields import NO_ABNORMALITY, split_finding, true_fields
 from scripts.confidence.findings import FINDING_FEATURES, FittedFindings, candidates
 from scripts.confidence.logistic import (
     area_under_roc,
@@ -32,9 +32,18 @@ from scripts.confidence.logistic import (
 if TYPE_CHECKING:
     from scripts.concepts.similar_cases import SimilarCase
 
-__all__ = ["FindingRows", "cross_fitted_findings", "fit_findings", "measure_findings", "rows_of", "threshold_of"]
+__all__ = [
+    "FindingRows",
+    "cross_fitted_findings",
+    "fit_findings",
+    "measure_findings",
+    "normal_written",
+    "rows_of",
+    "threshold_of",
+]
 
 RIDGE = 1e-2
+LEVELS = (0.3, 0.5)  # thresholds of which figures tell, whatever the threshold is
 HALF, LEAST = 0.5, 5  # stated findings are right at least half of the time, and there are as many to tell it by
 
 
@@ -89,6 +98,16 @@ def rows_of(
     stated = np.array([truth is not None for truth in truths])
     shaped = np.array(features, float).reshape(-1, len(FINDING_FEATURES))
     return FindingRows(shaped, np.array(right), np.array(image, int), stated, groups)
+
+
+def normal_written(records: Sequence[Mapping[str, Any]], items: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many captions the network ended with "no abnormality", and of how many it is true."""
+    normal = [
+        true_fields(item["caption"], item.get("fields")).abnormality == NO_ABNORMALITY
+        for record, item in zip(records, items, strict=True)
+        if split_finding(record["written"])[1] == NO_ABNORMALITY
+    ]
+    return {"no_abnormality_written": len(normal), "no_abnormality_right": sum(normal)}
 
 
 def _fit(splits: Mapping[str, FindingRows], leave_out: np.ndarray | None = None, fold: int = -1) -> np.ndarray:
@@ -153,6 +172,9 @@ def measure_findings(splits: Mapping[str, FindingRows]) -> dict[str, Any]:
         shown["area_under_roc_finding"] = area_under_roc(chance, right)
         stated = np.zeros(len(right), bool) if threshold is None else chance >= threshold
         shown["findings_stated"], shown["stated_findings_right"] = int(stated.sum()), int(right[stated].sum())
+        for least in LEVELS:
+            shown[f"stated_from_{least:.0%}"] = int((chance >= least).sum())
+            shown[f"right_from_{least:.0%}"] = int(right[chance >= least].sum())
         study |= {key + ending: value for key, value in shown.items()}
         coverage, risk = risk_coverage(chance, right)
         study["finding_reliability" + ending] = bins_of(chance, right)
