@@ -206,7 +206,8 @@ def _systems(
     pairs: Pairs, training: Sequence[Item], folder: Path, options: Options
 ) -> tuple[dict[str, Pairs], dict[str, str]]:
     """The predictions, the other systems and the baselines that were asked for, and the reasons for those that cannot run."""
-    captions, unavailable = read_named(options.also, pairs), {}
+    captions = read_named(options.also, pairs)
+    unavailable: dict[str, str] = {}
     if options.baselines:
         made, unavailable = baseline_captions(training, pairs.images, options.images or folder, options.cache_dir)
         captions |= made
