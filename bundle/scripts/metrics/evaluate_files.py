@@ -205,7 +205,7 @@ def evaluate(predictions: str | Path, references: str | Path, options: Options |
 def _systems(
     pairs: Pairs, training: Sequence[Item], folder: Path, options: Options
 ) -> tuple[dict[str, Pairs], dict[str, str]]:
-    """The predictions, the other systems and the baselines that were asked for, and the reasons for those that cannot run."""
+    """The predictions, other systems and baselines, and the reasons for those that cannot run."""
     captions = read_named(options.also, pairs)
     unavailable: dict[str, str] = {}
     if options.baselines:
