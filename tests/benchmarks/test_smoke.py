@@ -16,6 +16,14 @@ KEYS = {
     "generation": {"batch1_speedup", "batch8_speedup", "tokens_equal"},
     "encoder": {"speedup_fp32", "speedup_bf16", "memory_ratio", "max_rel_error"},
     "caption": {"tuned_over_naive", "ours_over_blip2", "starter_seconds"},
+    "soak": {
+        "service_requests",
+        "service_lost_saves",
+        "service_unexpected",
+        "service_mib",
+        "service_p50_s",
+        "service_p99_s",
+    },
     "reading": {"slice_over_pydicom", "series_over_itkreader"},
 }
 
