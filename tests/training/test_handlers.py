@@ -16,6 +16,7 @@ from small_run import make_items, make_run
 from torch import nn
 
 from scripts.errors import InputError
+from scripts.kernels.precision import set_float32_precision
 from scripts.training import (
     AutocastInferer,
     GradientGuard,
@@ -25,7 +26,6 @@ from scripts.training import (
     RunRecord,
     loss_parts,
     scales_loss,
-    set_float32_precision,
     take_loss,
 )
 from scripts.training import history as history_module

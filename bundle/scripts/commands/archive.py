@@ -39,8 +39,7 @@ class FeatureWorker:
 
     def __init__(self, files: Sequence[str], values: Mapping[str, Any]) -> None:
         from scripts.data import feature_caches
-        from scripts.kernels.precision import resolved
-        from scripts.training import set_float32_precision
+        from scripts.kernels.precision import resolved, set_float32_precision
 
         parser = _parser(files, values)
         get = parser.get_parsed_content

@@ -92,15 +92,17 @@ class CaptionWriter:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
         engine.add_event_handler(Events.COMPLETED, self.finish)
 
-    def start(self, engine: Engine) -> None:
+    def start(self, engine: Engine | None = None) -> None:
         self.delivery.begin()
         self.records, self.failed, self.delivery.failed = [], 0, 0
         self.timings.started = False
 
     def write(self, engine: Engine) -> None:
-        """Deliver this batch's cases; readable images take the predictions in order."""
-        made = (engine.state.output.get("pred") or {}).get("captioned")
-        batch = engine.state.batch
+        """Deliver the cases of an engine's batch."""
+        self.add(engine.state.batch, (engine.state.output.get("pred") or {}).get("captioned"))
+
+    def add(self, batch: Mapping[str, Any], made: CaptionedBatch | None) -> None:
+        """Deliver a batch's cases; readable images take the captions in order."""
         entries = _entries(batch)
         good = sum(entry["error"] is None for entry in entries)
         row = 0
@@ -150,7 +152,7 @@ class CaptionWriter:
             sure = f"confidence {record['confidence']:.2f}" + ("" if sure is None else f", {sure:.0%} likely right")
             print(f"{name}\n    {record['caption'] or 'withheld: below abstain_below'}   ({sure})")
 
-    def finish(self, engine: Engine) -> None:
+    def finish(self, engine: Engine | None = None) -> None:
         files = self.delivery.finish()
         if self.timings.started:
             self.timings.finish()
