@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scripts.kernels.convolution import ConvNorm
-from scripts.kernels.layout import is_tracked
+from scripts.kernels.laid_out import is_tracked
 
 __all__ = ["bottleneck"]
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scripts.kernels.layout import Layout, activated, can_be_laid_out, laid_out_convolution, state_of
+from scripts.kernels.laid_out import KeptWeights, activated, can_be_laid_out, laid_out_convolution, state_of
 
 __all__ = ["ChannelNorm", "ConvNorm", "same_padding"]
 
@@ -46,7 +46,7 @@ class ConvNorm(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs, eps=eps)
         self.same = same
-        self.layout = Layout()
+        self.kept = KeptWeights()
 
     def forward(self, x: Tensor, activation: str = "", *, pad_rows: bool = True) -> Tensor:
         """``activation``: ``gelu`` or ``relu6`` of the result.
@@ -64,7 +64,7 @@ class ConvNorm(nn.Module):
         if can_be_laid_out(x, *parts):
             state = tuple(state_of(part) for part in parts)
             sizes = {"stride": stride, "padding": padding, "groups": conv.groups, "activation": activation}
-            return laid_out_convolution(self.layout, x, state, self._folded, **sizes)
+            return laid_out_convolution(self.kept, x, state, self._folded, **sizes)
         return activated(F.conv2d(x, *self._folded(), stride, padding, groups=conv.groups), activation)
 
     def _folded(self) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from scripts.kernels.layout import state_of
+from scripts.kernels.laid_out import state_of
 
 
 @cache

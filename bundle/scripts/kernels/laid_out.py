@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = [
-    "Layout",
+    "KeptWeights",
     "activated",
     "can_be_laid_out",
     "is_tracked",
@@ -30,7 +30,7 @@ _FUSED = {"": ("none", [], ""), "gelu": ("gelu", [], "none"), "relu6": ("hardtan
 _AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
-class Layout:
+class KeptWeights:
     """What was made of a layer's weights, and the state of them that it was made of; copies begin empty."""
 
     def __init__(self) -> None:
@@ -43,11 +43,11 @@ class Layout:
             self._kept, self._state = make(), state
         return self._kept
 
-    def __deepcopy__(self, memo: dict) -> Layout:
-        return Layout()
+    def __deepcopy__(self, memo: dict) -> KeptWeights:
+        return KeptWeights()
 
-    def __reduce__(self) -> tuple[type[Layout], tuple]:
-        return Layout, ()
+    def __reduce__(self) -> tuple[type[KeptWeights], tuple]:
+        return KeptWeights, ()
 
 
 def is_tracked(*tensors: Tensor) -> bool:
@@ -83,7 +83,7 @@ def activated(x: Tensor, activation: str) -> Tensor:
 
 
 def laid_out_convolution(
-    layout: Layout,
+    kept: KeptWeights,
     x: Tensor,
     state: tuple,
     make: Callable[[], tuple[Tensor, Tensor | None]],
@@ -96,7 +96,7 @@ def laid_out_convolution(
     """``activation(conv2d(x, weight, bias))``: ``[B, C, H, W] -> [B, C', H', W']``.
 
     Args:
-        layout: of this layer.
+        kept: of this layer.
         x: see `can_be_laid_out`.
         state: of the parameters that weight and bias are made of.
         make: weight and bias.
@@ -110,13 +110,13 @@ def laid_out_convolution(
         reorder = torch.ops.mkldnn._reorder_convolution_weight
         return reorder(weight.contiguous(), list(padding), steps, apart, groups, list(x.shape)), bias
 
-    weight, bias = layout.of((*state, x.shape), made)
+    weight, bias = kept.of((*state, x.shape), made)
     return torch.ops.mkldnn._convolution_pointwise(
         x, weight, bias, list(padding), steps, apart, groups, *_FUSED[activation]
     )
 
 
-def laid_out_linear(layout: Layout, linear: nn.Module, x: Tensor, activation: str = "") -> Tensor:
+def laid_out_linear(kept: KeptWeights, linear: nn.Module, x: Tensor, activation: str = "") -> Tensor:
     """``activation(linear(x))``, ``[..., in] -> [..., out]``; as it is written where `can_be_laid_out` says no."""
     if type(linear) is not nn.Linear or not can_be_laid_out(x, linear.weight, linear.bias):
         return activated(linear(x), activation)
@@ -125,5 +125,5 @@ def laid_out_linear(layout: Layout, linear: nn.Module, x: Tensor, activation: st
         rows = x.numel() // x.shape[-1]
         return torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), rows), linear.bias
 
-    weight, bias = layout.of((state_of(linear.weight), state_of(linear.bias)), made)
+    weight, bias = kept.of((state_of(linear.weight), state_of(linear.bias)), made)
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *_FUSED[activation])

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from scripts.kernels import layout
+from scripts.kernels import laid_out
 from scripts.kernels.convolution import ConvNorm
-from scripts.kernels.layout import Layout, activated, laid_out_linear
+from scripts.kernels.laid_out import KeptWeights, activated, laid_out_linear
 
 ACTIVATIONS = {"": lambda x: x, "gelu": F.gelu, "relu6": F.relu6}
 
@@ -55,12 +55,12 @@ def test_convolution_normalisation_and_activation(settings: dict, activation: st
 def test_linear(activation: str) -> None:
     linear, x = nn.Linear(24, 40).requires_grad_(False), torch.randn(2, 7, 24)
     expected = ACTIVATIONS[activation](linear(x))
-    torch.testing.assert_close(laid_out_linear(Layout(), linear, x, activation), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(laid_out_linear(KeptWeights(), linear, x, activation), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_that_change_are_noticed() -> None:
     layer, x = made(), torch.randn(1, 8, 4, 4)
-    linear, kept, row = nn.Linear(8, 8).requires_grad_(False), Layout(), torch.randn(3, 8)
+    linear, kept, row = nn.Linear(8, 8).requires_grad_(False), KeptWeights(), torch.randn(3, 8)
     for _ in range(2):
         torch.testing.assert_close(layer(x), layer.norm(layer.conv(x)), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(laid_out_linear(kept, linear, row), linear(row), rtol=1e-4, atol=1e-5)
@@ -72,24 +72,24 @@ def test_copies_and_pickles_begin_without_a_layout() -> None:
     layer, x = made(kernel=3), torch.randn(1, 8, 6, 6)
     expected = layer(x)
     for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        assert twin.layout._kept is None
+        assert twin.kept._kept is None
         torch.testing.assert_close(twin(x), expected)
         assert set(twin.state_dict()) == set(layer.state_dict())
 
 
 def test_the_laid_out_way_is_taken_where_nothing_is_learned_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not layout._AVAILABLE:
+    if not laid_out._AVAILABLE:
         pytest.skip("this build of PyTorch has no oneDNN")
     layer, x = made(), torch.randn(1, 8, 4, 4)
     layer(x)
-    assert layer.layout._kept is not None
+    assert layer.kept._kept is not None
     trained = made().requires_grad_(True)
     trained(x, "gelu").sum().backward()
-    assert trained.layout._kept is None and trained.conv.weight.grad is not None
+    assert trained.kept._kept is None and trained.conv.weight.grad is not None
     under = made()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         under(x)
-    assert under.layout._kept is None
+    assert under.kept._kept is None
     followed = torch.randn(1, 8, 4, 4, requires_grad=True)
     layer(followed, "relu6").sum().backward()
     assert followed.grad is not None
