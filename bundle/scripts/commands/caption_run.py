@@ -6,13 +6,16 @@ record and the outputs are the config's own; configs that are not plain (overlay
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import DataLoader
 
-from scripts.captioning import caption_batch
+from scripts.captioning import CaptionedBatch, caption_batch
 from scripts.data.ahead import ahead
 from scripts.data.inference_cases import InferenceDataset, cases, collate_inference
 from scripts.given_values import switch
@@ -24,7 +27,10 @@ from scripts.outputs.jsonl import CaptionWriter
 from scripts.predictor import config_values
 from scripts.provenance.timing import StepTimer, TimedTransform
 
-__all__ = ["CaptionRun"]
+if TYPE_CHECKING:
+    from scripts.networks.caption_network import CaptionNetwork
+
+__all__ = ["BatchCaptioner", "CaptionRun"]
 
 
 class CaptionRun:
@@ -51,11 +57,22 @@ class CaptionRun:
         keep_memory()
         self.device = device_of(get("device"))
         self.network = get("network").to(self.device).eval()
-        for key in ("preprocessing", "provenance", "confidence"):
+        self.captioner = BatchCaptioner(
+            dtype=get("amp_dtype"),
+            explain=switch(get("explain")),
+            samples=get("agreement_samples"),
+            seed=get("seed"),
+            use_header=bool(switch(get("use_header"))),
+        )
+        for key in ("preprocessing", "provenance", "confidence"):  # an error in these comes before any work
             get(key)
 
     def __call__(self, source: str | Path, output_dir: str | Path) -> int:
-        """Caption what ``source`` holds, print the captions, write the outputs; the number of images that failed."""
+        """Caption what ``source`` holds, print the captions, write the outputs; the number of images that failed.
+
+        Raises:
+            InputError: the datalist or an output cannot be used, or another run writes to ``output_dir``.
+        """
         get = self.get
         writer = CaptionWriter(
             output_dir,
@@ -63,36 +80,52 @@ class CaptionRun:
             outputs=get("outputs"),
             output_options=get("output_options"),
             rule=get("confidence"),
+            resume=get("resume"),
         )
-        writer.start()
-        for batch in ahead(self._batches(source)):
-            writer.add(batch, self._captioned(batch))
-        writer.finish()
+        loader = self._loader(source)
+        try:
+            writer.start(SimpleNamespace(inferer=self.captioner, state=SimpleNamespace(dataloader=loader)))
+            for batch in ahead(loader):
+                writer.add(batch, self.captioner(self.network, batch, self.device))
+            writer.finish()
+        finally:
+            writer.lock.release()
         return writer.failed
 
-    def _batches(self, source: str | Path) -> Iterator[dict[str, Any]]:
+    def _loader(self, source: str | Path) -> DataLoader:
         get = self.get
         found = cases(str(source), datalist=get("datalist"), section=get("section"))
         dataset = InferenceDataset(found, TimedTransform(get("preprocessing")))
-        size = int(get("batch_size"))
-        for first in range(0, len(dataset), size):
-            yield collate_inference([dataset[place] for place in range(first, min(first + size, len(dataset)))])
+        size, workers = int(get("batch_size")), int(get("workers"))
+        return DataLoader(dataset, batch_size=size, num_workers=workers, collate_fn=collate_inference)
 
-    def _captioned(self, batch: Mapping[str, Any]) -> Any:
-        """A `CaptionedBatch`; None where no image of the batch can be read."""
+
+@dataclass(frozen=True)
+class BatchCaptioner:
+    """What is asked of each batch, as ``scripts.inferers.CaptionInferer`` has it for MONAI's engine."""
+
+    dtype: str
+    explain: bool | str
+    samples: int
+    seed: int
+    use_header: bool
+
+    def __call__(
+        self, network: CaptionNetwork, batch: Mapping[str, Any], device: torch.device
+    ) -> CaptionedBatch | None:
+        """The captions of a batch; None where none of its images can be read."""
         if "image" not in batch:
             return None
-        get = self.get
         mask = batch.get("image_mask")
         metas = [record["meta"] for record in batch["records"] if record["error"] is None]
         return caption_batch(
-            self.network,
-            batch["image"].to(self.device),
-            None if mask is None else mask.to(self.device),
-            dtype=get("amp_dtype"),
-            explain=switch(get("explain")),
-            timer=StepTimer(self.device),
-            samples=get("agreement_samples"),
-            seed=get("seed"),
-            file_metas=metas if switch(get("use_header")) else (),
+            network,
+            batch["image"].to(device),
+            None if mask is None else mask.to(device),
+            dtype=self.dtype,
+            explain=self.explain,
+            timer=StepTimer(device),
+            samples=self.samples,
+            seed=self.seed,
+            file_metas=metas if self.use_header else (),
         )
