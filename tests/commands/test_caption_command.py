@@ -44,3 +44,17 @@ def test_errors_are_sentences(bundle_root: Path, tmp_path: Path) -> None:
         done = caption(bundle_root, str(tmp_path), "--output_dir", str(tmp_path / "out"), "--set", wrong)
         assert done.returncode == 1
         assert said in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_neither_monai_nor_transformers_is_imported(bundle_root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    write_samples(source)
+    program = (
+        "import sys\n"
+        "from scripts.commands.caption_run import CaptionRun\n"
+        "assert CaptionRun('.', num_beams=1, max_new_tokens=2)(*sys.argv[1:]) == 0\n"
+        "print([name for name in ('monai', 'transformers', 'ignite', 'matplotlib') if name in sys.modules])\n"
+    )
+    command = [sys.executable, "-c", program, str(source), str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=bundle_root, capture_output=True, text=True, timeout=280)
+    assert done.stdout.strip().splitlines()[-1] == "[]", done.stderr[-2000:]
