@@ -18,9 +18,9 @@ large product in that precision, and the language model's bytes once a token at 
 measured here.
 
 The last line is one JSON object: `tuned_over_naive` (naive seconds over tuned), `ours_over_blip2` (tuned seconds over
-BLIP-2's), `starter_seconds` (median wall seconds of a warm starter caption of a 512 x 512 image, as configured), `starter_before`,
-`starter_speedup`, `starter_cpu_speedup` and `starter_captions_equal` (the same as it was before, in turns, see
-`starter_captions.py`), and
+BLIP-2's), `starter_seconds` (median wall seconds of a warm starter caption of a 512 x 512 image, as configured),
+`starter_before`, `starter_speedup`, `starter_cpu_speedup` and `starter_captions_equal` (the same as it was before, in
+turns, see `starter_captions.py`), and
 `ten_images_seconds` (wall seconds of a process that starts, captions ten images together and ends; null with `--quick`
 and `--smoke`). Both are of all cores, with freed buffers kept, as the service and the bundle's runs have them, and of
 processes that import what the captioner itself imports (`starter_captions.py`).
@@ -272,7 +272,7 @@ def starter_figures(options: argparse.Namespace, more: Sequence[str]) -> dict[st
     exact = starter(*count, *more)
     print(f"starter, warm, median: float32 {exact['seconds']:.2f} s, steps {exact['steps']}")
     print(
-        f"before {exact['before']:.2f} s: {exact['speedup']:.2f}x by the clock, {exact['cpu_speedup']:.2f}x of processor "
+        f"before {exact['before']:.2f} s: {exact['speedup']:.2f}x by the clock, {exact['cpu_speedup']:.2f}x of CPU "
         f"time, {exact['equal']:.0%} of captions word for word the same"
     )
     if not options.smoke:

@@ -10,12 +10,13 @@ from scripts import loads_submodules
 
 _MODULES = {
     "BuildReport": "cache.feature_cache",
+    "CacheOptions": "cache.cache_options",
     "CaptionDataset": "dataset",
     "EpochSampler": "epoch_sampler",
     "FeatureCache": "cache.feature_cache",
     "caption_dataset": "dataset",
     "collate_cases": "collate",
-    "feature_caches": "dataset",
+    "feature_caches": "cache.feature_cache",
     "image_paths": "datalist",
     "inference_items": "datalist",
     "load_datalist": "datalist",
