@@ -19,7 +19,6 @@ KEYS = {
     "caption": {"tuned_over_naive", "ours_over_blip2", "starter_seconds", "starter_speedup", "starter_captions_equal"},
     "start": {"import_seconds", "cold_seconds", "first_word_seconds", "command_seconds", "second_call_seconds"},
     "gpu": {"stage 1 from images", "stage 2 from cached tokens", "captions, batch 1", "encoder detail"},
-    "soak": {"service_requests", "service_lost_saves", "service_unexpected", "service_mib", "service_p99_s"},
     "reading": {"slice_over_pydicom", "series_over_itkreader"},
     "service": {"sequential_per_s", "eight_clients_per_s", "eight_over_sequential", "p95_s", "replies_equal"},
     "page": {"first_paint_ms", "first_words_s", "slice_ms", "slice_p95_ms"},
