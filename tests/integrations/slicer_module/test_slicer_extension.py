@@ -96,7 +96,7 @@ class TestIndex:
         assert "# Image Captioning" in page and "Apache" in page and "arxiv.org/abs/2311.01004" in page
         pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page)
         assert pictures and all((published / picture).is_file() for picture in pictures)
-        assert "ImageCaptioning" in page and "not for diagnosis" in page
+        assert "one module, **Image Captioning**" in page and "not for diagnosis" in page
         description = _told(published)["EXTENSION_DESCRIPTION"]
         assert 40 < len(description) < 300 and "Apache" in description
 

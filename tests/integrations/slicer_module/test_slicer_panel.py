@@ -98,12 +98,13 @@ def test_caption_show_and_accept(shown: Desktop) -> None:
 
 def test_a_region_is_the_captioners_own_where_it_draws_one(shown: Desktop) -> None:
     plain, asked = shown.backend.caption, []
-    shown.backend.caption = lambda file, **options: {**plain(file, **options), "id": "c1"}
+    lies = {"from": [96, 80], "to": [96, 80], "offset": [0, 8], "size": 96}
+    shown.backend.caption = lambda file, **options: {**plain(file, **options), "id": "c1", "resize": lies}
 
     def region(caption: str, word: int) -> np.ndarray:
         asked.append((caption, word))
         square = np.zeros((96, 96), bool)
-        square[10:20, 8 + 30 : 8 + 50] = word == 1
+        square[10:20, 38:58] = word == 1
         return square
 
     shown.backend.region = region
