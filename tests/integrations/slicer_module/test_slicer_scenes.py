@@ -146,8 +146,7 @@ def test_a_picture_that_lies_askew_is_captioned_in_its_own_plane(place: Scene) -
     """As a localizer does: the view that is turned to it shows all of it, and none of the straight ones do."""
     [film] = samples.load_film(place.mrml)
     turn = vtk.vtkTransform()
-    turn.RotateX(30)
-    turn.RotateZ(20)
+    turn.RotateX(30)  # about an axis of its own, so that it keeps its size
     grid = vtk.vtkMatrix4x4()
     film.GetIJKToRASMatrix(grid)
     vtk.vtkMatrix4x4.Multiply4x4(turn.GetMatrix(), grid, grid)
