@@ -93,7 +93,7 @@
         </message>
         <message>
             <source>Captions that are weighed against one another: more take longer</source>
-            <translation>Beschreibungen, die gegeneinander abgewogen werden: mehr dauern länger</translation>
+            <translation>Beschreibungen, die gegeneinander abgewogen werden: Mehr dauern länger</translation>
         </message>
         <message>
             <source>Explain each word</source>
@@ -153,7 +153,7 @@
         </message>
         <message>
             <source>The MONAI Label server learns from the captions that were sent back.</source>
-            <translation>Der MONAI-Label-Server lernt aus den zurückgesandten Beschreibungen.</translation>
+            <translation>Der MONAI-Label-Server lernt aus den zurückgesendeten Beschreibungen.</translation>
         </message>
         <message>
             <source>Train on the corrected captions</source>
@@ -564,11 +564,11 @@
         </message>
         <message>
             <source>{percent} % likely right</source>
-            <translation>zu {percent} % richtig</translation>
+            <translation>mit {percent} % Wahrscheinlichkeit richtig</translation>
         </message>
         <message>
             <source>stated in the caption</source>
-            <translation>steht in der Beschreibung</translation>
+            <translation>in der Beschreibung genannt</translation>
         </message>
         <message>
             <source>considered, not stated</source>
@@ -651,7 +651,7 @@
         </message>
         <message>
             <source>Pictures of the slices that you caption are sent to this address.</source>
-            <translation>Bilder der beschriebenen Schichten werden an diese Adresse gesandt.</translation>
+            <translation>Bilder der beschriebenen Schichten werden an diese Adresse gesendet.</translation>
         </message>
         <message>
             <source>Set up in {folder}; nothing leaves this computer.</source>
@@ -769,11 +769,11 @@
         </message>
         <message>
             <source>Sent; the server keeps it with '{image}'.</source>
-            <translation>Gesandt; der Server bewahrt sie bei „{image}“ auf.</translation>
+            <translation>Gesendet; der Server bewahrt sie bei „{image}“ auf.</translation>
         </message>
         <message>
             <source>Sending ...</source>
-            <translation>Wird gesandt ...</translation>
+            <translation>Wird gesendet ...</translation>
         </message>
         <message>
             <source>Caption as text</source>
@@ -920,7 +920,7 @@
         </message>
         <message>
             <source>Plane, kind and organ:</source>
-            <translation>Ebene, Art und Organ:</translation>
+            <translation>Ebene, Bildart und Organ:</translation>
         </message>
         <message>
             <source>-</source>
@@ -932,7 +932,7 @@
         </message>
         <message>
             <source>Findings considered; click one to put it into the caption:</source>
-            <translation>Erwogene Befunde; ein Klick setzt einen in die Beschreibung:</translation>
+            <translation>Erwogene Befunde; ein Klick setzt einen in die Beschreibung ein:</translation>
         </message>
         <message>
             <source>What each word rests on:</source>
@@ -1107,11 +1107,11 @@
         </message>
         <message>
             <source>Authority:</source>
-            <translation>Stelle:</translation>
+            <translation>Zertifizierungsstelle:</translation>
         </message>
         <message>
             <source>File of the authority that signed the server's certificate, where the system does not know it</source>
-            <translation>Datei der Stelle, die das Zertifikat des Servers signiert hat, wenn das System sie nicht kennt</translation>
+            <translation>Datei der Zertifizierungsstelle, die das Zertifikat des Servers signiert hat, wenn das System sie nicht kennt</translation>
         </message>
         <message>
             <source>Connect</source>

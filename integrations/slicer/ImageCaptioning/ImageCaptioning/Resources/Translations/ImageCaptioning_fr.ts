@@ -121,7 +121,7 @@
         </message>
         <message>
             <source>Next least certain</source>
-            <translation>Suivante moins sûre</translation>
+            <translation>Prochaine incertaine</translation>
         </message>
         <message>
             <source>Go on with the caption that is least certain: of the server, or among the drafts here (Ctrl+Shift+N)</source>
@@ -153,7 +153,7 @@
         </message>
         <message>
             <source>The MONAI Label server learns from the captions that were sent back.</source>
-            <translation>Le serveur MONAI Label apprend des descriptions qui lui ont été renvoyées.</translation>
+            <translation>Le serveur MONAI Label apprend à partir des descriptions qui lui ont été renvoyées.</translation>
         </message>
         <message>
             <source>Train on the corrected captions</source>
@@ -564,15 +564,15 @@
         </message>
         <message>
             <source>{percent} % likely right</source>
-            <translation>juste à {percent} %</translation>
+            <translation>juste avec {percent} % de probabilité</translation>
         </message>
         <message>
             <source>stated in the caption</source>
-            <translation>dit dans la description</translation>
+            <translation>mentionnée dans la description</translation>
         </message>
         <message>
             <source>considered, not stated</source>
-            <translation>envisagé, non dit</translation>
+            <translation>envisagée, non mentionnée</translation>
         </message>
         <message>
             <source>Withheld: the captioner is not sure enough of this caption. Edit it, or confirm it when you pass it on.</source>
@@ -729,7 +729,7 @@
         </message>
         <message>
             <source>no draft waits: caption a slice, or all loaded volumes, first</source>
-            <translation>aucune ébauche n'attend : décrivez d'abord une coupe ou tous les volumes chargés</translation>
+            <translation>aucune ébauche n'attend : décrivez d'abord une coupe, ou tous les volumes chargés</translation>
         </message>
         <message>
             <source>Asking the server for the next image ...</source>
@@ -920,7 +920,7 @@
         </message>
         <message>
             <source>Plane, kind and organ:</source>
-            <translation>Plan, type et organe :</translation>
+            <translation>Plan, type d'image et organe :</translation>
         </message>
         <message>
             <source>-</source>
@@ -928,11 +928,11 @@
         </message>
         <message>
             <source>Finding:</source>
-            <translation>Signe :</translation>
+            <translation>Constatation :</translation>
         </message>
         <message>
             <source>Findings considered; click one to put it into the caption:</source>
-            <translation>Signes envisagés ; un clic en insère un dans la description :</translation>
+            <translation>Constatations envisagées ; un clic en insère une dans la description :</translation>
         </message>
         <message>
             <source>What each word rests on:</source>
@@ -940,7 +940,7 @@
         </message>
         <message>
             <source>A map shades where a word rests; a region outlines the place around its peak</source>
-            <translation>Une carte ombre ce sur quoi repose un mot ; une région entoure son maximum</translation>
+            <translation>Une carte ombre ce sur quoi repose un mot ; une région délimite l'endroit autour de son maximum</translation>
         </message>
         <message>
             <source>as a map</source>
@@ -964,7 +964,7 @@
         </message>
         <message>
             <source>Send the caption to MONAI Label, which learns from it</source>
-            <translation>Envoie la description à MONAI Label, qui en apprend</translation>
+            <translation>Envoie la description à MONAI Label, qui s'en sert pour apprendre</translation>
         </message>
         <message>
             <source>Copy</source>
