@@ -146,18 +146,19 @@ class CaptionWriter:
             print(f"error: {record['error']}", file=sys.stderr)
         elif not self.quiet:
             name = Path(source_name(record["image"])).name
-            sure = record.get("calibrated_confidence")
-            sure = f"confidence {record['confidence']:.2f}" + ("" if sure is None else f", {sure:.0%} likely right")
-            print(f"{name}\n    {record['caption'] or 'withheld: below abstain_below'}   ({sure})")
+            print(f"{name}\n    {_said(record)}")
 
     def finish(self, engine: Engine) -> None:
         files = self.delivery.finish()
         if self.timings.started:
             self.timings.finish()
         if not self.quiet:
-            done = sum(record["error"] is None for record in self.records)
+            withheld = sum(bool(record.get("withheld")) for record in self.records)
+            done = sum(record["error"] is None for record in self.records) - withheld
             written = ", ".join(str(path) for path in files) or str(self.delivery.output_dir)
-            print(f"{done} of {len(self.records)} images captioned: {written}")
+            print(
+                f"{done} of {len(self.records)} images captioned{f', {withheld} withheld' if withheld else ''}: {written}"
+            )
 
     def exit(self) -> None:
         """End the process with code 1 if any image could not be captioned or written; call it last.
@@ -167,6 +168,15 @@ class CaptionWriter:
         """
         if self.failed:
             raise SystemExit(1)
+
+
+def _said(record: Mapping[str, Any]) -> str:
+    """The caption and how sure it is, or why there is none."""
+    if record.get("withheld"):
+        return f"withheld: {record['withheld']}"
+    sure = record.get("calibrated_confidence")
+    likely = "" if sure is None else f", {sure:.0%} likely right"
+    return f"{record['caption']}   (confidence {record['confidence']:.2f}{likely})"
 
 
 def _entries(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
