@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scripts.concepts.agreement import contradicts
+from scripts.concepts.statement_check import contradicts
 from scripts.concepts.familiarity import UNFAMILIAR
 from scripts.concepts.stated import Stated, stated_by
 from scripts.kernels.precision import autocast
@@ -109,9 +109,8 @@ def caption_batch(
     """
     timer = timer or StepTimer()
     device = next(network.parameters()).device
-    with torch.no_grad(), timer.watch(network):
-        with autocast(device, dtype):
-            encoded = network.encode(image, image_mask, **cached)
+    with torch.no_grad(), timer.watch(network), autocast(device, dtype):
+        encoded = network.encode(image, image_mask, **cached)
     strange = [False] if anything else network.strange(encoded)
     if any(strange):
         same = {

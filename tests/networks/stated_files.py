@@ -1,4 +1,4 @@
-"""DICOM files whose headers state every modality, plane, projection and weighting, with real pixels of other kinds inside."""
+"""DICOM files that state every modality, plane, projection and weighting, with real pixels of other kinds inside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No caption contradicts its file, however it is decoded; where none agrees, one is composed of what the file states."""
+"""No caption contradicts its file, however it is decoded; where none agrees, one is composed of what is stated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from stated_files import headers, write_stated_files
 
-from scripts.concepts.agreement import disagreement
+from scripts.concepts.statement_check import disagreement
 from scripts.concepts.mentions import families_in
 from scripts.concepts.stated import stated_by
 from scripts.predictor import CaptionPredictor

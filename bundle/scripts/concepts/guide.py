@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scripts.concepts.agreement import contradicts, disagreement
+from scripts.concepts.statement_check import contradicts, disagreement
 from scripts.concepts.header import EXCLUDED
 from scripts.concepts.prior import CaptionPrior
 from scripts.concepts.stated import Stated

@@ -15,34 +15,33 @@ from scripts.concepts.fields import before_finding, planes_in
 __all__ = ["families_in", "planes_in_view", "says_without_contrast", "weightings_in"]
 
 _WORDS = {
-    "CT": r"(?:[a-z-]*enhanced |non-?contrast )?c\.?t\.?(?: angiogra(?:m|phy)| myelogra(?:m|phy)| urogra(?:m|phy))?|cta|hrct|"
-    r"ct scans?|cat scans?|computed tomogra(?:m|phy|ms)|computerized tomography|hounsfield",
-    "MR": r"mr (?:angiogra(?:m|phy)|venogra(?:m|phy)|images?|imaging|arthrogra(?:m|phy))|mri?s?|mra|mrv|mrcp|"
-    r"magnetic[- ]resonance(?: \w+)?|t[12]\*?(?:[- ]?w(?:eighted|i)?)?|flair|stir|spgr|mprage|fiesta|swi|dwi|adc|"
-    r"diffusion(?:[- ](?:weighted|tensor))?(?: images?| imaging)?|proton[- ]density|pd[- ]weighted|"
-    r"(?:gradient|spin)[- ]echo|gadolinium|susceptibility[- ]weighted|fluid[- ]attenuated",
-    "XR": r"x-?rays?|x rays?|radiogra(?:ph|phs|phy|m|phic)|plain[- ]films?|plain[- ]film x-?rays?|roentgenograms?|"
-    r"densitometry|orthopantomograms?",
-    "RF": r"fluoroscop(?:y|ic)|barium(?: \w+)?|upper gi|small[- ]bowel follow[- ]through|esophagrams?|"
-    r"hysterosalpingograms?|(?:cyst|ur|pyel|arthr|cholangi)ogra(?:m|phy)",
-    "AN": r"angiogra(?:m|ms|phy|phic)|arteriogra(?:m|phy)|venogra(?:m|ms|phy)|aortogra(?:m|phy)|dsa",
-    "US": r"ultraso(?:und|nic|nogram|nography)(?: images?)?|sono(?:gram|grams|graphy|graphic)|doppler(?: ultrasound)?|"
+    "CT": r"(?:[a-z-]*enhanced |non-?contrast )?c\.?t\.?(?: (?:angio|myelo|uro)gra(?:m|phy))?|cta|hrct|cat scans?|"
+    r"computed tomogra(?:m|phy|ms)|computerized tomography|hounsfield",
+    "MR": r"mr (?:(?:angio|veno|arthro)gra(?:m|phy)|images?|imaging)|mri?s?|mra|mrv|mrcp|"
+    r"magnetic[- ]resonance(?: \w+)?|t[12]\*?[- ]?w(?:eighted|i)?|t[12]\*? (?:images?|imaging|sequences?)|flair|stir|"
+    r"spgr|mprage|fiesta|swi|dwi|adc|diffusion[- ](?:weighted|tensor)(?: images?| imaging)?|proton[- ]density|"
+    r"pd[- ]weighted|(?:gradient|spin)[- ]echo|gadolinium|susceptibility[- ]weighted|fluid[- ]attenuated",
+    "XR": r"x-?rays?|x rays?|radiogra(?:phs?|phy|ms?)|plain[- ]films?|roentgenograms?|densitometry|orthopantomograms?",
+    "RF": r"fluoroscop(?:y|ic)|barium (?:swallow|enema|meal|study|follow[- ]through)|upper gi|esophagrams?|"
+    r"small[- ]bowel follow[- ]through|hysterosalpingograms?|(?:cyst|ur|pyel|arthr|cholangi)ogra(?:m|phy)",
+    "AN": r"angiogra(?:ms?|phy)|arteriogra(?:ms?|phy)|venogra(?:ms?|phy)|aortogra(?:m|phy)|dsa",
+    "US": r"ultraso(?:und|nic|nogram|nography)(?: images?)?|sono(?:grams?|graphy|graphic)|doppler(?: ultrasound)?|"
     r"echocardiogra(?:m|phy)",
-    "MG": r"mammo(?:gram|grams|graphy|graphic)|(?:breast )?tomosynthesis",
+    "MG": r"mammo(?:grams?|graphy|graphic)|(?:breast )?tomosynthesis",
     "NM": r"nuclear[- ]medicine(?: \w+)?|scintigra(?:m|phy|phic)|bone scans?|spect",
-    "PT": r"pet|pet[- /]ct(?: fusion)?|positron[- ]emission(?: tomography)?|fdg",
-    "ES": r"endoscop(?:y|ic)|colonoscop(?:y|ic)|gastroscop(?:y|ic)|laparoscop(?:y|ic)|cystoscop(?:y|ic)|colposcop(?:y|ic)|"
-    r"bronchoscop(?:y|ic)",
-    "GM": r"microscop(?:y|ic)|micrographs?|photomicrographs?|histolog(?:y|ic|ical)|patholog(?:y|ic|ical) slides?",
+    "PT": r"pet(?:[- /]ct(?: fusion)?)?|positron[- ]emission(?: tomography)?|fdg",
+    "ES": r"endoscopy|endoscopic (?:images?|views?)|(?:colon|gastr|lapar|cyst|colp|bronch)oscopy",
+    "GM": r"microscopy|microscopic images?|(?:photo)?micrographs?|histology|(?:histologic|pathology) slides?",
     "OCT": r"optical coherence tomogra(?:m|phy)|oct",
-    "OP": r"ophthalm(?:ic|oscopy|ological)(?: \w+)?|fundus(?:copy| photographs?)?",
-    "XC": r"photographs?|photographic|photos?|dermoscop(?:y|ic)",
-    "TG": r"thermogra(?:m|phy|phic)",
+    "OP": r"ophthalmic (?:images?|photographs?)|ophthalmoscopy|fund[uo]scopy|fundus photographs?",
+    "XC": r"photographs?|photos?|dermoscop(?:y|ic)",
+    "TG": r"thermogra(?:ms?|phy|phic)",
     "LS": r"surface scans?",
     "DG": r"diaphanogra(?:m|phy)",
     "PA": r"photoacoustic",
     "BI": r"biomagnetic",
 }
+"""Family -> words that name it wherever they stand: none that a finding has ("T1 fracture", "gastric fundus")."""
 _ANY = re.compile(
     r"(?<![\w*-])(?:" + "|".join(f"(?P<{family}>(?:{words}))(?![\\w*])" for family, words in _WORDS.items()) + ")"
 )

@@ -1,6 +1,6 @@
-"""Choice among finished captions by what each image's file states (`scripts.concepts.agreement`).
+"""Choice among finished captions by what each image's file states (`scripts.concepts.statement_check`).
 
-Shape legend: B images, K finished captions of an image, R captions asked for, P prefix, D language-model width, T tokens.
+Shape legend: B images, K finished captions of an image, R captions asked for, P prefix, D model width, T tokens.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scripts.concepts.agreement import composed_caption, contradicts, disagreement
+from scripts.concepts.statement_check import composed_caption, contradicts, disagreement
 from scripts.concepts.stated import Stated
 from scripts.generation import Generated
 from scripts.networks.prompts import Prompt

@@ -23,8 +23,8 @@ from scripts.networks.language_model import LanguageModel
 from scripts.networks.prompts import Prompt, continued
 
 if TYPE_CHECKING:
-    from scripts.concepts.guide import ConceptGuide
     from scripts.concepts.familiarity import Familiarity
+    from scripts.concepts.guide import ConceptGuide
     from scripts.concepts.reader import ConceptReader
     from scripts.concepts.stated import Stated
 

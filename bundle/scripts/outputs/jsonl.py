@@ -156,9 +156,8 @@ class CaptionWriter:
             withheld = sum(bool(record.get("withheld")) for record in self.records)
             done = sum(record["error"] is None for record in self.records) - withheld
             written = ", ".join(str(path) for path in files) or str(self.delivery.output_dir)
-            print(
-                f"{done} of {len(self.records)} images captioned{f', {withheld} withheld' if withheld else ''}: {written}"
-            )
+            besides = f", {withheld} withheld" if withheld else ""
+            print(f"{done} of {len(self.records)} images captioned{besides}: {written}")
 
     def exit(self) -> None:
         """End the process with code 1 if any image could not be captioned or written; call it last.

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from scripts.concepts.agreement import composed_caption, contradicts, disagreement
+from scripts.concepts.statement_check import composed_caption, contradicts, disagreement
 from scripts.concepts.mentions import families_in, planes_in_view, weightings_in
 from scripts.concepts.stated import PLANES, PROJECTIONS, Stated, stated_by
 from scripts.reading.dicom.attributes import MODALITIES
@@ -33,6 +33,9 @@ CODES = sorted((MODALITIES - NO_IMAGE_MODALITIES - NOTHING_STATED - {"CR", "DX",
         ("Barium swallow.", {"RF"}),
         ("Echocardiogram.", {"US"}),
         ("Transaxial image of the spectacular carpet.", set()),
+        ("Axial CT of the spine showing a fracture of T1 and T2.", {"CT"}),
+        ("CT of the abdomen showing a mass of the gastric fundus and microscopic polyangiitis.", {"CT"}),
+        ("Axial T2 images of the brain.", {"MR"}),
         ("Mammo - MLO mammogram of the breast.", {"MG"}),
     ],
 )

@@ -13,8 +13,9 @@ from scripts.concepts.stated import Stated
 __all__ = ["composed_caption", "contradicts", "disagreement"]
 
 _NAMES = {
-    "CT": "CT", "MR": "MRI", "MA": "MR angiogram", "XR": "X-ray", "RTIMAGE": "X-ray", "BMD": "bone densitometry image",
-    "RF": "fluoroscopy image", "DF": "fluoroscopy image", "CF": "fluoroscopy image", "XA": "angiogram", "DS": "angiogram",
+    "CT": "CT", "MR": "MRI", "MA": "MR angiogram", "XR": "X-ray", "RTIMAGE": "X-ray",
+    "BMD": "bone densitometry image", "RF": "fluoroscopy image", "DF": "fluoroscopy image", "CF": "fluoroscopy image",
+    "XA": "angiogram", "DS": "angiogram",
     "MG": "mammogram", "NM": "nuclear medicine image", "PT": "PET image", "ES": "endoscopic image",
     "GM": "microscopic image", "OCT": "optical coherence tomogram", "OP": "ophthalmic image", "XC": "photograph",
     "US": "ultrasound", "TG": "thermographic image", "LS": "surface scan", "DG": "diaphanography image",
