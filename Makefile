@@ -88,6 +88,7 @@ $(SAMPLES)/.ready: $(READY) $(BUNDLE)/scripts/commands/samples.py
 
 caption: $(READY) $(SAMPLES)/.ready
 	@image="$(IMAGE)"; test -e "$${image%::series}" || { echo "IMAGE=$(IMAGE) does not exist: give a file or a folder of images"; exit 1; }
+	@echo "For research, not for diagnosis. Starting (some seconds; the first time the weights are fetched) ..."
 	@$(RUN) --config_file $(BUNDLE)/configs/inference.json --dataset_dir "$(IMAGE)" --output_dir "$(OUTPUT)"
 
 # Two processes, a file to each at a time: files share servers and trained runs within.

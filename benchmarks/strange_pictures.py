@@ -35,7 +35,7 @@ PHOTOGRAPHS = {  # package -> files in it
 }  # fmt: skip
 WORDS = (
     "the", "of", "and", "to", "in", "is", "that", "for", "it", "was", "with", "on", "be", "by", "at", "from", "this",
-    "have", "or", "one", "had", "not", "but", "what", "all", "were", "when", "we", "there", "can", "an", "your", "which",
+    "have", "or", "one", "had", "not", "but", "what", "all", "were", "when", "we", "there", "can", "an", "your",
     "their", "said", "if", "do", "will", "each", "about", "how", "up", "out", "them", "then", "she", "many", "some",
 )  # fmt: skip
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scripts.concepts.statement_check import contradicts
 from scripts.concepts.familiarity import UNFAMILIAR
 from scripts.concepts.stated import Stated, stated_by
+from scripts.concepts.statement_check import contradicts
 from scripts.kernels.precision import autocast
 from scripts.networks.prompts import spoken
 from scripts.provenance.timing import StepTimer

@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from scripts.concepts.statement_check import composed_caption, contradicts, disagreement
 from scripts.concepts.mentions import families_in, planes_in_view, weightings_in
 from scripts.concepts.stated import PLANES, PROJECTIONS, Stated, stated_by
+from scripts.concepts.statement_check import composed_caption, contradicts, disagreement
 from scripts.reading.dicom.attributes import MODALITIES
 from scripts.reading.dicom.kinds import NO_IMAGE_MODALITIES
 from scripts.reading.image_meta import ImageMeta

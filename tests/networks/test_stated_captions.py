@@ -9,9 +9,9 @@ import pytest
 import torch
 from stated_files import headers, write_stated_files
 
-from scripts.concepts.statement_check import disagreement
 from scripts.concepts.mentions import families_in
 from scripts.concepts.stated import stated_by
+from scripts.concepts.statement_check import disagreement
 from scripts.predictor import CaptionPredictor
 from scripts.reading.image_meta import ImageMeta
 

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scripts.concepts.statement_check import contradicts, disagreement
 from scripts.concepts.header import EXCLUDED
 from scripts.concepts.prior import CaptionPrior
 from scripts.concepts.stated import Stated
+from scripts.concepts.statement_check import contradicts, disagreement
 from scripts.concepts.vocabulary import UNKNOWN, ConceptVocabulary, whole_words
 
 __all__ = ["CONCEPT_WEIGHT", "ConceptGuide"]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scripts.concepts.statement_check import composed_caption, contradicts, disagreement
 from scripts.concepts.stated import Stated
+from scripts.concepts.statement_check import composed_caption, contradicts, disagreement
 from scripts.generation import Generated
 from scripts.networks.prompts import Prompt
 
