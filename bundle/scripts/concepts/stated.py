@@ -1,4 +1,4 @@
-"""What a file itself states of its image: modality, plane or projection, and how it was made.
+"""Statements of a file about its image: modality, plane or projection, and how it was made.
 
 A DICOM header says whether an image is CT or MR, the projection of a film, whether a contrast agent was given, and
 enough to know an MR's weighting (`reading.dicom.acquisition`); the axes of a volume say in which plane a slice
