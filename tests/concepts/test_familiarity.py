@@ -148,7 +148,7 @@ def test_a_run_tells_what_it_withheld(
     picture = predictor.caption(write_pictures(tmp_path, 1)[0])
     writer = CaptionWriter(tmp_path / "out", outputs=["jsonl", "html", "fhir"])
     case = writer.delivery.deliver(picture.case)
-    writer.records.append(case.record)
+    writer._count(case.record)
     writer._report(case.record)
     writer.finish(None)
     said = capsys.readouterr().out
