@@ -103,8 +103,8 @@ class CaptionApp(MONAILabelApp):
     def infer(self, request: dict[str, Any], datastore: CaptionStore | None = None) -> dict[str, Any]:
         """Caption an image of the datastore, of a session, or one that was just uploaded.
 
-        With ``save_label`` the caption is stored as a draft (label tag ``caption`` or ``label_tag``), where there is one:
-        of an image that does not look medical the reply says so (``withheld``) and nothing is stored.
+        With ``save_label`` the caption is stored as a draft (label tag ``caption`` or ``label_tag``). Of an image that
+        does not look medical the reply says so (``withheld``), and nothing is stored.
 
         Raises:
             InputError, ImageNotFoundException, MONAILabelException: what is wrong with the request.
