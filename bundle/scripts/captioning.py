@@ -113,8 +113,9 @@ def caption_batch(
         encoded = network.encode(image, image_mask, **cached)
     strange = [False] if anything else network.strange(encoded)
     if any(strange):
-        same = dict(dtype=dtype, options=options, explain=explain, timer=timer, samples=samples, seed=seed)
-        each = dict(prompts=prompts, file_metas=file_metas, written=written)
+        same = {"dtype": dtype, "options": options, "explain": explain, "timer": timer}
+        same |= {"samples": samples, "seed": seed}
+        each = {"prompts": prompts, "file_metas": file_metas, "written": written}
         return _without_strange(network, image, encoded, strange, each, same)
     with torch.no_grad(), timer.watch(network):
         asked = network.prompts_of(prompts, _batch_size(encoded))

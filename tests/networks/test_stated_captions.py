@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,8 +26,8 @@ DECODING = {
 
 
 @pytest.fixture(scope="module")
-def predictor(bundle_root: Path) -> Iterator[CaptionPredictor]:
-    yield CaptionPredictor.from_bundle(bundle_root, device="cpu", anything=True)
+def predictor(starter: Callable[..., CaptionPredictor]) -> CaptionPredictor:
+    return starter()
 
 
 @pytest.fixture(scope="module")

@@ -165,7 +165,7 @@ class LanguageModel(nn.Module):
         mask = F.pad(prefix_mask, (0, len(ids)), value=1)
         rows = torch.zeros_like(mask, dtype=torch.bool)
         rows[:, prefix.shape[1] - 1 : -1] = True
-        logits = self._hidden_and_head(embeddings.to(self.dtype), mask, rows).float()
+        logits = self.caption_logits(embeddings.to(self.dtype), mask, rows).float()
         return logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
 
     @property

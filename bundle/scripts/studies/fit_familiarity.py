@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--datalist", type=Path, required=True)
     parser.add_argument("--others", type=Path, required=True, help="folder of pictures that are not medical")
     parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE)
-    parser.add_argument("--withheld", type=float, default=0.01, help="share of validation images above the threshold")
+    parser.add_argument("--withheld", type=float, default=0.005, help="share of validation images above the threshold")
     options = parser.parse_args(arguments)
     show_sentences()
     from scripts.data.datalist import load_datalist
