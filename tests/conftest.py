@@ -63,7 +63,8 @@ def bundle_root() -> Path:
 def starter() -> Callable[..., Any]:
     """``starter(config=..., num_beams=1, ...)``: predictors of the bundle on one copy of the shipped network.
 
-    It captions anything: images that tests make are not medical. It takes a gigabyte, and goes when the module's tests are done.
+    It captions anything: images that tests make are not medical. It takes a gigabyte, and goes when the module's tests
+    are done.
     """
     loaded: list[Any] = []
 
