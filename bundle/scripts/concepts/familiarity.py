@@ -63,7 +63,7 @@ class Familiarity(nn.Module):
         return self(tokens, token_mask) > self.threshold
 
 
-def fitted(medical: Tensor, others: Tensor, ridge: float = 0.3) -> Familiarity:
+def fitted(medical: Tensor, others: Tensor, ridge: float = 0.5) -> Familiarity:
     """From mean features ``[M, C]`` of medical images and ``[K, C]`` of other pictures; threshold 0, half-way.
 
     Args:

@@ -1,6 +1,6 @@
 """Familiarity study: which images are known, fitted on training images and on pictures that are not medical.
 
-    .venv/bin/python benchmarks/strange_pictures.py runs/strange --count 700 --first 1000
+    .venv/bin/python benchmarks/strange_pictures.py runs/strange --count 840 --first 1001
     python -m scripts.studies.fit_familiarity --datalist DIR/datalist.json --others runs/strange
 
 The threshold leaves ``--withheld`` of the validation images above it. Other pictures are judged by five fits that have
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--datalist", type=Path, required=True)
     parser.add_argument("--others", type=Path, required=True, help="folder of pictures that are not medical")
     parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE)
-    parser.add_argument("--withheld", type=float, default=0.005, help="share of validation images above the threshold")
+    parser.add_argument("--withheld", type=float, default=0.0075, help="share of validation images above the threshold")
     options = parser.parse_args(arguments)
     show_sentences()
     from scripts.data.datalist import load_datalist
