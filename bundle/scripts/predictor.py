@@ -40,9 +40,10 @@ class Caption:
     """A caption and what it rests on.
 
     Attributes:
-        text: the caption, the words of a prompt included, also where the record withholds it (``record["abstained"]``).
-            It ends before a finding that is not supported; ``record["findings"]`` has the candidates.
-        confidence: calibrated chance that its plane, kind and organ are right; None without a calibration.
+        text: the caption, the words of a prompt included, also where the record withholds it as not sure enough; "" for
+            an image that does not look medical (``record["withheld"]`` says which). It ends before a finding that is
+            not supported; ``record["findings"]`` has the candidates.
+        confidence: calibrated chance that its plane, kind and organ are right; None without a calibration or caption.
         token_logprobs: natural log of each token's probability, the end token included.
         tokens: the text of each generated token, the end token as ``""``; joined and stripped they are the caption
             after the words of a prompt (``record["prompt"]``).

@@ -24,8 +24,8 @@ class ConfidenceRule:
 
     ``confidence`` is the calibrated probability that plane, kind and organ of a caption are right. One that is less
     sure than ``abstain_below`` (without a calibration, by the geometric mean of its token probabilities) is withheld:
-    ``caption`` and ``tokens`` are null, ``abstained`` is true, ``error`` stays null. Nobody can then act on words that
-    the model itself doubts.
+    ``caption`` and ``tokens`` are null, ``abstained`` is true, ``withheld`` says why, ``error`` stays null. Nobody can
+    then act on words that the model itself doubts.
 
     A caption's finding has a probability of its own. Unless it is stated ``always``, the sentence ends before a finding
     that is less probable than the threshold, and ``written`` keeps what the network wrote. Words that were given with
@@ -83,7 +83,7 @@ class ConfidenceRule:
             evidence: what else is known of it; by default its own words.
         """
         judged = {**record, "written": record["caption"], "confidence": None, "finding_confidence": None}
-        judged |= {"findings": [], "similar": [], "agreement": None, "abstained": False}
+        judged |= {"findings": [], "similar": [], "agreement": None, "abstained": bool(record.get("withheld"))}
         judged |= {"seen": None, "similar_agreement": None}
         if record["caption"] is None:
             return judged
@@ -104,7 +104,9 @@ class ConfidenceRule:
         sure = judged["confidence"] if judged["confidence"] is not None else judged["token_confidence"]
         if sure is not None and sure >= self.abstain_below:
             return dict(judged)
-        return {**judged, "abstained": True, "caption": None, "tokens": None, "written": None}
+        why = f"not sure enough: {sure or 0:.0%} likely right, asked for are {self.abstain_below:.0%}"
+        silent = {"caption": None, "tokens": None, "written": None}
+        return {**judged, **silent, "abstained": True, "withheld": why}
 
     def spoken(self, text: str) -> str:
         """What may be shown of a caption that is still growing: no finding that nobody has judged yet."""

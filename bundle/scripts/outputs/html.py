@@ -59,8 +59,9 @@ class HtmlWriter:
             "words": words_of(record.get("tokens") or (), record.get("token_logprobs") or ()),
             "input": record.get("trace", {}).get("input", {}),
             "prompt": record.get("prompt") or "",
-            **{key: record.get(key) for key in ("caption", "agreement", "abstained", "modality", "window", "slice")},
-            **{key: record.get(key) for key in ("notes", "error", "findings", "similar")},
+            **{key: record.get(key) for key in ("caption", "agreement", "abstained", "withheld", "modality", "window")},
+            **{key: record.get(key) for key in ("slice", "notes", "error")},
+            **{key: record.get(key) if record.get("caption") else None for key in ("findings", "similar")},
             "doubts": doubts_of(record).told(),
             "output_errors": record.get("output_errors"),
         }

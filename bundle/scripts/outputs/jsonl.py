@@ -105,7 +105,7 @@ class CaptionWriter:
         self.rule = rule or ConfidenceRule(findings="always")
         self.provenance = dict(provenance or {})
         self.quiet = quiet
-        self.cases = self.captioned = self.failed = 0
+        self.cases = self.captioned = self.withheld = self.failed = 0
 
     def attach(self, engine: Engine) -> None:
         from ignite.engine import Events
@@ -122,7 +122,7 @@ class CaptionWriter:
             InputError: another run writes to the folder, or what an earlier one wrote cannot be removed.
         """
         self.lock.acquire()
-        self.cases = self.captioned = self.failed = self.delivery.failed = 0
+        self.cases = self.captioned = self.withheld = self.failed = self.delivery.failed = 0
         self.timings.started = False
         if not self._go_on(engine):
             self.delivery.begin()
@@ -223,7 +223,8 @@ class CaptionWriter:
 
     def _count(self, record: Mapping[str, Any]) -> None:
         self.cases += 1
-        self.captioned += record["error"] is None
+        self.withheld += bool(record.get("withheld"))
+        self.captioned += record["error"] is None and not record.get("withheld")
         self.failed += record["error"] is not None or bool(record.get("output_errors"))
 
     def _report(self, record: Mapping[str, Any]) -> None:
@@ -231,8 +232,7 @@ class CaptionWriter:
             print(f"error: {record['error']}", file=sys.stderr)
         elif not self.quiet:
             name = Path(source_name(record["image"])).name
-            caption = record["caption"] or "withheld: below abstain_below"
-            print(f"{name}\n    {caption}   ({doubts_of(record).text})")
+            print(f"{name}\n    {_said(record)}")
 
     def finish(self, engine: Engine | None = None) -> None:
         files = self.delivery.finish()
@@ -242,7 +242,8 @@ class CaptionWriter:
         self.lock.release()
         if not self.quiet:
             written = ", ".join(str(path) for path in files) or str(self.delivery.output_dir)
-            print(f"{self.captioned} of {self.cases} images captioned: {written}")
+            besides = f", {self.withheld} withheld" if self.withheld else ""
+            print(f"{self.captioned} of {self.cases} images captioned{besides}: {written}")
 
     def exit(self) -> None:
         """End the process with code 1 if any image could not be captioned or written; call it last.
@@ -252,6 +253,13 @@ class CaptionWriter:
         """
         if self.failed:
             raise SystemExit(1)
+
+
+def _said(record: Mapping[str, Any]) -> str:
+    """The caption and how sure it is, or why there is none."""
+    if record.get("withheld"):
+        return f"withheld: {record['withheld']}"
+    return f"{record['caption']}   ({doubts_of(record).text})"
 
 
 def _entries(batch: Mapping[str, Any]) -> list[dict[str, Any]]:

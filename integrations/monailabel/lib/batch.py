@@ -26,7 +26,7 @@ class CaptionBatch(BatchInferTask):
 
         Returns:
             image id -> ``caption`` and what the network doubts (``confidence``, ``finding_confidence``, ``findings``,
-            ``abstained``), or ``error``.
+            ``abstained``, ``withheld``), or ``error``.
         """
         images = sorted(self.get_images(request, datastore))
         limit = request.get("max_batch_size") or len(images)

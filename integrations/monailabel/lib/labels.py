@@ -21,8 +21,8 @@ MAX_INFO, MAX_DEPTH = 100_000, 20
 """Of what clients add to an image or label: characters of its JSON, and levels of it."""
 DRAFT, REVIEWED = "draft", "reviewed"
 OTHERS = "others"
-JUDGED = ("token_confidence", "finding_confidence", "findings", "abstained")
-"""What a draft says of its own certainty beside ``confidence``: ``abstained`` where it is below ``abstain_below``."""
+JUDGED = ("token_confidence", "finding_confidence", "findings", "abstained", "withheld")
+"""What a draft says of its own certainty beside ``confidence``: ``abstained`` where it is withheld, and why."""
 _OLD = ("calibrated_confidence",)  # by which name drafts of older versions had their confidence
 
 

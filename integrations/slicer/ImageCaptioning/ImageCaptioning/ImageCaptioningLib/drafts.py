@@ -36,7 +36,8 @@ class Draft:
 
     @property
     def text(self) -> str:
-        return str(self.reply["caption"])
+        """The caption; "" for an image that the captioner does not caption (``withheld_because`` says why)."""
+        return str(self.reply["caption"] or "")
 
     @property
     def model_version(self) -> str:
