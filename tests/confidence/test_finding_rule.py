@@ -45,6 +45,8 @@ def rule(tmp_path: Path, threshold: float | None, **options: Any) -> ConfidenceR
     ("MRI of the spine with no abnormality.", "MRI of the spine", "no abnormality"),
     ("MRI of the spine with an abnormal appearance", "MRI of the spine", "abnormal appearance"),
     ("PA X-ray of the chest.", "PA X-ray of the chest", None),
+    ("An MRI. It is axial. The head has a mass.", "An MRI. It is axial. The head has a mass", None),
+    ("An MRI. It is axial. A mass is seen.", "An MRI. It is axial", "a mass is seen"),
     ("CT of the knee showing 1. a tear. 2. a cyst.", "CT of the knee", "1. a tear. 2. a cyst"),
     ("", "", None),
 ])  # fmt: skip

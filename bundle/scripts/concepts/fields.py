@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -151,16 +151,19 @@ def read_fields(caption: str) -> CaptionFields:
 def split_finding(caption: str) -> tuple[str, str | None]:
     """A caption as what it says before its finding, and the finding; None where it says none.
 
-    "Axial CT of the head showing a stroke." is "Axial CT of the head" and "a stroke". Sentences after the first are
-    part of what is found: "CT of the abdomen. The aorta is wide." is "CT of the abdomen" and "the aorta is wide".
+    "Axial CT of the head showing a stroke." is "Axial CT of the head" and "a stroke". Sentences after those that say
+    plane, modality and organ are part of what is found: "CT of the abdomen. The aorta is wide." is "CT of the abdomen"
+    and "the aorta is wide".
     """
     text = " ".join(caption.split())
-    finding, first = _FINDING.search(text), _SENTENCE_END.search(text)
-    ends = first.start() if first else len(text)
-    if finding is not None and finding.start() < ends:
-        return text[: finding.start()].rstrip(" ,;"), _abnormality_after(text, finding)
-    rest = text[first.end() :] if first else ""
-    return text[:ends].rstrip(" ,;."), normal_abnormality(rest) or None
+    finding = _FINDING.search(text)
+    last = finding.start() if finding else len(text)
+    stops = [match.start() for match in _SENTENCE_END.finditer(text) if match.start() < last]
+    said = replace(read_fields(text), abnormality=None)
+    stop = next((place for place in stops if replace(read_fields(text[:place]), abnormality=None) == said), last)
+    rest = text[stop:].lstrip(" .")
+    found = _abnormality_after(text, finding) if finding and stop == last else normal_abnormality(rest)
+    return text[:stop].rstrip(" ,;."), found or None
 
 
 def with_finding(before: str, finding: str | None) -> str:
