@@ -19,6 +19,7 @@ from scripts.given_values import switch
 from scripts.networks.branch import Branch, encoder_tokens
 from scripts.networks.language_model import LanguageModel
 from scripts.networks.prompts import Prompt, continued
+from scripts.weights.whole import refuse_parts
 
 if TYPE_CHECKING:
     from scripts.concepts.guide import ConceptGuide
@@ -82,6 +83,7 @@ class CaptionNetwork(nn.Module):
         self.concept_reader = concept_reader
         self.concept_weight = concept_weight
         self.prior_weight = prior_weight
+        refuse_parts(self)
 
     @property
     def tokenizer(self) -> object:
