@@ -64,7 +64,7 @@ def test_the_line_of_the_environment_ends_with_one_sentence(tmp_path: Path) -> N
     fake.mkdir(parents=True)
     (fake.parent / "__init__.py").touch()
     (fake / "__init__.py").touch()
-    (fake / "__main__.py").write_text("import sys; print(sys.argv[1:])")
+    (fake / "__main__.py").write_text("import sys; print(sys.argv[1:], [n for n in sys.modules if 'scripts' in n])")
     sys.path.insert(0, str(ROOT / "tools"))
     import command_line_hook
 
@@ -75,6 +75,7 @@ def test_the_line_of_the_environment_ends_with_one_sentence(tmp_path: Path) -> N
     assert done.stderr.startswith("error: config_file nope.json does not exist")
     good = _run(tmp_path, "-m", "monai.bundle", "run", "--config_file", CONFIG, "--dataset_dir", "1001")
     assert "--dataset_dir='1001'" in good.stdout, good.stderr
+    assert good.stdout.endswith(" []\n")  # the command may run another bundle's `scripts`
     other = _run(
         tmp_path, "-c", "import sys; print(sys.argv)", "-m", "monai.bundle", "run", "--config_file", "nope.json"
     )

@@ -45,6 +45,8 @@ def check(bundle: str) -> None:
         os._exit(1)
     finally:
         sys.path.remove(bundle)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "scripts"]:
+            del sys.modules[name]  # the command may run another bundle than the one this environment was made with
 
 
 def _module_at(words: list[str]) -> int | None:
