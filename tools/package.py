@@ -64,11 +64,16 @@ def copy_bundle(bundle: Path, target: Path) -> Path:
     return target
 
 
+def archive_name(bundle: Path) -> str:
+    """``msmedcap_v<version>.zip``, by which MONAI tells name and version."""
+    version = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
+    return f"{NAME}_v{version}.zip"
+
+
 def pack(bundle: Path, output: Path) -> Path:
     """Write the archive and return its path."""
-    version = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
     output.mkdir(parents=True, exist_ok=True)
-    target = output / f"{NAME}_v{version}.zip"
+    target = output / archive_name(bundle)
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         whole = copy_bundle(bundle, Path(folder))
         for path in files_of(whole):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 import zipfile
 from pathlib import Path
 
@@ -63,3 +65,19 @@ def test_a_lost_shard_stops_it(bundle_root: Path, tmp_path: Path) -> None:
     (bundle / "models" / "model.pt").write_bytes((bundle_root / "models" / "model.pt").read_bytes())
     with pytest.raises(WeightsError, match="2 files but 1 are there"):
         copy_bundle(bundle, tmp_path / "out")
+
+
+def test_download_unpacks_it_from_a_file_s_url(
+    unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``python -m monai.bundle download --name msmedcap --url file:///... --bundle_dir DIR``."""
+    [archive] = unpacked.parent.glob("msmedcap_v*.zip")
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["monai.bundle", "download", "--name", "msmedcap", "--url", archive.as_uri(), "--bundle_dir", str(tmp_path)],
+    )
+    runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+    names = {str(path.relative_to(unpacked)) for path in files_of(unpacked)}
+    assert {str(path.relative_to(tmp_path / "msmedcap")) for path in files_of(tmp_path / "msmedcap")} == names
+    assert check_folder([str(tmp_path / "msmedcap" / "models")]) == 0

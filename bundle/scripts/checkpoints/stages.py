@@ -14,7 +14,7 @@ from scripts.errors import WeightsError
 from scripts.kernels.device import device_of
 from scripts.networks.branch import Branch
 from scripts.networks.caption_network import CaptionNetwork
-from scripts.networks.lora import ALPHA_NAMES
+from scripts.networks.lora import ADAPTER_NAMES, ALPHA_NAMES
 from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork
 from scripts.weights.loading import LoadReport, load_parameters, read_state
 from scripts.weights.pretrained import load_pretrained
@@ -29,8 +29,6 @@ __all__ = [
     "text_tokenizer",
     "trained_network",
 ]
-
-_ADAPTERS = "language_model.*.lora_*"
 
 # What stage 1 trains and stage 2 has no use for: the text path and the heads of the three objectives.
 _STAGE1_ONLY = ("*.word_embeddings.*", "*.position_embeddings.*", "*.text_feed_forward.*")
@@ -156,8 +154,8 @@ def load_trained(network: nn.Module, path: str | Path) -> LoadReport:
         network,
         state,
         source=f"{network_kind} {path}",
-        may_miss=(ALPHA_NAMES if any(fnmatch.fnmatchcase(name, _ADAPTERS) for name in state) else _ADAPTERS,),
-        may_ignore=(_ADAPTERS,) if adapted else (),  # they are in the weights already
+        may_miss=(ALPHA_NAMES if any(fnmatch.fnmatchcase(name, ADAPTER_NAMES) for name in state) else ADAPTER_NAMES,),
+        may_ignore=(ADAPTER_NAMES,) if adapted else (),  # they are in the weights already
     )
     report.random = [name for name in report.random if not fnmatch.fnmatchcase(name, ALPHA_NAMES)]  # a setting
     return report

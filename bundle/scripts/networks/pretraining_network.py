@@ -23,7 +23,7 @@ from scripts.networks.losses import (
     same_text,
 )
 from scripts.networks.qformer import Memory
-from scripts.weights.whole import refuse_parts
+from scripts.weights.whole import take_trained
 
 __all__ = ["PretrainingBranch", "PretrainingNetwork"]
 
@@ -243,7 +243,7 @@ class PretrainingNetwork(nn.Module):
         self.branches = nn.ModuleDict(branches)
         self.weights = {name: float((weights or {}).get(name, 1.0)) for name in OBJECTIVES}
         self.learning = tuple(self.branches)
-        refuse_parts(self)
+        take_trained(self)
 
     def learn(self, names: list[str] | None) -> None:
         """Let only the named branches learn (a phase of mixed-semantic pre-training); None means all.
