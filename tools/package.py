@@ -15,12 +15,6 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
-
-from scripts.weights.intact import SUMS, write_sums  # noqa: E402
-from scripts.weights.loading import read_state, shards_of, weights_sha256  # noqa: E402
-from scripts.weights.saving import write_state  # noqa: E402
-
 NAME = "msmedcap"
 LEFT_OUT = {"runs", "__pycache__", "eval"}
 DATE = (1980, 1, 1, 0, 0, 0)
@@ -45,6 +39,11 @@ def copy_bundle(bundle: Path, target: Path) -> Path:
     Raises:
         WeightsError: a file of the checkpoint is missing or damaged.
     """
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
+    from scripts.weights.intact import SUMS, write_sums
+    from scripts.weights.loading import read_state, shards_of, weights_sha256
+    from scripts.weights.saving import write_state
+
     model = bundle / "models" / "model.pt"
     shards = shards_of(model)
     for path in files_of(bundle):

@@ -11,8 +11,8 @@ class InputError(ValueError):
 
 
 NOT_EXPORTED = (
-    "a captioner writes word by word in a search that neither TorchScript, ONNX nor TensorRT can hold: share the packed "
-    "bundle (make package), and caption with scripts.predictor.CaptionPredictor or the service "
+    "a captioner writes word by word in a search that neither TorchScript, ONNX nor TensorRT can hold: share the "
+    "packed bundle (make package), and caption with scripts.predictor.CaptionPredictor or the service "
     "(python -m scripts.commands.serve)"
 )
 """Why this network is not exported, and what to use instead."""

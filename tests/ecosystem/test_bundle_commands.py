@@ -13,10 +13,10 @@ from pathlib import Path
 import monai.bundle
 import pytest
 from config_run import BUNDLE, make_data, settings_of
-from test_bundle import SCHEMA
 
 from scripts.command_line import as_typed
 from scripts.errors import InputError
+from test_bundle import SCHEMA
 
 Command = Callable[..., None]
 

@@ -67,9 +67,7 @@ def test_a_lost_shard_stops_it(bundle_root: Path, tmp_path: Path) -> None:
         copy_bundle(bundle, tmp_path / "out")
 
 
-def test_download_unpacks_it_from_a_file_s_url(
-    unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_download_unpacks_it_from_a_file_s_url(unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``python -m monai.bundle download --name msmedcap --url file:///... --bundle_dir DIR``."""
     [archive] = unpacked.parent.glob("msmedcap_v*.zip")
     monkeypatch.setattr(
