@@ -1,3 +1,5 @@
+"""Training, evaluation and captions of msmedcap at tiny sizes, as the zoo runs them before a merge."""
+
 import os
 import shutil
 import tempfile

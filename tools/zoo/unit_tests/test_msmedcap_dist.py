@@ -1,3 +1,5 @@
+"""Training of msmedcap in several processes at tiny sizes, as the zoo runs it on its GPUs."""
+
 import os
 import shutil
 import tempfile
