@@ -196,3 +196,13 @@ def test_get_bundle_info_of_the_packed_bundle(monkeypatch: pytest.MonkeyPatch, b
     assert monai.bundle.get_bundle_versions("msmedcap")["latest_version"] == name.removeprefix("msmedcap_v")
     with pytest.raises(ValueError, match="not existing"):
         monai.bundle.get_bundle_info("msmedcap", version="9.9.9")
+
+
+def test_every_subcommand_has_a_test() -> None:
+    import monai.bundle.__main__ as subcommands
+
+    tests = Path(__file__).parents[1]
+    text = "".join(file.read_text() for part in ("ecosystem", "tools") for file in (tests / part).glob("test_*.py"))
+    names = [name for name, value in vars(subcommands).items() if callable(value)]
+    assert len(names) >= 10
+    assert [name for name in names if name not in text] == []
