@@ -19,6 +19,7 @@ for folder in (BUNDLE, HERE / "compat"):
 
 from lib.batch import CaptionBatch  # noqa: E402
 from lib.caption_store import CaptionStore  # noqa: E402
+from lib.dicomweb_client import CarefulClient  # noqa: E402
 from lib.dicomweb_store import DicomWebCaptionStore  # noqa: E402
 from lib.infer import CaptionInferTask  # noqa: E402
 from lib.labels import TAG, draft_label  # noqa: E402
@@ -28,7 +29,6 @@ from lib.strategy import LeastCertain  # noqa: E402
 from lib.train import CaptionTrainTask  # noqa: E402
 from lib.versions import Versions  # noqa: E402
 from monailabel.config import settings  # noqa: E402
-from monailabel.datastore.dicom import DICOMwebClientX  # noqa: E402
 from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.exception import (  # noqa: E402
     ImageNotFoundException,
@@ -74,14 +74,12 @@ class CaptionApp(MONAILabelApp):
             )
         return LocalCaptionStore(self.studies, auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
 
-    def _dicomweb_client(self) -> DICOMwebClientX:
-        from dicomweb_client.session_utils import create_session_from_user_pass
-
-        user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+    def _dicomweb_client(self) -> CarefulClient:
         self.studies = self.studies.rstrip("/")
-        return DICOMwebClientX(
-            url=self.studies,
-            session=create_session_from_user_pass(user, password) if user and password else None,
+        return CarefulClient(
+            self.studies,
+            user=settings.MONAI_LABEL_DICOMWEB_USERNAME,
+            password=settings.MONAI_LABEL_DICOMWEB_PASSWORD,
             qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,

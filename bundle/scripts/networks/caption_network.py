@@ -20,7 +20,7 @@ from scripts.given_values import switch
 from scripts.networks.branch import Branch, encoder_tokens, token_names
 from scripts.networks.language_model import LanguageModel
 from scripts.networks.lora import ADAPTER_NAMES
-from scripts.networks.prompts import Prompt, continued
+from scripts.networks.prompts import Prompt, continued, refuse_long
 from scripts.weights.whole import take_trained
 
 if TYPE_CHECKING:
@@ -123,9 +123,14 @@ class CaptionNetwork(nn.Module):
         return torch.cat(parts, dim=1)
 
     def prompt_ids(self, prompts: list[str], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Token ids ``[B, T]`` and mask of prompts of different lengths, padded on the left."""
+        """Token ids ``[B, T]`` and mask of prompts of different lengths, padded on the left.
+
+        Raises:
+            InputError: a prompt is too long.
+        """
         rows = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in prompts]
         longest = max(len(row) for row in rows)
+        refuse_long(longest)
         ids = torch.full((len(rows), longest), self.language_model.pad_token_id, device=device)
         mask = torch.zeros_like(ids)
         for index, row in enumerate(rows):
