@@ -15,7 +15,7 @@ from config_run import BUNDLE, build_config, make_data, read_config, run_built, 
 
 from child_process import Child
 from nested import assert_equal
-from scripts.data import FeatureCache
+from scripts.data import CacheOptions, FeatureCache
 from scripts.training.checkpoint_files import checkpoint_files, read_checkpoint
 
 STAGES = ["pretrain.json", "train.json"]
@@ -61,12 +61,12 @@ def test_the_cache_is_built_on_the_device_of_the_run_and_read_by_its_workers(
     tmp_path: Path, data: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The encoders are still on the CPU then: the network moves to its device after its data set is there."""
-    built: list[dict[str, Any]] = []
-    monkeypatch.setattr(FeatureCache, "build", lambda cache, items, **options: built.append(options))
+    built: list[CacheOptions] = []
+    monkeypatch.setattr(FeatureCache, "build", lambda cache, items: built.append(cache.options))
     parser = read_config([stage], data, tmp_path, device="$torch.device('meta')", workers=3)
     for section in ("train", "validate"):
         parser.get_parsed_content(f"{section}#dataset")
-    assert [(options["device"], options["workers"]) for options in built] == [(torch.device("meta"), 3)] * 4
+    assert [(options.device, options.workers) for options in built] == [(torch.device("meta"), 3)] * 4
 
 
 def test_the_general_encoder_is_tuned_validated_and_published(tmp_path: Path, data: Path) -> None:
