@@ -8,7 +8,6 @@ LABEL  := $(VENV)/.ready-label
 SLICER := $(VENV)/.ready-slicer
 DEPLOY := .venv-deploy
 BUNDLE := bundle
-RUN    := $(PY) -m monai.bundle run --bundle_root $(BUNDLE) --logging_file $(BUNDLE)/configs/logging.conf
 export PYTHONPATH := $(BUNDLE)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -16,6 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SAMPLES := runs/samples
 IMAGE  ?= $(SAMPLES)
 OUTPUT ?= runs/caption
+# Minutes that the loaded captioner stays for the next `make caption`; 0: it ends at once.
+RESIDENT ?= 5
 
 STUDIES ?= $(SAMPLES)
 PORT    ?= 8000
@@ -24,7 +25,7 @@ DEMO_PORT ?= 8765
 .PHONY: help setup caption demo label deploy-setup deploy test test-all starter ablation bench package fuzz lint clean
 
 help:
-	@echo "make caption [IMAGE=path]   describe the sample images, or your file or folder"
+	@echo "make caption [IMAGE=path]   describe the sample images, or your file or folder (RESIDENT=0: leave no process behind)"
 	@echo "make demo                   the page in your browser: drop an image, read its caption (DEMO_PORT=8765)"
 	@echo "make deploy STUDY=folder    MONAI Deploy application: DICOM study in, DICOM SR out (3 GB set-up, in .venv-deploy)"
 	@echo "make label [STUDIES=path]   MONAI Label on 127.0.0.1: caption, correct and learn from a folder or DICOMweb URL"
@@ -88,7 +89,7 @@ $(SAMPLES)/.ready: $(READY) $(BUNDLE)/scripts/commands/samples.py
 
 caption: $(READY) $(SAMPLES)/.ready
 	@image="$(IMAGE)"; test -e "$${image%::series}" || { echo "IMAGE=$(IMAGE) does not exist: give a file or a folder of images"; exit 1; }
-	@$(RUN) --config_file $(BUNDLE)/configs/inference.json --dataset_dir "$(IMAGE)" --output_dir "$(OUTPUT)"
+	@$(PY) -m scripts.commands.caption "$(IMAGE)" --output_dir "$(OUTPUT)" --resident $(RESIDENT)
 
 # Two processes, a file to each at a time: files share servers and trained runs within.
 test: $(READY) $(LABEL) $(SLICER)

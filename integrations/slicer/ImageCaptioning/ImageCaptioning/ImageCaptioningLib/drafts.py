@@ -74,6 +74,11 @@ class Draft:
         return reason if isinstance(reason, str) else ""
 
     @property
+    def id(self) -> str:
+        """What the captioner calls it, while it keeps it; "" where it does not."""
+        return str(self.reply.get("id") or "")
+
+    @property
     def words(self) -> list[str]:
         return overlay.words_of(self.reply)
 
