@@ -167,14 +167,13 @@ def trained_network(network: nn.Module, path: str | Path, device: torch.device |
     return network.to(device_of(device)).eval()
 
 
-def export_encoder(path: str | Path, branch: str, output: str | Path, *, dtype: str = "float16") -> Path:
+def export_encoder(path: str | Path, branch: str, output: str | Path) -> Path:
     """Write the tuned encoder that a checkpoint holds as a file that the encoder's ``weights`` can name.
 
     Args:
         path: ``model.pt`` of a run whose encoder was trained: by concepts (``ConceptNetwork``) or in stage 1.
         branch: ``general`` or ``detail``.
         output: file to write, atomically.
-        dtype: stored precision.
 
     Raises:
         WeightsError: the checkpoint holds no parameter of that branch's encoder.
@@ -185,5 +184,5 @@ def export_encoder(path: str | Path, branch: str, output: str | Path, *, dtype: 
         state = state or {n.removeprefix(prefix): value for n, value in trained.items() if n.startswith(prefix)}
     if not state:
         raise WeightsError(f"{path} holds no tuned {branch} encoder: its run did not train that encoder")
-    stored = {name: v.to(getattr(torch, dtype)) if v.is_floating_point() else v for name, v in state.items()}
+    stored = {name: v.half() if v.is_floating_point() else v for name, v in state.items()}
     return write_state(stored, output)

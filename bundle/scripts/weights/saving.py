@@ -11,19 +11,16 @@ from torch import Tensor, nn
 from scripts.weights.intact import write_sealed
 from scripts.weights.loading import SHARDS, shards_of, trained_names
 
-__all__ = ["MAX_BYTES", "save_shards", "save_trained", "trained_state", "write_state"]
+__all__ = ["MAX_BYTES", "save_shards", "trained_state", "write_state"]
 
 
 MAX_BYTES = 24_000_000  # model zoos take files up to 25 MB
 
 
-def trained_state(network: nn.Module, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """Name to tensor of what training changes; floating-point tensors in ``dtype`` where given."""
+def trained_state(network: nn.Module) -> dict[str, Tensor]:
+    """Name to tensor of what training changes."""
     state = network.state_dict()
-    values = {name: state[name].detach().cpu() for name in trained_names(network)}
-    if dtype is None:
-        return values
-    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in values.items()}
+    return {name: state[name].detach().cpu() for name in trained_names(network)}
 
 
 def _split(state: dict[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
@@ -43,13 +40,6 @@ def _split(state: dict[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
 def write_state(state: dict[str, Tensor], path: str | Path) -> Path:
     """``torch.save``, atomically and with a checksum: never half a file, and damage is noticed when it is read."""
     return write_sealed(path, state)
-
-
-def save_trained(
-    network: nn.Module, path: str | Path, *, dtype: torch.dtype = torch.float16, max_bytes: int = MAX_BYTES
-) -> list[Path]:
-    """Write what training changed in ``network`` by :func:`save_shards`."""
-    return save_shards(trained_state(network), path, dtype=dtype, max_bytes=max_bytes)
 
 
 def save_shards(
