@@ -154,6 +154,20 @@ class LanguageModel(nn.Module):
         total = F.cross_entropy(logits, input_ids[real], label_smoothing=label_smoothing, reduction="sum")
         return total / gather(real.sum().float()[None]).mean()
 
+    @torch.no_grad()
+    def caption_logprobs(self, prefix: Tensor, prefix_mask: Tensor, ids: Tensor) -> Tensor:
+        """Natural logarithm of the probability of each token of one caption ``ids`` ``[T]``, ``[T]`` float32.
+
+        Args:
+            prefix: ``[1, P, D]``; prefix_mask: ``[1, P]``.
+        """
+        embeddings = torch.cat([prefix, self.embed(ids[None]).to(prefix.dtype)], dim=1)
+        mask = F.pad(prefix_mask, (0, len(ids)), value=1)
+        rows = torch.zeros_like(mask, dtype=torch.bool)
+        rows[:, prefix.shape[1] - 1 : -1] = True
+        logits = self.caption_logits(embeddings.to(self.dtype), mask, rows).float()
+        return logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
+
     @property
     def dtype(self) -> torch.dtype:
         return self.model.get_input_embeddings().weight.dtype
