@@ -22,7 +22,7 @@ STUDIES ?= $(SAMPLES)
 PORT    ?= 8000
 DEMO_PORT ?= 8765
 
-.PHONY: help setup caption demo label deploy-setup deploy test test-all starter ablation bench package fuzz lint clean
+.PHONY: help setup caption demo label deploy-setup deploy test test-all starter ablation bench package zoo fuzz lint clean
 
 help:
 	@echo "make caption [IMAGE=path]   describe the sample images, or your file or folder (RESIDENT=0: leave no process behind)"
@@ -34,6 +34,7 @@ help:
 	@echo "make ablation DATA=folder   what each branch, token layout and stage brings, three seeds each (a night)"
 	@echo "make bench                  run all benchmarks"
 	@echo "make package                build dist/*.zip for a model zoo, MONAI Label or MONAI Deploy"
+	@echo "make zoo [URL=address]      the folder for a pull request to MONAI's model zoo, in dist/zoo"
 
 setup: $(READY)
 
@@ -113,6 +114,10 @@ bench: $(READY)
 
 package: $(READY)
 	@$(PY) tools/package.py $(BUNDLE) dist
+
+# URL: where large_files/ will be uploaded to. Without it the zoo's checks fetch from dist/zoo itself.
+zoo: $(READY)
+	@$(PY) tools/zoo/write.py $(BUNDLE) dist/zoo $(if $(URL),--url "$(URL)")
 
 fuzz: $(READY)
 	@$(PY) tests/reading/fuzzing.py --count 2000 --structured 20000 --seed 0 --keep runs/fuzz
