@@ -9,6 +9,7 @@ to a person: push the folder as branch ``main``, give the repository the topic `
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import sys
@@ -34,7 +35,9 @@ def publish(address: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    publish(sys.argv[1], Path(sys.argv[2]))
-    print(f"{sys.argv[2]}: push it as branch 'main' of {sys.argv[1]}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("address", help="https://github.com/NAME/SlicerImageCaptioning")
+    parser.add_argument("folder", type=Path, help="a new folder")
+    given = parser.parse_args()
+    publish(given.address, given.folder)
+    print(f"{given.folder}: push it as branch 'main' of {given.address}")

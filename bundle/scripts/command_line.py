@@ -21,7 +21,7 @@ from pathlib import Path
 
 from scripts.errors import InputError, show_sentences
 
-__all__ = ["as_typed", "check_command"]
+__all__ = ["as_typed", "check_command", "config_files"]
 
 _PATHS = ("dataset_dir", "datalist", "output_dir", "feature_cache_dir", "bundle_root", "weights", "pretrained")
 """Options whose value is a path, whatever it looks like."""
@@ -41,8 +41,7 @@ def as_typed(arguments: Sequence[str]) -> list[str]:
     if not arguments or arguments[0] not in ("run", "run_workflow"):
         return arguments
     given = _options(arguments)
-    files = _config_files(given)
-    known = _known_options(files)
+    known = _known_options(config_files(arguments))
     if known:
         for name in given:
             _check_option(name, known, "tracking" in given)
@@ -93,12 +92,13 @@ def _options(arguments: list[str]) -> dict[str, tuple[int, bool, str]]:
     return found
 
 
-def _config_files(given: dict[str, tuple[int, bool, str]]) -> list[Path]:
-    """The config files that are named, all of which exist.
+def config_files(arguments: Sequence[str]) -> list[Path]:
+    """The files that ``--config_file`` names, all of which exist: one path or a bracketed list.
 
     Raises:
         InputError: one does not.
     """
+    given = _options(list(arguments))
     text = given["config_file"][2] if "config_file" in given else ""
     if not text:
         return []
