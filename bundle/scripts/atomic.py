@@ -23,13 +23,6 @@ def telling(told: Callable[[Path], None]) -> Iterator[None]:
         _told.reset(token)
 
 
-def announce(path: Path) -> None:
-    """Say that ``path`` is about to be written; for those who do not write atomically."""
-    told = _told.get()
-    if told is not None:
-        told(path)
-
-
 def write_atomically(
     path: str | os.PathLike[str], write: Callable[[IO[bytes]], None], *, staging: Path | None = None
 ) -> Path:
@@ -46,7 +39,9 @@ def write_atomically(
         OSError: writing failed; the temporary file is gone.
     """
     path = Path(path)
-    announce(path)
+    told = _told.get()
+    if told is not None:
+        told(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = (staging or path.parent) / _temporary_name(path.name)
     try:

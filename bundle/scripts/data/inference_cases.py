@@ -48,12 +48,17 @@ class InferenceDataset(Dataset):
     def __init__(self, data: Sequence[dict[str, Any]], transform: Callable[[dict], dict]) -> None:
         self.data = data
         self.transform = transform
+        self._first = 0
+
+    def resume_at(self, first: int) -> None:
+        """Leave out the cases before ``first``, which an interrupted run has done."""
+        self._first = first
 
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self.data) - self._first
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        item = self.data[index]
+        item = self.data[self._first + index]
         source = item["image"]
         try:
             return {**self.transform(dict(item)), "source": source}

@@ -38,7 +38,9 @@ class CaptionedCase:
 class OutputWriter(Protocol):
     """One class an output; built as ``Writer(output_dir=Path, **options)``, which must not write anything yet.
 
-    A class that draws from explanations says so with ``needs_explanation = True``: runs without them are refused.
+    A class that draws from explanations says so with ``needs_explanation = True``: runs without them are refused. One
+    that has ``recall(case, note)`` can go on with a run that was interrupted: it is called for each case that was
+    added, with the record and with what ``note()`` (where there is one) gave after ``add``, None where that failed.
     """
 
     def add(self, case: CaptionedCase) -> list[Path]:

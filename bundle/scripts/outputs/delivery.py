@@ -17,7 +17,7 @@ from typing import Any
 from scripts.atomic import telling
 from scripts.errors import InputError
 from scripts.outputs import build_writers
-from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.captioned_case import CaptionedCase, OutputWriter
 from scripts.outputs.manifest import Manifest
 from scripts.outputs.record import source_name
 
@@ -66,6 +66,39 @@ class Delivery:
                 print(f"note: {folder} holds files that no run into this folder lists; they stay", file=sys.stderr)
         self.begun = True
 
+    @property
+    def resumable(self) -> bool:
+        """Whether every output can go on with a run that was interrupted."""
+        return all(hasattr(writer, "recall") for writer in self.writers.values())
+
+    def take_up(self) -> None:
+        """Instead of `begin`: go on with a run that was interrupted; `recall` then gets each case that it wrote."""
+        for manifest in self.manifests.values():
+            manifest.take_up()
+        self.begun = True
+
+    def recall(self, case: CaptionedCase, notes: Mapping[str, Any]) -> None:
+        """Take up a case that the interrupted run had written.
+
+        Args:
+            case: its source and record.
+            notes: as `notes_of` gave them.
+        """
+        self.failed += bool(case.record.get("output_errors"))
+        for name, writer in self._writers_of(case):
+            writer.recall(case, notes.get(name))
+
+    def notes_of(self, case: CaptionedCase) -> dict[str, Any]:
+        """What writers need to know of the case just delivered, beside its record, to go on after it."""
+        failed = case.record.get("output_errors") or {}
+        able = [(name, writer) for name, writer in self._writers_of(case) if hasattr(writer, "note")]
+        return {name: writer.note() for name, writer in able if name not in failed}
+
+    def _writers_of(self, case: CaptionedCase) -> list[tuple[str, OutputWriter]]:
+        """Of a case without a caption only what `LAST` names can be written."""
+        has_caption = case.record.get("caption") is not None
+        return [(name, writer) for name, writer in self.writers.items() if has_caption or name in self.LAST]
+
     def deliver(self, case: CaptionedCase) -> CaptionedCase:
         """Write one case; returns it with ``output_errors`` ``{output: sentence}`` in its record where any failed.
 
@@ -78,9 +111,7 @@ class Delivery:
         if not self.begun:
             self.begin()
         errors: dict[str, str] = {}
-        for name, writer in self.writers.items():
-            if case.record.get("caption") is None and name not in self.LAST:
-                continue
+        for name, writer in self._writers_of(case):
             try:
                 with telling(self.manifests[name].note):
                     writer.add(case)

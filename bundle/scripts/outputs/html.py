@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from scripts.atomic import announce, write_text_atomically
+from scripts.atomic import write_atomically, write_text_atomically
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.record import source_name
 
@@ -62,26 +62,36 @@ class HtmlWriter:
             **{key: record.get(key) for key in ("abstained", "modality", "window", "slice", "notes", "error")},
             "output_errors": record.get("output_errors"),
         }
-        if not self.run:
-            trace = record.get("trace", {})
-            self.run = {key: record.get(key) for key in ("model_version", "weights")}
-            self.run |= {key: trace[key] for key in SHARED if key in trace}
+        self._note_run(record)
         if case.explanation is not None and not record.get("abstained"):
             path = self.folder / "report_files" / f"{number:05d}.js"
             entry["words"], maps = _explained(case.explanation)
             entry["maps"] = f"report_files/{path.name}"
-            announce(path)
-            path.write_text(f"addMaps({number},{_script_json(maps)});\n", encoding="utf-8")
-            files.append(path)
+            files.append(write_text_atomically(path, f"addMaps({number},{_script_json(maps)});\n"))
         self.cases.append(entry)
         return files
+
+    def note(self) -> dict[str, Any]:
+        """What the page tells of the last case."""
+        return self.cases[-1]
+
+    def recall(self, case: CaptionedCase, note: dict[str, Any] | None) -> None:
+        """Go on after a case of an interrupted run."""
+        if note is not None:
+            self._note_run(case.record)
+            self.cases.append(note)
+
+    def _note_run(self, record: Mapping[str, Any]) -> None:
+        if not self.run:
+            trace = record.get("trace", {})
+            self.run = {key: record.get(key) for key in ("model_version", "weights")}
+            self.run |= {key: trace[key] for key in SHARED if key in trace}
 
     def _pictures(self, image: Tensor | None, number: int) -> list[Path]:
         """A thumbnail of the first view, and every view (up to `MAX_VIEWS`) as the network saw it."""
         if image is None:
             return []
         folder = self.folder / "report_files"
-        folder.mkdir(parents=True, exist_ok=True)
         paths = []
         for view, pixels in enumerate(image[:MAX_VIEWS]):
             picture = _picture(pixels)
@@ -159,9 +169,8 @@ def _picture(pixels: Tensor) -> Image.Image:
 
 def _save(picture: Image.Image, side: int, path: Path, *, quality: int) -> None:
     """Write a JPEG of at most ``side`` pixels."""
-    announce(path)
     small = picture if max(picture.size) <= side else picture.resize((side, side), Image.Resampling.LANCZOS)
-    small.save(path, quality=quality)
+    write_atomically(path, lambda file: small.save(file, "JPEG", quality=quality))
 
 
 def _script_json(value: Mapping[str, Any]) -> str:

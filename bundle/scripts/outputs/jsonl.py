@@ -9,9 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scripts.atomic import flush_folder
+from scripts.errors import InputError
+from scripts.folder_lock import FolderLock
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.delivery import Delivery
 from scripts.outputs.record import caption_record, captioned_case, source_name
+from scripts.outputs.run_identity import run_identity
+from scripts.outputs.run_progress import Progress
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
@@ -38,6 +43,10 @@ class JsonLinesWriter:
         self.append(case.record)
         return []
 
+    def recall(self, case: CaptionedCase, note: None) -> None:
+        """Write the line of a case of an interrupted run again."""
+        self.append(case.record)
+
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line; the first one starts the file anew."""
         mode = "a" if self.started else "w"
@@ -46,9 +55,10 @@ class JsonLinesWriter:
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
 
     def finish(self) -> list[Path]:
-        if not self.started:
-            self._unfinished.write_text("", encoding="utf-8")
+        with self._unfinished.open("a" if self.started else "w") as file:
+            os.fsync(file.fileno())
         os.replace(self._unfinished, self.path)
+        flush_folder(self.path.parent)
         self.started = False
         return [self.path]
 
@@ -65,6 +75,11 @@ class CaptionWriter:
         output_options: of each output, by its name.
         rule: judges how sure each caption is.
         quiet: do not print captions.
+        resume: ``auto`` goes on where the same run (images, settings, weights) was killed, empty starts afresh. So does
+            a data set without ``resume_at``, or an output without ``recall``.
+
+    Raises:
+        InputError: another ``resume``, or an output that cannot be written.
     """
 
     def __init__(
@@ -76,14 +91,20 @@ class CaptionWriter:
         output_options: Mapping[str, Mapping[str, Any]] | None = None,
         rule: ConfidenceRule | None = None,
         quiet: bool = False,
+        resume: str = "",
     ) -> None:
+        if resume not in ("", "auto"):
+            raise InputError(f"resume is 'auto' or '', not {resume!r}: captions go on from nothing else")
+        self.resume = resume
+        self.outputs = {name: dict((output_options or {}).get(name, {})) for name in outputs}
+        self.progress = Progress(output_dir)
+        self.lock = FolderLock(output_dir, "captions")
         self.delivery = Delivery(output_dir, outputs=outputs, options=output_options)
         self.timings = JsonLinesWriter(output_dir=Path(output_dir), name="timings.jsonl")
         self.rule = rule
         self.provenance = dict(provenance or {})
         self.quiet = quiet
-        self.records: list[Mapping[str, Any]] = []
-        self.failed = 0
+        self.cases = self.captioned = self.failed = 0
 
     def attach(self, engine: Engine) -> None:
         from ignite.engine import Events
@@ -91,11 +112,56 @@ class CaptionWriter:
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
         engine.add_event_handler(Events.COMPLETED, self.finish)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._after_failure)
 
     def start(self, engine: Engine) -> None:
-        self.delivery.begin()
-        self.records, self.failed, self.delivery.failed = [], 0, 0
+        """Begin, or go on with the run that was interrupted.
+
+        Raises:
+            InputError: another run writes to the folder, or what an earlier one wrote cannot be removed.
+        """
+        self.lock.acquire()
+        self.cases = self.captioned = self.failed = self.delivery.failed = 0
         self.timings.started = False
+        if not self._go_on(engine):
+            self.delivery.begin()
+
+    def _go_on(self, engine: Engine) -> bool:
+        """Leave out what the interrupted run had done; False where nothing is."""
+        loader = engine.state.dataloader
+        dataset = getattr(loader, "dataset", None)
+        if not (self.resume and self.delivery.resumable and hasattr(dataset, "resume_at")):
+            self.progress.end()
+            return False
+        dataset.resume_at(0)
+        parts = {"inferer": getattr(engine, "inferer", None), "outputs": self.outputs, "rule": self.rule}
+        identity, earlier = run_identity(loader, provenance=self.provenance, **parts), self.progress.identity()
+        done = self.progress.take_up(loader.batch_size, len(dataset)) if earlier == identity else 0
+        if not done:
+            if earlier not in (None, identity):
+                changed = [name for name in identity if earlier.get(name) != identity[name]]
+                print(f"note: {self.delivery.output_dir} holds a part of a run with other {', '.join(changed)}: "
+                      "this one starts afresh", file=sys.stderr)  # fmt: skip
+            self.progress.begin(identity)
+            return False
+        self.delivery.take_up()
+        for line in self.progress.cases():
+            self._recall(line)
+        print(f"going on after {done} of {len(dataset)} images, which an interrupted run has done", file=sys.stderr)
+        dataset.resume_at(done)
+        engine.state.epoch_length = len(loader)
+        return True
+
+    def _recall(self, line: Mapping[str, Any]) -> None:
+        case = CaptionedCase(line["source"], line["record"], None, ())
+        self.delivery.recall(case, line["notes"])
+        self._count(case.record)
+        if line["timing"] is not None:
+            self.timings.append(line["timing"])
+
+    def _after_failure(self, _: Engine, error: BaseException) -> None:
+        self.lock.release()
+        raise error
 
     def write(self, engine: Engine) -> None:
         """Deliver this batch's cases; readable images take the predictions in order."""
@@ -103,13 +169,17 @@ class CaptionWriter:
         batch = engine.state.batch
         entries = _entries(batch)
         good = sum(entry["error"] is None for entry in entries)
-        row = 0
+        row, lines = 0, []
         for entry in entries:
             case = self._case(entry, made, batch, row, good)
+            timing = self._timing(entry, made, batch, row, good)
             row += entry["error"] is None
             case = self.delivery.deliver(case)
+            self._count(case.record)
             self._report(case.record)
-            self.records.append(case.record)
+            notes = self.delivery.notes_of(case)
+            lines.append({"source": case.source, "record": case.record, "notes": notes, "timing": timing})
+        self.progress.add(lines)
 
     def _case(
         self, entry: Mapping[str, Any], made: CaptionedBatch | None, batch: Mapping[str, Any], row: int, of: int
@@ -125,10 +195,6 @@ class CaptionWriter:
                 provenance=self.provenance,
             )
             return CaptionedCase(source, record if self.rule is None else self.rule.apply(record), None, ())
-        if made.seconds:
-            share = {step: round(seconds / of, 4) for step, seconds in made.seconds.items()}
-            read = {"read": round(batch["read_seconds"][row], 4)} if "read_seconds" in batch else {}
-            self.timings.append({"image": source, "batch": of, "seconds": {**read, **share}})
         return captioned_case(
             source,
             _views(batch, row),
@@ -140,8 +206,24 @@ class CaptionWriter:
             rule=self.rule,
         )
 
-    def _report(self, record: Mapping[str, Any]) -> None:
+    def _timing(
+        self, entry: Mapping[str, Any], made: CaptionedBatch | None, batch: Mapping[str, Any], row: int, of: int
+    ) -> dict[str, Any] | None:
+        """Write the seconds that a case took, step by step; returns the line."""
+        if entry["error"] is not None or not made.seconds:
+            return None
+        share = {step: round(seconds / of, 4) for step, seconds in made.seconds.items()}
+        read = {"read": round(batch["read_seconds"][row], 4)} if "read_seconds" in batch else {}
+        line = {"image": entry["source"], "batch": of, "seconds": {**read, **share}}
+        self.timings.append(line)
+        return line
+
+    def _count(self, record: Mapping[str, Any]) -> None:
+        self.cases += 1
+        self.captioned += record["error"] is None
         self.failed += record["error"] is not None or bool(record.get("output_errors"))
+
+    def _report(self, record: Mapping[str, Any]) -> None:
         if record["error"] is not None:
             print(f"error: {record['error']}", file=sys.stderr)
         elif not self.quiet:
@@ -154,10 +236,11 @@ class CaptionWriter:
         files = self.delivery.finish()
         if self.timings.started:
             self.timings.finish()
+        self.progress.end()
+        self.lock.release()
         if not self.quiet:
-            done = sum(record["error"] is None for record in self.records)
             written = ", ".join(str(path) for path in files) or str(self.delivery.output_dir)
-            print(f"{done} of {len(self.records)} images captioned: {written}")
+            print(f"{self.captioned} of {self.cases} images captioned: {written}")
 
     def exit(self) -> None:
         """End the process with code 1 if any image could not be captioned or written; call it last.

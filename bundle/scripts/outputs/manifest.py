@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from scripts.atomic import write_text_atomically
 from scripts.errors import InputError
 
 __all__ = ["FOLDER", "Manifest"]
@@ -31,19 +32,30 @@ class Manifest:
     def __init__(self, output_dir: Path, output: str) -> None:
         self.root = Path(output_dir)
         self.path = self.root / FOLDER / f"{output}.jsonl"
-        self._noted: set[Path] = set()
+        self._noted: set[str] = set()
 
     def note(self, path: Path) -> None:
         """Add a file that is about to be written."""
-        if path in self._noted:
+        line = json.dumps(Path(os.path.relpath(path, self.root)).as_posix()) + "\n"
+        if line in self._noted:
             return
-        self._noted.add(path)
+        self._noted.add(line)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(Path(os.path.relpath(path, self.root)).as_posix())
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
+
+    def take_up(self) -> None:
+        """Go on with the list of a run that was interrupted: its last line may be incomplete, a file half-written."""
+        listed = list(self._listed())
+        for path in listed:
+            for begun in _begun(path):
+                begun.unlink(missing_ok=True)
+        if self.path.is_file():
+            lines = [json.dumps(path.relative_to(self.root.resolve()).as_posix()) + "\n" for path in listed]
+            write_text_atomically(self.path, "".join(lines))
+            self._noted = set(lines)
 
     def remove_files(self) -> None:
         """Remove what the list names, folders that this empties, and the list.
@@ -53,9 +65,8 @@ class Manifest:
         """
         self._noted.clear()
         for path in self._listed():
-            begun = path.parent.glob(f".{glob.escape(path.name)}.*.tmp")  # by a run that was killed while writing it
             try:
-                for file in (path, *begun):
+                for file in (path, *_begun(path)):
                     file.unlink(missing_ok=True)
             except OSError as error:
                 raise InputError(f"{path}: of an earlier run, cannot be removed ({error.strerror})") from None
@@ -80,3 +91,8 @@ class Manifest:
         while folder != root and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
             folder = folder.parent
+
+
+def _begun(path: Path) -> list[Path]:
+    """What a run that was killed while it wrote ``path`` left of it."""
+    return list(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))

@@ -52,8 +52,8 @@ class NiftiMaskWriter:
         """
         if case.record.get("error"):
             return []
-        masks = masks_of(case)
         folder = self.directory / self.names.stem(case.source)
+        masks = masks_of(case)
         written, listed = [], []
         for mask in masks:
             path = folder / f"{mask.word:02d}_{clean(mask.text, 40) or 'word'}.nii.gz"
@@ -67,6 +67,10 @@ class NiftiMaskWriter:
                  "masks": listed}  # fmt: skip
         written.append(write_text_atomically(folder / "masks.json", json.dumps(about, indent=2, ensure_ascii=False)))
         return written
+
+    def recall(self, case: CaptionedCase, note: None) -> None:
+        """Its name is taken."""
+        self.names.stem(case.source)
 
     def finish(self) -> list[Path]:
         return []

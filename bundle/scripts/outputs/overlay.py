@@ -64,14 +64,17 @@ class OverlayWriter:
         """
         if case.record.get("error"):
             return []
-        figure = draw_overlay(case, all_words=self.all_words)
         path = self.directory / f"{self.names.stem(case.source)}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        figure = draw_overlay(case, all_words=self.all_words)
         write_atomically(
             path,
             lambda file: figure.savefig(file, format="png", dpi=self.dots, facecolor=BACK, metadata={"Software": ""}),
         )
         return [path]
+
+    def recall(self, case: CaptionedCase, note: None) -> None:
+        """Its name is taken."""
+        self.names.stem(case.source)
 
     def finish(self) -> list[Path]:
         return []

@@ -44,6 +44,9 @@ class ReportWriter(ABC):
     def write(self, case: CaptionedCase, when: datetime | None) -> Path:
         """The file of one case, dated ``when`` or as its image."""
 
+    def recall(self, case: CaptionedCase, note: None) -> None:  # noqa: B027 (that is all there is to it)
+        """Nothing is kept of earlier cases: reports do not depend on each other."""
+
     def finish(self) -> list[Path]:
         """Nothing is written for the run as a whole."""
         return []

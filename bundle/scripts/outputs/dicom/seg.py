@@ -91,6 +91,9 @@ class DicomSegWriter:
             written.append(save(document, path))
         return written
 
+    def recall(self, case: CaptionedCase, note: None) -> None:
+        """Nothing is kept of earlier cases: segmentations do not depend on each other."""
+
     def finish(self) -> list[Path]:
         return []
 
