@@ -79,7 +79,7 @@ deploy: $(DEPLOY)/.ready package ## STUDY=folder | MONAI Deploy application: DIC
 demo: $(READY) $(SAMPLES)/.ready ## | the page in your browser: drop an image, read its caption (DEMO_PORT=8765)
 	@$(PY) -m scripts.commands.serve --root $(SAMPLES) --port $(DEMO_PORT) --open
 
-label: $(LABEL) $(SAMPLES)/.ready ## [STUDIES=path] | MONAI Label on 127.0.0.1: caption, correct and learn from a folder or DICOMweb URL (PORT=8000)
+label: $(LABEL) $(SAMPLES)/.ready ## [STUDIES=path] | MONAI Label on 127.0.0.1: caption, correct, learn; a folder or DICOMweb URL (PORT=8000)
 	@$(PY) integrations/monailabel/serve.py --studies "$(STUDIES)" --port $(PORT)
 
 $(SAMPLES)/.ready: $(READY) $(BUNDLE)/scripts/commands/samples.py

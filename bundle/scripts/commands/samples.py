@@ -31,9 +31,8 @@ def write_samples(folder: str | Path) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.commands.samples", description=f"Copies {len(SAMPLES)} sample images."
-    )
+    about = f"Copies {len(SAMPLES)} real images that pydicom and nibabel ship as test data."
+    parser = argparse.ArgumentParser(prog="python -m scripts.commands.samples", description=about)
     parser.add_argument("folder", help="where they go; it is made where it is not there")
     write_samples(parser.parse_args(arguments).folder)
 
