@@ -41,7 +41,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -54,11 +53,11 @@ from torch import Tensor, nn
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "bundle")]
 import official_way  # noqa: E402
 import published_code  # noqa: E402
+from cached_tokens import CachedTokens  # noqa: E402
 from no_tokenizer import NoTokenizer  # noqa: E402
 from own_process import apart  # noqa: E402
 from transformers import OPTConfig, OPTForCausalLM  # noqa: E402
 
-from scripts.data.cache.shards import ShardStore, pack  # noqa: E402
 from scripts.encoders.clip import ClipEncoder  # noqa: E402
 from scripts.encoders.sam_vit import SAM_SIZES, SamSize, SamViT  # noqa: E402
 from scripts.kernels.precision import resolved  # noqa: E402
@@ -176,24 +175,6 @@ def batch(size: int, words: int) -> tuple[Tensor, Tensor]:
     mask = torch.ones_like(ids)
     mask[1, LENGTH * 2 // 3 :] = 0
     return ids * mask, mask
-
-
-class CachedTokens:
-    """Random encoder tokens of a batch, in a feature-cache shard; read back and verified as in training."""
-
-    def __init__(self, size: int, tokens: dict[str, tuple[int, int]]) -> None:
-        generator = torch.Generator().manual_seed(1)
-        self.size = size
-        self._folder = tempfile.TemporaryDirectory()  # goes with this object
-        self.given = {name: torch.randn(size, *shape, generator=generator) for name, shape in tokens.items()}
-        self.store = ShardStore(self._folder.name)
-        rows = [{name: pack(given[row], "float16") for name, given in self.given.items()} for row in range(size)]
-        self.store.write([(str(row), named) for row, named in enumerate(rows)])
-
-    def read(self) -> dict[str, Tensor]:
-        """``{"general": [B, N, C], ...}``"""
-        rows = [self.store.read(str(row)) for row in range(self.size)]
-        return {name: torch.stack([row[name] for row in rows]) for name in self.given}
 
 
 def default_adamw(network: nn.Module) -> torch.optim.Optimizer:

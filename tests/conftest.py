@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests fork: a child of a process with OpenMP threads can hang
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -54,3 +57,25 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def bundle_root() -> Path:
     return BUNDLE
+
+
+@pytest.fixture(scope="module")
+def starter() -> Callable[..., Any]:
+    """``starter(config=..., num_beams=1, ...)``: predictors of the bundle on one copy of the shipped network.
+
+    It takes a gigabyte, and goes when the module's tests are done.
+    """
+    loaded: list[Any] = []
+
+    def predictor(**values: Any) -> Any:
+        from scripts.generation import GenerationOptions
+        from scripts.predictor import CaptionPredictor
+
+        if not loaded:
+            loaded.append(CaptionPredictor.from_bundle(BUNDLE, device="cpu").network)
+        network = copy.copy(loaded[0])  # the same weights, options of its own
+        options = {name: value for name, value in values.items() if name in GenerationOptions.__dataclass_fields__}
+        network.options = replace(network.options, **options)
+        return CaptionPredictor.from_bundle(BUNDLE, **{"device": "cpu", "network": network, **values})
+
+    return predictor

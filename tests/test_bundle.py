@@ -125,7 +125,37 @@ def test_run_and_run_training_are_the_same(bundle_root: Path) -> None:
     for name in ("pretrain.json", "train.json"):
         parser = ConfigParser()
         parser.read_config(str(bundle_root / "configs" / name))
-        assert parser["run"] == parser["training"]
+        parser.parse()
+        assert parser["run"] == parser["training"] and len(parser["run"]) == 4
+
+
+@pytest.mark.parametrize("name", ["pretrain", "train", "evaluate", "inference"])
+def test_every_value_of_a_config_stands_under_a_heading_and_is_described(bundle_root: Path, name: str) -> None:
+    config = json.loads((bundle_root / "configs" / f"{name}.json").read_text())
+    heading, undescribed = "", []
+    for key, value in config.items():
+        if isinstance(value, str) and value.startswith("==== "):
+            heading = value
+        elif heading.startswith("==== Parts") or heading.startswith("==== What is run") or key.startswith("_desc_"):
+            continue
+        elif key != "imports" and not (heading and config.get(f"_desc_{key}")):
+            undescribed.append(key)
+    assert undescribed == []
+
+
+def test_a_trace_names_every_value_that_shapes_a_caption(bundle_root: Path) -> None:
+    """What the settings of a trace leave out is a place, counts by its hash, or is in the network's structure."""
+    config = json.loads((bundle_root / "configs" / "inference.json").read_text())
+    parts = [key for key, value in config.items() if isinstance(value, str) and value.startswith("==== Parts")]
+    names = list(config)[: list(config).index(parts[0])]
+    values = {name for name in names if not name.startswith("_") and name != "imports"}
+    left_out = {"bundle_root", "stage", "output_dir", "dataset_dir", "datalist", "section", "workers", "config_files"}
+    left_out |= {"resume", "outputs", "output_options", "explain", "calibration", "weights", "concept_reader"}
+    left_out |= {"general_encoder_weights", "detail_encoder_weights", "language_model_name"}
+    left_out |= {"queries", "qformer_width", "qformer_layers", "qformer_heads", "qformer_intermediate"}
+    left_out |= {"general_trainable_blocks", "detail_trainable_blocks", "token_positions"}
+    left_out |= {"general_token_norm", "detail_token_norm"}
+    assert set(config["provenance"]["settings"]) == values - left_out
 
 
 def test_network_input_and_output_fit_the_metadata(

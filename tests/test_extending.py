@@ -91,7 +91,7 @@ def follow(folder: Path) -> dict[str, Any]:
     import ablation_parts
     import numpy as np
     import torch
-    from config_run import settings_of
+    from config_run import run_workflow, settings_of
     from monai.bundle import ConfigParser
     from PIL import Image
     from transformers import Dinov2Config, Dinov2Model
@@ -143,7 +143,7 @@ def follow(folder: Path) -> dict[str, Any]:
             if key.partition("#")[0] in parser.config:
                 parser[key] = value
         parser.parse()
-        parser.get_parsed_content("run")
+        run_workflow(parser)
         return parser
 
     first = run("pretrain.json", "stage1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from scripts.kernels.device import device_of
 from scripts.predictor import CaptionPredictor
 from scripts.provenance.trace import pixels_sha256
 
-QUICK: dict[str, Any] = {"num_beams": 1, "max_new_tokens": 4, "device": "cpu"}
+QUICK: dict[str, Any] = {"num_beams": 1, "max_new_tokens": 4}
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +31,13 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def mirrored(bundle_root: Path, overlay: str) -> CaptionPredictor:
-    return CaptionPredictor.from_bundle(bundle_root, config=["configs/inference.json", overlay], **QUICK)
+def mirrored(starter: Callable[..., CaptionPredictor], overlay: str) -> CaptionPredictor:
+    return starter(config=["configs/inference.json", overlay], **QUICK)
 
 
 @pytest.fixture(scope="module")
-def plain(bundle_root: Path) -> CaptionPredictor:
-    return CaptionPredictor.from_bundle(bundle_root, **QUICK)
+def plain(starter: Callable[..., CaptionPredictor]) -> CaptionPredictor:
+    return starter(**QUICK)
 
 
 def test_the_predictor_and_what_stands_on_it_run_the_config_s_transforms(
@@ -63,12 +64,13 @@ def test_the_batch_run_says_the_same_and_can_be_repeated(
     path = write_samples(tmp_path / "in")[0]
     parser = ConfigParser()
     parser.read_config([str(bundle_root / "configs" / "inference.json"), overlay])
-    values = {"bundle_root": str(bundle_root), "dataset_dir": str(path), "output_dir": str(tmp_path / "out"), **QUICK}
-    parser.update(values)
+    values = {"bundle_root": str(bundle_root), "dataset_dir": str(path), "output_dir": str(tmp_path / "out")}
+    parser.update({**values, **QUICK, "device": "cpu", "network": mirrored.network})
     parser.get_parsed_content("evaluator").run()
     record = json.loads((tmp_path / "out" / "captions.jsonl").read_text())
     assert record["trace"]["pixels"] == mirrored.caption(path).record["trace"]["pixels"]
-    assert repeat.main([str(tmp_path / "out" / "captions.jsonl"), "--bundle_root", str(bundle_root)]) == 0
+    again = repeat.predictor_of(record, bundle_root, {"network": mirrored.network})
+    assert repeat.differences(record, repeat.repeat(again, [record])[0]) == []
 
 
 @pytest.mark.parametrize("name", ["cpu", torch.device("cpu"), "cpu:0"])

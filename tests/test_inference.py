@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,9 @@ from scripts.errors import InputError
 from scripts.predictor import CaptionPredictor
 
 
-@pytest.fixture(scope="module")
-def predictor(bundle_root: Path) -> CaptionPredictor:
-    return CaptionPredictor.from_bundle(bundle_root, device="cpu")
+@pytest.fixture
+def predictor(starter: Callable[..., CaptionPredictor]) -> CaptionPredictor:
+    return starter()
 
 
 def run_inference(bundle_root: Path, source: Path, output: Path, *more: str) -> subprocess.CompletedProcess:

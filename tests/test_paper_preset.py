@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from config_run import run_workflow
 from monai.bundle import ConfigParser
 from PIL import Image
 
@@ -48,8 +49,7 @@ def run(bundle_root: Path, data: Path, output: Path, names: list[str], values: d
     for key, value in (EVERYWHERE | folders | values).items():
         parser[key] = value
     parser.parse()
-    torch.manual_seed(0)
-    parser.get_parsed_content("run")
+    run_workflow(parser)
     return parser
 
 

@@ -116,19 +116,25 @@ def caption_batch(
     if explain:
         with timer.step("explain"), autocast(device, dtype):
             explanations = _explanations(network, encoded, image, made, explain, asked)
-    each = len(made.token_ids) // len(asked)  # captions of an image
+    support = network.support(encoded, made.token_ids, asked, known)
+    result = _captioned(network, encoded, made, asked)
+    return replace(result, support=support, seconds=timer.rounded(), samples=drawn, explanations=explanations)
+
+
+def _captioned(
+    network: CaptionNetwork, encoded: Mapping[str, tuple[Tensor, Tensor | None]], made: Generated,
+    prompts: Sequence[Prompt],
+) -> CaptionedBatch:  # fmt: skip
+    """What was generated, in words."""
+    each = len(made.token_ids) // len(prompts)  # captions of an image
     return CaptionedBatch(
         token_ids=made.token_ids,
         token_logprobs=made.token_logprobs,
         lengths=made.lengths,
-        captions=network.captions(made.token_ids, asked),
-        prompts=[spoken(prompt.given, network.tokenizer) for prompt in asked for _ in range(each)],
+        captions=network.captions(made.token_ids, prompts),
+        prompts=[spoken(prompt.given, network.tokenizer) for prompt in prompts for _ in range(each)],
         words=_words(network, made),
         encoded=encoded,
-        support=network.support(encoded, made.token_ids, asked, known),
-        seconds=timer.rounded(),
-        samples=drawn,
-        explanations=explanations,
     )
 
 

@@ -78,7 +78,7 @@ async def no_way_up(request: Request, call_next: Callable[[Request], Awaitable[R
 
 
 @app.middleware("http")
-async def own_host(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+async def known_hosts_only(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     """Refuse what a page of another site sends under a name that it made point here."""
     host = request.headers.get("host", "")
     if not names_this_computer(host, os.environ.get("MSMEDCAP_HOST", "127.0.0.1"), _named("MSMEDCAP_HOSTS")):

@@ -90,7 +90,7 @@ def assert_same_matcher(theirs: nn.Module, ours: nn.Module) -> None:
     module = ours.branches["general"]
     pixels = module.branch.encoder.prepare(image())
     with torch.no_grad():
-        memory = module.branch.remember(module.branch.encode(image())[0])
+        memory = module.branch.project(module.branch.encode(image())[0])
         contrast = module.contrast.similarity(module.embed_images(memory), module.embed_texts(IDS, MASK))
         matching = module.matching.logits(module.match(memory, IDS, MASK))
         inputs = {"pixel_values": pixels, "input_ids": IDS, "attention_mask": MASK}
@@ -153,7 +153,7 @@ def test_lavis_stage_1_into_both_stages(matcher: tuple[nn.Module, Path], caption
     stage2 = tiny.captioner(captioner[0], folder)
     report = start_branch(stage2, "general", tmp_path / "blip2_pretrained.pth")
     assert {name.split(".")[0] for name in report.random} == {"projections"}
-    memory = module.branch.remember(module.branch.encode(image())[0])
+    memory = module.branch.project(module.branch.encode(image())[0])
     branch = stage2.branches["general"]
     torch.testing.assert_close(branch(branch.encode(image())[0]), module.branch.qformer(memory), **TOLERANCE)
 

@@ -110,7 +110,7 @@ def test_the_sam_run_alone_continues_in_stage_1(sources: tuple[nn.Module, nn.Mod
     module = ours.branches["detail"]
     with torch.no_grad():
         tokens = module.branch.encoder(image())
-        memory = module.branch.remember(tokens)
+        memory = module.branch.project(tokens)
         contrast = module.contrast.similarity(module.embed_images(memory), module.embed_texts(IDS, MASK))
         matching = module.matching.logits(module.match(memory, IDS, MASK))
         expected = expected_scores(detail, tokens)

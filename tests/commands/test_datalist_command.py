@@ -12,7 +12,7 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("data", "training", "")]
 import made_sets  # noqa: E402
-from config_run import BUNDLE, read_config, run_config  # noqa: E402
+from config_run import BUNDLE, read_config, run_config, run_workflow  # noqa: E402
 
 from scripts.commands.datalist import main  # noqa: E402
 
@@ -72,7 +72,7 @@ def test_captions_train_and_are_evaluated(tree: str, tmp_path: Path) -> None:
         lora_rank=0,
         **TINY,
     )
-    parser.get_parsed_content("run")
+    run_workflow(parser)
     result = json.loads((tmp_path / "eval" / "evaluation.json").read_text())
     expected = json.loads((root / "datalist.json").read_text())["validation"]
     assert result["images"] == len(expected) and not result["failed"]

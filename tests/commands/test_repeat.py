@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pydicom
@@ -16,8 +17,8 @@ from scripts.predictor import CaptionPredictor
 
 
 @pytest.fixture(scope="module")
-def predictor(bundle_root: Path) -> CaptionPredictor:
-    return CaptionPredictor.from_bundle(bundle_root, device="cpu", agreement_samples=2)
+def predictor(starter: Callable[..., CaptionPredictor]) -> CaptionPredictor:
+    return starter(agreement_samples=2)
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +62,11 @@ def test_other_words_are_noticed(
     assert "pixels" in capsys.readouterr().err
 
 
-def test_other_weights_are_refused(traces: Path, tmp_path: Path) -> None:
-    weights = {**json.loads(traces.read_text().splitlines()[0])["weights"], "model.pt": "0" * 64}
+def test_other_weights_are_refused(traces: Path, bundle_root: Path, predictor: CaptionPredictor) -> None:
+    record = json.loads(traces.read_text().splitlines()[0])
+    record["weights"]["model.pt"] = "0" * 64
     with pytest.raises(WeightsError, match="model.pt are not those of the trace"):
-        repeat.main([str(changed(traces, tmp_path, weights=weights))])
+        repeat.predictor_of(record, bundle_root, {"network": predictor.network})
 
 
 def test_what_is_no_trace_is_refused(tmp_path: Path, traces: Path) -> None:

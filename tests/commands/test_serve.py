@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -180,8 +180,10 @@ def test_it_listens_on_this_computer_only_and_needs_a_folder(server: CaptionServ
         main(["--root", str(tmp_path), "--port", str(server.server_address[1])])
 
 
-def test_requests_at_once_get_what_they_would_get_alone(bundle_root: Path, tmp_path: Path) -> None:
-    predictor = CaptionPredictor.from_bundle(bundle_root, device="cpu", num_beams=1, max_new_tokens=4)
+def test_requests_at_once_get_what_they_would_get_alone(
+    starter: Callable[..., CaptionPredictor], tmp_path: Path
+) -> None:
+    predictor = starter(num_beams=1, max_new_tokens=4)
     paths = write_samples(tmp_path)[:2]
     alone = {path.name: predictor.caption(path).record for path in paths}
     server = CaptionServer(predictor, root=tmp_path)

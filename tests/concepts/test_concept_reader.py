@@ -275,9 +275,10 @@ def test_support_of_a_network_counts_the_words_before_the_caption(
     assert network.support(encoded, torch.cat([ids, ids])) is None  # several captions of an image
 
 
-def test_cached_tokens_of_the_reader_reach_the_network() -> None:
+def test_cached_tokens_of_the_reader_reach_the_network(network: CaptionNetwork, reader: ConceptReader) -> None:
     from scripts.training.batches import PrepareCase
 
     batch = {"general_tokens": torch.zeros(1, 2, 3), "reader_tokens": torch.ones(1, 1, 4), "caption": ["x"]}
-    _, _, _, named = PrepareCase()(batch)
-    assert set(named) == {"general_tokens", "reader_tokens"}
+    assert set(PrepareCase(network)(batch)[3]) == {"general_tokens"}
+    network.concept_reader = reader
+    assert set(PrepareCase(network)(batch)[3]) == {"general_tokens", "reader_tokens"}

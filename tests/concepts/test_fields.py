@@ -13,7 +13,6 @@ from scripts.concepts.fields import (
     FIELDS,
     NO_ABNORMALITY,
     UNSPECIFIED_ABNORMALITY,
-    field_accuracy,
     field_agreement,
     read_fields,
     true_fields,
@@ -44,10 +43,10 @@ def test_every_reference_caption_gives_back_its_fields(datalist: dict) -> None:
 def test_commonest_caption_reproduces_the_published_accuracy(datalist: dict) -> None:
     validation = datalist["validation"]
     caption = commonest_caption([item["caption"] for item in datalist["training"]])
-    accuracy = field_accuracy(
+    agreement = field_agreement(
         [caption] * len(validation), [item["caption"] for item in validation], [item["fields"] for item in validation]
     )
-    assert [round(accuracy[name], 3) for name in ("plane", "modality", "organ")] == [0.425, 0.122, 0.388]
+    assert [round(float(agreement[name].mean()), 3) for name in ("plane", "modality", "organ")] == [0.425, 0.122, 0.388]
 
 
 @pytest.mark.parametrize(

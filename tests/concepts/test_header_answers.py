@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -139,9 +140,9 @@ def test_beams_that_contradict_a_header_lose() -> None:
     assert "MRI" in best([answers(MR, VOCABULARY)])
 
 
-def test_the_shipped_captioner_believes_headers(bundle_root: Path, tmp_path: Path) -> None:
+def test_the_shipped_captioner_believes_headers(starter: Callable[..., CaptionPredictor], tmp_path: Path) -> None:
     """One and several at a time; the record says that it was asked to."""
-    predictor = CaptionPredictor.from_bundle(bundle_root, device="cpu", max_new_tokens=12)
+    predictor = starter(max_new_tokens=12)
     ct, mr, *_ = write_samples(tmp_path)
     captions = [predictor.caption(mr), *predictor.caption_all([ct, mr])]
     assert [read_fields(caption.text).family for caption in captions] == ["MR", "CT", "MR"]

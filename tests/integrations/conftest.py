@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,7 +46,7 @@ def server(studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
-@pytest.fixture(scope="session")
-def predictor(bundle_root: Path) -> CaptionPredictor:
+@pytest.fixture(scope="module")
+def predictor(starter: Callable[..., CaptionPredictor]) -> CaptionPredictor:
     """What the server's answers are compared with."""
-    return CaptionPredictor.from_bundle(bundle_root, device="cpu")
+    return starter()

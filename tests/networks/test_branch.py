@@ -83,8 +83,8 @@ def test_a_norm_whose_scale_and_shift_act_on_the_projections_learns_as_one_befor
         nn.init.normal_(parameter, std=0.5)
     tokens, mask = torch.randn(3, 4, 6), torch.rand(3, 4) > 0.2
     mask[:, 0] = True
-    expected = one.qformer(one.qformer.remember(one.token_norm(tokens), mask))
-    assert one.remember(tokens, mask).affine is not None
+    expected = one.qformer(one.qformer.project(one.token_norm(tokens), mask))
+    assert one.project(tokens, mask).affine is not None
     results = [
         (states, torch.autograd.grad(states.square().sum(), tuple(one.parameters())))
         for states in (one(tokens, mask), expected)
@@ -93,5 +93,5 @@ def test_a_norm_whose_scale_and_shift_act_on_the_projections_learns_as_one_befor
     norm_gradients = results[0][1][[name for name, _ in one.named_parameters()].index("token_norm.weight")]
     assert norm_gradients.abs().max() > 1e-2
     with torch.no_grad():
-        assert one.remember(tokens, mask).affine is None
+        assert one.project(tokens, mask).affine is None
         torch.testing.assert_close(one(tokens, mask), expected, rtol=1e-4, atol=1e-5)

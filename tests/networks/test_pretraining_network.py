@@ -61,7 +61,7 @@ def four_pass_losses(module: PretrainingBranch, tokens: Tensor, ids: Tensor, mas
     """
     qformer, size, smoothing = module.branch.qformer, ids.shape[0], 0.1
     tokens = module.branch.token_norm(tokens)
-    images = qformer(qformer.remember(tokens))
+    images = qformer(qformer.project(tokens))
     text = qformer(texts=(ids,), mask=mask.bool()[:, None, None], use_queries=False)
     v = F.normalize(images @ module.contrast.image_projection.weight.T + module.contrast.image_projection.bias, dim=-1)
     t = F.normalize(
@@ -83,7 +83,7 @@ def four_pass_losses(module: PretrainingBranch, tokens: Tensor, ids: Tensor, mas
     logits = []
     for image_rows, text_rows in ((own, own), (wrong_image, own), (own, wrong_text)):
         see = torch.cat([torch.ones(size, QUERIES, dtype=torch.long), mask[text_rows]], 1).bool()[:, None, None]
-        pair = qformer(qformer.remember(tokens[image_rows]), texts=(ids[text_rows],), mask=see)[:, :QUERIES]
+        pair = qformer(qformer.project(tokens[image_rows]), texts=(ids[text_rows],), mask=see)[:, :QUERIES]
         logits.append((pair @ module.matching.head.weight.T + module.matching.head.bias).mean(1))
     labels = torch.tensor([1] * size + [0] * 2 * size)
     itm = -torch.cat(logits).log_softmax(-1)[torch.arange(3 * size), labels].mean()
@@ -96,7 +96,7 @@ def four_pass_losses(module: PretrainingBranch, tokens: Tensor, ids: Tensor, mas
     for row in range(length):
         see[:, QUERIES + row, :QUERIES] = True
         see[:, QUERIES + row, QUERIES : QUERIES + row + 1] = mask[:, : row + 1].bool()
-    hidden = qformer(qformer.remember(tokens), texts=(target,), mask=see[:, None])[:, QUERIES:]
+    hidden = qformer(qformer.project(tokens), texts=(target,), mask=see[:, None])[:, QUERIES:]
     head = module.generation
     words = head.norm(F.gelu(hidden @ head.transform.weight.T + head.transform.bias))
     vocabulary = words @ qformer.word_embeddings.weight.T + head.bias
@@ -159,7 +159,7 @@ def test_a_batch_of_one_trains_on_the_right_pair_only() -> None:
     losses = network(image, input_ids=ids, attention_mask=mask)
     module = network.branches["general"]
     tokens, _ = module.branch.encode(image)
-    right = module.matching.logits(module.match(module.branch.remember(tokens), ids, mask))
+    right = module.matching.logits(module.match(module.branch.project(tokens), ids, mask))
     torch.testing.assert_close(losses["general_itm"], F.cross_entropy(right, torch.tensor([1])))
 
 
@@ -211,7 +211,7 @@ def test_text_that_generates_cannot_be_read_by_queries() -> None:
     other[:, 3] = (other[:, 3] + 7) % 48 + 1
     first = module(tokens, None, ids, mask)
     again = module(tokens, None, other, mask)
-    memory = module.branch.remember(tokens)
+    memory = module.branch.project(tokens)
     torch.testing.assert_close(module.embed_images(memory), module.embed_images(memory))
     assert (first["itg"] - again["itg"]).abs() > 1e-4  # the words matter to generation
 
@@ -294,7 +294,7 @@ def test_score_pairs_gives_vectors_and_match_probabilities() -> None:
     }
     module = network.branches["general"]
     tokens, _ = module.branch.encode(image)
-    memory = module.branch.remember(tokens)
+    memory = module.branch.project(tokens)
     torch.testing.assert_close(scored["general_images"], module.embed_images(memory))
     torch.testing.assert_close(scored["general_texts"], module.embed_texts(ids, mask))
     right = module.matching.logits(module.match(memory, ids, mask)).softmax(-1)[:, 1]

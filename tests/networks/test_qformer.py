@@ -71,10 +71,10 @@ def test_queries_and_text_equal_transformers() -> None:
         encoder_hidden_states=tokens,
     ).last_hidden_state
     see = torch.cat([torch.ones(3, 6, dtype=torch.bool), mask.bool()], 1)[:, None, None]
-    actual = ours(ours.remember(tokens), texts=(ids,), mask=see)
+    actual = ours(ours.project(tokens), texts=(ids,), mask=see)
     torch.testing.assert_close(actual, expected, **TOLERANCE)
     expected_queries = theirs(query_embeds=queries, encoder_hidden_states=tokens).last_hidden_state
-    torch.testing.assert_close(ours(ours.remember(tokens)), expected_queries, **TOLERANCE)
+    torch.testing.assert_close(ours(ours.project(tokens)), expected_queries, **TOLERANCE)
 
 
 def test_absorbed_cross_attention_equals_plain_with_gradients() -> None:
@@ -86,7 +86,7 @@ def test_absorbed_cross_attention_equals_plain_with_gradients() -> None:
     mask = torch.rand(2, 40) > 0.3
     outputs = []
     for model in (plain, absorbed):
-        result = model(model.remember(tokens, mask))
+        result = model(model.project(tokens, mask))
         result.square().sum().backward()
         outputs.append(result)
     torch.testing.assert_close(outputs[0], outputs[1], atol=2e-5, rtol=2e-5)
@@ -98,7 +98,7 @@ def test_absorbed_cross_attention_equals_plain_with_gradients() -> None:
 @pytest.mark.parametrize("rows", [3, 6, 7, 9])
 def test_rows_that_are_wanted_are_those_of_all(rows: int) -> None:
     model = small()
-    memory, ids = model.remember(torch.randn(2, 7, 24)), torch.randint(1, 50, (2, 5))
+    memory, ids = model.project(torch.randn(2, 7, 24)), torch.randint(1, 50, (2, 5))
     for mask in (None, torch.rand(2, 1, 1, 11) > 0.2, torch.rand(2, 1, 11, 11).add(torch.eye(11)) > 0.5):
         every = model(memory, texts=(ids,), mask=mask)
         torch.testing.assert_close(model(memory, texts=(ids,), mask=mask, rows=rows), every[:, :rows], **TOLERANCE)
@@ -106,7 +106,7 @@ def test_rows_that_are_wanted_are_those_of_all(rows: int) -> None:
 
 def test_scale_and_shift_are_not_left_to_the_absorbed_form() -> None:
     with pytest.raises(ValueError, match="absorbed"):
-        small(absorbed=True).remember(torch.randn(1, 4, 24), None, (torch.ones(24), torch.zeros(24)))
+        small(absorbed=True).project(torch.randn(1, 4, 24), None, (torch.ones(24), torch.zeros(24)))
 
 
 def test_masked_tokens_have_no_influence() -> None:
@@ -115,34 +115,34 @@ def test_masked_tokens_have_no_influence() -> None:
     mask = torch.arange(9)[None].expand(2, -1) < 5
     changed = tokens.clone()
     changed[:, 5:] = 100.0
-    first = model(model.remember(tokens, mask))
-    torch.testing.assert_close(first, model(model.remember(changed, mask)))
-    torch.testing.assert_close(first, model(model.remember(tokens[:, :5])), **TOLERANCE)
+    first = model(model.project(tokens, mask))
+    torch.testing.assert_close(first, model(model.project(changed, mask)))
+    torch.testing.assert_close(first, model(model.project(tokens[:, :5])), **TOLERANCE)
 
 
 def test_queries_differ_at_the_start() -> None:
     model = small()
     assert 0.015 < model.query_tokens.std() < 0.025
-    out = model(model.remember(torch.randn(1, 4, 24)))
+    out = model(model.project(torch.randn(1, 4, 24)))
     assert (out[0, 0] - out[0, 1]).abs().max() > 1e-2
 
 
 def test_selecting_memory_equals_projecting_again() -> None:
     model = small()
     tokens, index = torch.randn(4, 5, 24), torch.tensor([2, 2, 0])
-    torch.testing.assert_close(model(model.remember(tokens).select(index)), model(model.remember(tokens[index])))
+    torch.testing.assert_close(model(model.project(tokens).select(index)), model(model.project(tokens[index])))
 
 
 def test_without_text_path_it_is_smaller_and_says_so() -> None:
     model = small(text=False)
-    assert model(model.remember(torch.randn(1, 4, 24))).shape == (1, 6, 32)
+    assert model(model.project(torch.randn(1, 4, 24))).shape == (1, 6, 32)
     with pytest.raises(RuntimeError, match="text path"):
         model(texts=(torch.ones(1, 3, dtype=torch.long),), use_queries=False)
 
 
 def test_wrong_token_width_is_refused() -> None:
     with pytest.raises(ValueError, match="24"):
-        small().remember(torch.randn(1, 4, 25))
+        small().project(torch.randn(1, 4, 25))
 
 
 def test_text_path_started_from_bert_is_bert() -> None:
@@ -203,7 +203,7 @@ def test_a_q_former_without_text_starts_from_bert_as_one_with_text() -> None:
         without.layers[3].query_feed_forward.expand.weight, state["encoder.layer.5.intermediate.dense.weight"]
     )
     tokens = torch.randn(2, 5, 24)
-    torch.testing.assert_close(without.eval()(without.remember(tokens)), with_text.eval()(with_text.remember(tokens)))
+    torch.testing.assert_close(without.eval()(without.project(tokens)), with_text.eval()(with_text.project(tokens)))
 
 
 @pytest.mark.parametrize("wide", [True, False])
@@ -220,4 +220,4 @@ def test_cross_attention_starts_wide_or_as_published(wide: bool) -> None:
     narrow = small(width=64, wide_cross_attention=False)
     narrow.load_state_dict(qformer.state_dict())
     tokens = torch.randn(2, 5, 24)
-    assert torch.equal(narrow(narrow.remember(tokens)), qformer(qformer.remember(tokens)))
+    assert torch.equal(narrow(narrow.project(tokens)), qformer(qformer.project(tokens)))

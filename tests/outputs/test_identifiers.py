@@ -21,7 +21,7 @@ from pydicom.overlays import numpy_handler  # noqa: F401  (the package has overl
 from pydicom.uid import generate_uid
 from square_cases import case_of
 
-from scripts.data import FeatureCache
+from scripts.data import CacheOptions, FeatureCache
 from scripts.outputs.delivery import Delivery
 from scripts.outputs.dicom.identity import ALWAYS, SEQUENCES, WHERE_PRESENT
 from scripts.transforms import Letterboxd, LoadCased, WindowToUnitd
@@ -141,8 +141,8 @@ def test_reports_of_such_images_are_valid_and_hold_their_modules_only(planted: l
 def test_a_cache_of_such_images_holds_none_of_it(planted: list[Path], tmp_path: Path) -> None:
     chain = Compose([LoadCased("image"), WindowToUnitd("image"), Letterboxd("image", size=8)])
     items: list[dict[str, Any]] = [{"image": str(file), "caption": "a caption"} for file in planted[:10]]
-    cache = FeatureCache(tmp_path, encoders={"general": TinyEncoder()}, transform=chain)
-    cache.build(items, progress=False)
+    cache = FeatureCache(CacheOptions(tmp_path, {"general": TinyEncoder()}, progress=False), chain)
+    cache.build(items)
     assert cache.missing(items) == 0
     for path in tmp_path.rglob("*"):
         if path.is_file():

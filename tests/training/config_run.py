@@ -71,9 +71,16 @@ def read_config(names: list[str], data: Path, output: Path, **changes: Any) -> C
 def run_config(names: list[str], data: Path, output: Path, **changes: Any) -> ConfigParser:
     """Run ``names`` as ``monai.bundle run`` does; returns the parser with everything that was built."""
     parser = read_config(names, data, output, **changes)
-    torch.manual_seed(0)
-    parser.get_parsed_content("run")
+    run_workflow(parser)
     return parser
+
+
+def run_workflow(parser: ConfigParser) -> None:
+    """What ``monai.bundle run`` evaluates."""
+    torch.manual_seed(0)
+    for part in ("initialize", "run", "finalize"):
+        if part in parser:
+            parser.get_parsed_content(part)
 
 
 def build_config(names: list[str], data: Path, output: Path, **changes: Any) -> ConfigParser:

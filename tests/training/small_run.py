@@ -28,7 +28,7 @@ from scripts.training import (
     StepSchedule,
     WarmupCosine,
     adamw,
-    take_loss,
+    loss_of,
 )
 
 
@@ -56,6 +56,8 @@ class Counting(nn.Module):
 
 class SmallNetwork(nn.Module):
     """Frozen encoder, trained head with dropout and batch statistics; ``{"loss", "general_itc", "general_itg"}``."""
+
+    batch_names = ("input_ids", "attention_mask", "general_tokens", "general_tokens_mask")
 
     def __init__(self, *, plain: bool = False) -> None:
         super().__init__()
@@ -134,7 +136,7 @@ def make_run(
             collate_fn=collate_cases,
         ),
         network=network,
-        prepare_batch=PrepareCase(),
+        prepare_batch=PrepareCase(network),
         decollate=False,
         key_val_metric={"loss": _mean_loss()},
         metric_cmp_fn=lambda new, old: new < old,
@@ -160,8 +162,8 @@ def make_run(
         train_data_loader=loader,
         network=trained,
         optimizer=optimizer,
-        loss_function=take_loss,
-        prepare_batch=PrepareCase(),
+        loss_function=loss_of,
+        prepare_batch=PrepareCase(network),
         inferer=AutocastInferer(amp_dtype),
         decollate=False,
         accumulation_steps=accumulation,

@@ -11,11 +11,13 @@ from monai.engines import SupervisedTrainer
 from monai.utils import CommonKeys
 from torch import Tensor, nn
 
-from scripts.training import GradientGuard, PrepareCase, WeightedAccumulation, take_loss
+from scripts.training import GradientGuard, PrepareCase, WeightedAccumulation, loss_of
 
 
 class TokenLoss(nn.Module):
     """A loss that is the mean over real tokens, as a language model's is."""
+
+    batch_names = ("input_ids", "attention_mask")
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,8 +51,8 @@ def steps(batches: list[dict[str, Tensor]], together: int, seen: list[float] | N
         train_data_loader=batches,
         network=network,
         optimizer=torch.optim.SGD(network.parameters(), lr=0.5),
-        loss_function=take_loss,
-        prepare_batch=PrepareCase(),
+        loss_function=loss_of,
+        prepare_batch=PrepareCase(network),
         accumulation_steps=together,
         decollate=False,
         train_handlers=[],

@@ -145,10 +145,10 @@ def test_batch_statistics_that_learn_are_those_of_the_first_process(tmp_path: Pa
 def _build(folder: Path, rank: int, options: dict[str, Any]) -> None:
     from cache_cases import ReadPicture, two_encoders
 
-    from scripts.data import FeatureCache
+    from scripts.data import CacheOptions, FeatureCache
 
-    cache = FeatureCache(folder / "cache", encoders=two_encoders(), transform=ReadPicture(), transform_key="t")
-    report = cache.build(options["items"], progress=False)
+    cache = FeatureCache(CacheOptions(folder / "cache", two_encoders(), progress=False), ReadPicture())
+    report = cache.build(options["items"])
     torch.save(
         [report.encoded, cache.missing(options["items"]), cache.encoders["general"].calls], folder / f"{rank}.pt"
     )

@@ -17,6 +17,7 @@ from small_run import make_items, make_run
 from torch import nn
 
 from scripts.errors import InputError
+from scripts.networks.branch import token_names
 from scripts.training import (
     AutocastInferer,
     GradientGuard,
@@ -24,10 +25,10 @@ from scripts.training import (
     NonFiniteError,
     PrepareCase,
     RunRecord,
+    loss_of,
     loss_parts,
     scales_loss,
     set_float32_precision,
-    take_loss,
 )
 from scripts.training import history as history_module
 from scripts.training.progress import losses_in_words
@@ -36,19 +37,21 @@ from scripts.training.run_record import command_line_configs
 
 def test_prepare_case_passes_what_is_there() -> None:
     batch = {"image": torch.zeros(1, 3, 2, 2), "input_ids": torch.ones(1, 4), "caption": ["x"], "image_path": ["p"]}
-    image, target, args, kwargs = PrepareCase()(batch, "cpu")
+    network = nn.Module()
+    network.batch_names = ("input_ids", *token_names(["general", "detail"]))
+    image, target, args, kwargs = PrepareCase(network)(batch, "cpu")
     assert (image.shape, target, args) == ((1, 3, 2, 2), None, ())
     assert list(kwargs) == ["input_ids"]
     cached = {"general_tokens": torch.zeros(1, 2, 3), "detail_tokens_mask": torch.ones(1, 2)}
-    image, _, _, kwargs = PrepareCase()(cached, "cpu")
+    image, _, _, kwargs = PrepareCase(network)(cached, "cpu")
     assert image is None
     assert set(kwargs) == set(cached)
-    assert PrepareCase(keys=())(batch, "cpu")[3] == {}
+    assert PrepareCase(network, without=("input_ids",))(batch, "cpu")[3] == {}
 
 
 def test_loss_and_its_parts() -> None:
     result = {"loss": torch.tensor(2.0), "general_itc": torch.tensor(0.5), "tokens": torch.zeros(3)}
-    assert take_loss(result) is result["loss"]
+    assert loss_of(result) is result["loss"]
     assert set(loss_parts(result)) == {"loss", "general_itc"}
     assert loss_parts(torch.zeros(2)) == {}
 

@@ -17,6 +17,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +40,15 @@ class FeatureWorker:
 
     def __init__(self, files: Sequence[str], values: Mapping[str, Any]) -> None:
         from scripts.data import feature_caches
-        from scripts.kernels.precision import resolved
         from scripts.training import set_float32_precision
 
-        parser = _parser(files, values)
-        get = parser.get_parsed_content
+        get = _parser(files, values).get_parsed_content
         set_float32_precision(get("float32_precision"))  # part of the cache's key, as in training
-        options = {
-            "encoders": {name: encoder.to(get("device")) for name, encoder in get("cached_encoders").items()},
-            "dtype": get("cache_dtype"),
-            "compute_dtype": resolved(get("cache_compute_dtype"), get("device")),
-            "root": get("dataset_dir"),
-        }
-        training = {"transform": get("train#preprocessing"), "augmented_views": get("augmented_views")}
-        folder = get("feature_cache_dir")
-        self.training = feature_caches(folder, **options, **training, seed=get("seed"))
-        self.plain = feature_caches(folder, **options, transform=get("validate#preprocessing"))
+        encoders = {name: encoder.to(get("device")) for name, encoder in get("cached_encoders").items()}
+        options = replace(get("token_cache"), encoders=encoders, workers=0, skip_failed=True, progress=False)
+        varied = replace(options, augmented_views=get("augmented_views"), seed=get("seed"))
+        self.training = feature_caches(varied, get("train#preprocessing"))
+        self.plain = feature_caches(options, get("validate#preprocessing"))
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
         """JSON texts of ``{"section", "item"}`` in, counts and failures out; the features go to disk.
@@ -65,7 +59,7 @@ class FeatureWorker:
         counts, failed = {"cached": 0, "encoded": 0}, {}
         for caches, trained in ((self.training, True), (self.plain, False)):
             items = [case["item"] for case in cases if (case["section"] == "training") == trained]
-            reports = [cache.build(items, part=(0, 1), skip_failed=True, progress=False) for cache in caches]
+            reports = [cache.build(items, part=(0, 1)) for cache in caches]
             counts["cached"] += min(report.cached for report in reports)
             counts["encoded"] += max(report.encoded for report in reports)
             failed |= {name: (name, reason) for report in reports for name, reason in report.failed}

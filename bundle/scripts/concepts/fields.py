@@ -253,13 +253,3 @@ def field_agreement(
     for name in ("abnormality", "abnormality words"):
         agreement[name][unstated] = np.nan
     return agreement
-
-
-def field_accuracy(
-    predictions: Sequence[str],
-    references: Sequence[str],
-    fields: Sequence[Mapping[str, str | None] | None] | None = None,
-) -> dict[str, float]:
-    """Share of captions right in each field; the mean of `field_agreement` over the items that it counts."""
-    agreement = field_agreement(predictions, references, fields)
-    return {name: float(np.nanmean(v)) if np.isfinite(v).any() else float("nan") for name, v in agreement.items()}

@@ -90,6 +90,11 @@ class ConceptNetwork(nn.Module):
             self.concepts.weight.mul_(0.1)
             self.concepts.bias.copy_(torch.logit(vocabulary.shares))
 
+    @property
+    def batch_names(self) -> tuple[str, ...]:
+        """What :meth:`forward` takes from a batch besides ``image``."""
+        return ("image_mask", "concepts", "field_targets")
+
     def learn(self, branches: list[str] | None) -> None:
         """Accept phases that name no branches; there are none here.
 

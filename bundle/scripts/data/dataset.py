@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from monai.transforms import Compose, Randomizable
-from torch import nn
 
-from scripts.data.cache.feature_cache import FeatureCache
+from scripts.data.cache.cache_options import CacheOptions
+from scripts.data.cache.feature_cache import FeatureCache, feature_caches
 from scripts.data.cache.key import digest
-from scripts.errors import InputError
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -82,81 +81,33 @@ def caption_dataset(
     *,
     image_transform: Transform,
     text_transform: Transform | None = None,
-    feature_cache_dir: str | os.PathLike[str] | None = None,
-    encoders: Mapping[str, nn.Module] | None = None,
-    seed: int = 0,
-    root: str | os.PathLike[str] | None = None,
-    transform_key: str = "",
-    cache_dtype: str = "float16",
-    compute_dtype: str | None = None,
+    cache: CacheOptions | None = None,
     augmented_views: int = 0,
-    batch_size: int | None = None,
-    workers: int = 0,
-    device: str | torch.device | None = None,
-    skip_failed: bool = False,
-    progress: bool = True,
+    seed: int = 0,
 ) -> CaptionDataset:
-    """Build the data set, from images or, with ``feature_cache_dir``, from cached tokens (missing ones are made first).
+    """Build the data set, from images or, with a ``cache``, from cached tokens (missing ones are made first).
 
     Args:
         items: cases with absolute image paths, from ``load_datalist``.
         image_transform: case dictionary -> dictionary with ``image``, ``[3, H, W]`` or ``[V, 3, H, W]`` in [0, 1].
         text_transform: case dictionary -> dictionary, run after the image part in every epoch.
-        feature_cache_dir: empty or None reads images in every epoch.
-        encoders: branch name to frozen encoder; needed by the cache only.
-        seed: start of random transforms.
-        root: folder that paths are relative to in the cache, usually ``dataset_dir``.
-        transform_key: names the image transform in the cache. Empty derives it from its settings and code; give a
-            name of your own to keep a cache that took long although code changed without effect on images.
-        cache_dtype: ``float16``, ``int8`` or ``float32``.
-        compute_dtype: precision that encoders run in while the cache is built; None for float32.
+        cache: None, or one without a folder, reads images in every epoch.
         augmented_views: random versions of each image in the cache; 0 stores the plain image.
-        batch_size, workers, device, progress: how the cache is built, see ``FeatureCache.build``.
-        skip_failed: leave out cases whose image cannot be read, instead of refusing.
+        seed: start of random transforms.
 
     Raises:
         InputError: an image cannot be read, or the cache cannot be built.
     """
-    if not feature_cache_dir:
-        return CaptionDataset(items, image_transform=image_transform, text_transform=text_transform, seed=seed)
-    caches = feature_caches(
-        feature_cache_dir,
-        encoders=encoders or {},
-        transform=image_transform,
-        transform_key=transform_key,
-        dtype=cache_dtype,
-        compute_dtype=compute_dtype,
-        augmented_views=augmented_views,
-        root=root,
-        seed=seed,
-    )
-    for cache in caches:
-        cache.build(
-            items, batch_size=batch_size, workers=workers, device=device, skip_failed=skip_failed, progress=progress
-        )
-    if skip_failed:
-        items = [item for item in items if not any(cache.missing([item]) for cache in caches)]
+    caches: list[FeatureCache] = []
+    if cache is not None and cache.folder:
+        caches = feature_caches(replace(cache, augmented_views=augmented_views, seed=seed), image_transform)
+        for one in caches:
+            one.build(items)
+        if cache.skip_failed:
+            items = [item for item in items if not any(one.missing([item]) for one in caches)]
     return CaptionDataset(
         items, image_transform=image_transform, text_transform=text_transform, caches=caches, seed=seed
     )
-
-
-def feature_caches(
-    folder: str | os.PathLike[str], *, encoders: Mapping[str, nn.Module], **options: Any
-) -> list[FeatureCache]:
-    """One cache an encoder: tuning one encoder again leaves the tokens of the others valid.
-
-    Args:
-        folder: ``feature_cache_dir`` of a training config.
-        encoders: branch name to frozen encoder.
-        options: of :class:`FeatureCache`.
-
-    Raises:
-        InputError: there is no encoder, or an option cannot be used.
-    """
-    if not encoders:
-        raise InputError("a feature cache needs at least one encoder.")
-    return [FeatureCache(folder, encoders={name: encoder}, **options) for name, encoder in encoders.items()]
 
 
 def _seed(transform: Any, seed: int) -> None:

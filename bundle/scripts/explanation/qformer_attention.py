@@ -34,7 +34,7 @@ class Reading:
 def read_tokens(branch: Branch, tokens: Tensor, token_mask: Tensor | None = None) -> Reading:
     """Queries over ``tokens`` ``[B, N, C]`` with ``token_mask`` ``[B, N]``; differentiable in every weight."""
     qformer: QFormer = branch.qformer
-    memory = branch.remember(tokens, token_mask)
+    memory = branch.project(tokens, token_mask)
     mask = None if memory.mask is None else memory.mask[:, None, None, :]
     hidden = qformer.embedding_norm(qformer.query_tokens.expand(len(memory.tokens), -1, -1))
     weights: list[tuple[Tensor, Tensor | None]] = []

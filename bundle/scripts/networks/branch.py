@@ -7,16 +7,21 @@ Shape legend: B images, V views of one case, N tokens of one view, C encoder wid
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scripts.networks.qformer import Memory, QFormer
+from scripts.networks.qformer import EncoderMemory, QFormer
 
-__all__ = ["Branch", "TokenStandardization", "encoder_tokens", "fit_standardization", "tokens_of_views"]
+__all__ = ["Branch", "TokenStandardization", "encoder_tokens", "fit_standardization", "token_names", "tokens_of_views"]
+
+
+def token_names(encoders: Iterable[str]) -> tuple[str, ...]:
+    """What a batch calls the cached tokens of these encoders, and their masks."""
+    return tuple(f"{name}_tokens{part}" for name in encoders for part in ("", "_mask"))
 
 
 def tokens_of_views(encoder: nn.Module, image: Tensor, image_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -130,18 +135,18 @@ class Branch(nn.Module):
         """Frozen encoder tokens ``[B, V * N, C]`` and mask: exactly what a feature cache stores."""
         return tokens_of_views(self.encoder, image, image_mask)
 
-    def remember(self, tokens: Tensor, token_mask: Tensor | None = None) -> Memory:
+    def project(self, tokens: Tensor, token_mask: Tensor | None = None) -> EncoderMemory:
         """Normalise tokens ``[B, V * N, C]``, add positions, project keys and values once."""
         tokens = tokens.to(self.qformer.query_tokens.dtype)
         if self._leaves_affine_to_projections():
             norm = self.token_norm
             tokens = F.layer_norm(tokens, norm.normalized_shape, eps=norm.eps)
-            return self.qformer.remember(tokens, token_mask, (norm.weight, norm.bias))
+            return self.qformer.project(tokens, token_mask, (norm.weight, norm.bias))
         tokens = self.token_norm(tokens)
         if self.token_positions is not None:
             views = tokens.shape[1] // self.token_positions.shape[0]
             tokens = tokens + self.token_positions.repeat(views, 1)
-        return self.qformer.remember(tokens, token_mask)
+        return self.qformer.project(tokens, token_mask)
 
     def _leaves_affine_to_projections(self) -> bool:
         """Whether the norm's trained scale and shift act on projection weights: quicker where they learn."""
@@ -150,7 +155,7 @@ class Branch(nn.Module):
 
     def forward(self, tokens: Tensor, token_mask: Tensor | None = None) -> Tensor:
         """Query states ``[B, Q, H]`` of encoder tokens ``[B, V * N, C]``."""
-        return self.qformer(self.remember(tokens, token_mask))
+        return self.qformer(self.project(tokens, token_mask))
 
 
 def _token_norm(kind: bool | str, width: int) -> nn.Module:

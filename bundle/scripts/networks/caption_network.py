@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from scripts.generation import Generated, GenerationOptions, Generator
 from scripts.generation.options import Watch
 from scripts.given_values import switch
-from scripts.networks.branch import Branch, encoder_tokens
+from scripts.networks.branch import Branch, encoder_tokens, token_names
 from scripts.networks.language_model import LanguageModel
 from scripts.networks.prompts import Prompt, continued
 
@@ -92,6 +92,11 @@ class CaptionNetwork(nn.Module):
         """Frozen encoders by the names that their tokens have: those of the branches, and the concept reader's."""
         encoders = {name: branch.encoder for name, branch in self.branches.items()}
         return encoders | ({} if self.concept_reader is None else {"reader": self.concept_reader.encoder})
+
+    @property
+    def batch_names(self) -> tuple[str, ...]:
+        """What :meth:`forward` takes from a batch besides ``image``."""
+        return ("image_mask", "input_ids", "attention_mask", *token_names(self.encoders))
 
     def encode(
         self, image: Tensor | None = None, image_mask: Tensor | None = None, **cached: Tensor

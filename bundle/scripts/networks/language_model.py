@@ -61,7 +61,7 @@ class LanguageModel(nn.Module):
             listed = ", ".join(PRECISIONS)
             raise InputError(f"language_model_dtype is one of {listed}, and int8 needs lora_rank 0; not {dtype!r}")
         if model is None:
-            model, tokenizer = _load(name, light=lora_rank == 0 and not _transformers_loaded())
+            model, tokenizer = _load(name, without_transformers=lora_rank == 0 and not _transformers_loaded())
         self.adapted = bool(adapters) and _adapt(model, adapters, lora_alpha)
         model = model.to(torch.float32 if dtype == "int8" else getattr(torch, dtype)).requires_grad_(False).eval()
         model = to_int8(model) if dtype == "int8" else model
@@ -117,7 +117,7 @@ class LanguageModel(nn.Module):
         """``[B, T] -> [B, T, D]``."""
         return self.model.get_input_embeddings()(ids)
 
-    def _hidden_and_head(self, embeddings: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
+    def caption_logits(self, embeddings: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
         """Logits ``[M, V]`` of the positions that ``rows`` ``[B, S]`` marks, without making all the others.
 
         Gathering rows before the output layer saves its largest tensor. A model that post-processes its logits
@@ -150,7 +150,7 @@ class LanguageModel(nn.Module):
         mask = torch.cat([prefix_mask.to(attention_mask.dtype), attention_mask], dim=1)
         real = attention_mask.bool()
         rows = F.pad(real, (prefix.shape[1] - 1, 1))  # position P - 1 + t predicts caption token t
-        logits = self._hidden_and_head(embeddings.to(self.dtype), mask, rows).float()
+        logits = self.caption_logits(embeddings.to(self.dtype), mask, rows).float()
         total = F.cross_entropy(logits, input_ids[real], label_smoothing=label_smoothing, reduction="sum")
         return total / gather(real.sum().float()[None]).mean()
 
@@ -185,11 +185,11 @@ def _transformers_loaded() -> bool:
     return "transformers.modeling_utils" in sys.modules
 
 
-def _load(name: str, *, light: bool) -> tuple[nn.Module, object]:
+def _load(name: str, *, without_transformers: bool) -> tuple[nn.Module, object]:
     if name == "starter":
         from scripts.weights.starter import load_language_model
 
-        return load_language_model(light=light)
+        return load_language_model(without_transformers=without_transformers)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from scripts.weights.pretrained import load_pretrained

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.distributed import gather, gather_with_gradient, pad_to_common_length, pad_tokens_to_common_length, rank
-from scripts.networks.branch import Branch, encoder_tokens
+from scripts.networks.branch import Branch, encoder_tokens, token_names
 from scripts.networks.grad_cache import in_chunks
 from scripts.networks.losses import (
     ImageGroundedGeneration,
@@ -22,17 +22,17 @@ from scripts.networks.losses import (
     packed_mask,
     same_text,
 )
-from scripts.networks.qformer import Memory
+from scripts.networks.qformer import EncoderMemory
 
 __all__ = ["PretrainingBranch", "PretrainingNetwork"]
 
 OBJECTIVES = ("itc", "itm", "itg")
 
 
-def _concatenate(memories: list[Memory]) -> Memory:
+def _concatenate(memories: list[EncoderMemory]) -> EncoderMemory:
     """One memory of several, along the batch."""
     first = memories[0]
-    return Memory(
+    return EncoderMemory(
         tokens=torch.cat([memory.tokens for memory in memories]),
         mask=None if first.mask is None else torch.cat([memory.mask for memory in memories]),
         projected={
@@ -126,7 +126,7 @@ class PretrainingBranch(nn.Module):
         own = torch.arange(batch, device=input_ids.device) + rank() * batch
         return own[:, None] == torch.arange(total, device=input_ids.device)[None]
 
-    def embed_images(self, memory: Memory) -> Tensor:
+    def embed_images(self, memory: EncoderMemory) -> Tensor:
         """Unit vectors ``[B, Q, E]`` for retrieval."""
         return self.contrast.embed_image(self.branch.qformer(memory))
 
@@ -137,7 +137,7 @@ class PretrainingBranch(nn.Module):
         hidden = self.branch.qformer(texts=(input_ids,), mask=mask, use_queries=False, rows=rows)
         return self.contrast.embed_text(hidden, attention_mask)
 
-    def match(self, memory: Memory, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def match(self, memory: EncoderMemory, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """ITM states ``[B, Q, H]`` of pairs (image i, text i)."""
         queries = self.branch.qformer.query_count
         mask = matching_mask(queries, attention_mask)
@@ -158,7 +158,7 @@ class PretrainingBranch(nn.Module):
     def score(self, tokens: Tensor, token_mask: Tensor | None, input_ids: Tensor, attention_mask: Tensor) -> Scored:
         """Losses of B pairs, and what retrieval is measured with; arguments as in :meth:`forward`."""
         chunk = self.contrastive_chunk if 0 < self.contrastive_chunk < len(input_ids) else 0
-        memory = None if chunk else self.branch.remember(tokens, token_mask)
+        memory = None if chunk else self.branch.project(tokens, token_mask)
         own = (tokens, token_mask, input_ids, attention_mask)
         if memory is not None:
             states, images, texts, written = self._read(memory, input_ids, attention_mask)
@@ -182,7 +182,7 @@ class PretrainingBranch(nn.Module):
         itm = self.matching(matching.flatten(0, 1), has_negative)
         return Scored({"itc": itc, "itm": itm, "itg": itg}, states.detach(), images, texts, matching, has_negative)
 
-    def _read(self, memory: Memory, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+    def _read(self, memory: EncoderMemory, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """The pass for ITC and ITG: states ``[B, Q, H]``, vectors ``[B, Q, E]`` and ``[B, E]``, ITG's sum ``[1]``."""
         qformer = self.branch.qformer
         queries, length = qformer.query_count, input_ids.shape[1]
@@ -199,7 +199,13 @@ class PretrainingBranch(nn.Module):
         return states, images, texts, written[None]
 
     def _match(
-        self, memory: Memory, wrong: Memory, ids: Tensor, mask: Tensor, wrong_ids: Tensor, wrong_mask: Tensor
+        self,
+        memory: EncoderMemory,
+        wrong: EncoderMemory,
+        ids: Tensor,
+        mask: Tensor,
+        wrong_ids: Tensor,
+        wrong_mask: Tensor,
     ) -> Tensor:
         """The pass for ITM over right pairs, pairs with a wrong image, pairs with a wrong text: ``[B, 3, 2]``."""
         texts, masks = torch.cat([ids, ids, wrong_ids]), torch.cat([mask, mask, wrong_mask])
@@ -207,21 +213,23 @@ class PretrainingBranch(nn.Module):
         return self.matching.logits(states).unflatten(0, (3, -1)).transpose(0, 1)
 
     def _read_chunk(self, tokens: Tensor, token_mask: Tensor | None, *texts: Tensor) -> tuple[Tensor, ...]:
-        return self._read(self.branch.remember(tokens, token_mask), *texts)
+        return self._read(self.branch.project(tokens, token_mask), *texts)
 
     def _match_chunk(self, *parts: Tensor | None) -> tuple[Tensor]:
         tokens, token_mask, ids, mask, wrong_tokens, wrong_token_mask, wrong_ids, wrong_mask = parts
-        memory = self.branch.remember(tokens, token_mask)
-        wrong = self.branch.remember(wrong_tokens, wrong_token_mask)
+        memory = self.branch.project(tokens, token_mask)
+        wrong = self.branch.project(wrong_tokens, wrong_token_mask)
         return (self._match(memory, wrong, ids, mask, wrong_ids, wrong_mask),)
 
-    def _memory_of(self, index: Tensor, memory: Memory, tokens: Tensor, token_mask: Tensor | None) -> Memory:
-        """Memory of the images named by their global ``index`` ``[B]``; other processes' tokens are prepared here."""
+    def _memory_of(
+        self, index: Tensor, memory: EncoderMemory, tokens: Tensor, token_mask: Tensor | None
+    ) -> EncoderMemory:
+        """That of the images named by their global ``index`` ``[B]``; other processes' tokens are prepared here."""
         all_tokens = gather_with_gradient(tokens)  # an encoder that learns does so from wrong pairs, too
         if all_tokens is tokens:
             return memory.select(index)
         all_mask = None if token_mask is None else gather(token_mask)
-        return self.branch.remember(all_tokens[index], None if all_mask is None else all_mask[index])
+        return self.branch.project(all_tokens[index], None if all_mask is None else all_mask[index])
 
 
 class PretrainingNetwork(nn.Module):
@@ -242,6 +250,11 @@ class PretrainingNetwork(nn.Module):
         self.branches = nn.ModuleDict(branches)
         self.weights = {name: float((weights or {}).get(name, 1.0)) for name in OBJECTIVES}
         self.learning = tuple(self.branches)
+
+    @property
+    def batch_names(self) -> tuple[str, ...]:
+        """What :meth:`forward` takes from a batch besides ``image``."""
+        return ("image_mask", "input_ids", "attention_mask", *token_names(self.branches))
 
     def learn(self, names: list[str] | None) -> None:
         """Let only the named branches learn (a phase of mixed-semantic pre-training); None means all.

@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from scripts.kernels.attention import attend, autocast_type
 from scripts.kernels.dropout import drop
 
-__all__ = ["Memory", "QFormer"]
+__all__ = ["EncoderMemory", "QFormer"]
 
 
 @dataclass
-class Memory:
+class EncoderMemory:
     """What cross-attention reads: encoder tokens, and their keys and values where they were projected once.
 
     Attributes:
@@ -38,9 +38,9 @@ class Memory:
     projected: dict[int, tuple[Tensor, Tensor]]
     affine: tuple[Tensor, Tensor] | None = None
 
-    def select(self, index: Tensor) -> Memory:
-        """Memory of the images named by ``index`` ``[M]`` (repeats allowed), without projecting anything again."""
-        return Memory(
+    def select(self, index: Tensor) -> EncoderMemory:
+        """That of the images named by ``index`` ``[M]`` (repeats allowed), without projecting anything again."""
+        return EncoderMemory(
             tokens=self.tokens[index],
             mask=None if self.mask is None else self.mask[index],
             projected={layer: (keys[index], values[index]) for layer, (keys, values) in self.projected.items()},
@@ -295,9 +295,9 @@ class QFormer(nn.Module):
     def has_text(self) -> bool:
         return self.word_embeddings is not None
 
-    def remember(
+    def project(
         self, tokens: Tensor, token_mask: Tensor | None = None, affine: tuple[Tensor, Tensor] | None = None
-    ) -> Memory:
+    ) -> EncoderMemory:
         """Prepare encoder tokens ``[B, N, C]`` for cross-attention: keys and values once per image.
 
         Args:
@@ -321,7 +321,7 @@ class QFormer(nn.Module):
             for index, layer in enumerate(self.layers):
                 if layer.cross_attention is not None:
                     projected[index] = layer.cross_attention.project(tokens, affine)
-        return Memory(tokens=tokens, mask=token_mask, projected=projected, affine=affine)
+        return EncoderMemory(tokens=tokens, mask=token_mask, projected=projected, affine=affine)
 
     def embed_text(self, *segments: Tensor) -> Tensor:
         """Word plus position embeddings ``[B, sum(T_i), H]`` of ids ``[B, T_i]``, before the shared norm.
@@ -336,7 +336,7 @@ class QFormer(nn.Module):
 
     def forward(
         self,
-        memory: Memory | None = None,
+        memory: EncoderMemory | None = None,
         *,
         texts: tuple[Tensor, ...] = (),
         mask: Tensor | None = None,
@@ -346,7 +346,7 @@ class QFormer(nn.Module):
         """Run queries and any number of text segments in one pass.
 
         Args:
-            memory: from :meth:`remember`; needed when queries run.
+            memory: from :meth:`project`; needed when queries run.
             texts: token ids, each ``[B, T_i]``; every segment's positions start at 0.
             mask: bool, broadcastable to ``[B, 1, S, S]`` with ``S = Q + sum(T_i)``, True where row may see column;
                 None lets all see all.
@@ -358,7 +358,7 @@ class QFormer(nn.Module):
             Hidden states ``[B, S, H]`` or ``[B, rows, H]``, queries first.
         """
         if use_queries and memory is None:
-            raise ValueError("queries need a memory: call remember(tokens) first, or pass use_queries=False")
+            raise ValueError("queries need a memory: call project(tokens) first, or pass use_queries=False")
         parts = [self.embed_text(*texts)] if texts else []
         queries = self.query_count if use_queries else 0
         if use_queries:

@@ -4,7 +4,7 @@ from scripts import loads_submodules
 from scripts.training.accumulation import WeightedAccumulation
 from scripts.training.attach import AttachAll
 from scripts.training.autocast import AutocastInferer, scales_loss, set_float32_precision
-from scripts.training.batches import PrepareCase, loss_parts, take_loss
+from scripts.training.batches import PrepareCase, loss_of, loss_parts
 from scripts.training.best import higher_is_better, lower_is_better
 from scripts.training.checkpoint_files import read_checkpoint
 from scripts.training.checkpoints import Checkpoints
@@ -13,7 +13,7 @@ from scripts.training.gradients import GradientGuard, NonFiniteError
 from scripts.training.history import History
 from scripts.training.optimization import StepSchedule, WarmupCosine, adamw
 from scripts.training.prepare_network import prepare_network
-from scripts.training.prepare_run import prepare_run
+from scripts.training.prepare_run import open_run, prepare_run
 from scripts.training.progress import ProgressBar
 from scripts.training.resumable import bare_network
 from scripts.training.run_end import RunEnd
@@ -44,14 +44,15 @@ __all__ = [
     "adamw",
     "bare_network",
     "higher_is_better",
+    "loss_of",
     "loss_parts",
     "lower_is_better",
+    "open_run",
     "prepare_network",
     "prepare_run",
     "read_checkpoint",
     "scales_loss",
     "set_float32_precision",
-    "take_loss",
 ]
 
 __getattr__ = loads_submodules(__name__)

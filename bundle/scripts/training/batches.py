@@ -7,33 +7,23 @@ from typing import Any
 
 import torch
 from monai.engines import PrepareBatch
+from torch import nn
 
-NETWORK_KEYS = (
-    "image_mask",
-    "concepts",
-    "field_targets",
-    "input_ids",
-    "attention_mask",
-    "general_tokens",
-    "general_tokens_mask",
-    "detail_tokens",
-    "detail_tokens_mask",
-    "reader_tokens",
-    "reader_tokens_mask",
-)
+from scripts.training.resumable import bare_network
 
 
 class PrepareCase(PrepareBatch):
     """``prepare_batch`` of MONAI engines for caption batches.
 
     Args:
-        keys: batch entries that the network takes by name; those absent from a batch are left out. For validation
-            by generation, leave out ``input_ids`` and ``attention_mask``.
+        network: names what it takes from a batch besides ``image``, as ``batch_names``; those that are absent from a
+            batch are left out.
+        without: names that it is not given. For validation by generation: ``input_ids`` and ``attention_mask``.
         use_header: also hand on what readers found in the files, as ``file_metas``, for an inferer that captions.
     """
 
-    def __init__(self, keys: Sequence[str] = NETWORK_KEYS, *, use_header: bool = False) -> None:
-        self.keys = tuple(keys)
+    def __init__(self, network: nn.Module, *, without: Sequence[str] = (), use_header: bool = False) -> None:
+        self.names = tuple(name for name in bare_network(network).batch_names if name not in without)
         self.use_header = use_header
 
     def __call__(
@@ -49,13 +39,13 @@ class PrepareCase(PrepareBatch):
             return batchdata[key].to(device=device, non_blocking=non_blocking, **kwargs)
 
         image = move("image") if "image" in batchdata else None
-        named: dict[str, Any] = {key: move(key) for key in self.keys if key in batchdata}
+        named: dict[str, Any] = {key: move(key) for key in self.names if key in batchdata}
         if self.use_header and image is not None:
             named["file_metas"] = [record["meta"] for record in batchdata["records"] if record["error"] is None]
         return image, None, (), named
 
 
-def take_loss(prediction: Mapping[str, torch.Tensor], target: None = None) -> torch.Tensor:
+def loss_of(prediction: Mapping[str, torch.Tensor], target: None = None) -> torch.Tensor:
     """``loss_function`` of MONAI trainers: the network computed its loss itself, ``prediction["loss"]``."""
     return prediction["loss"]
 

@@ -25,7 +25,8 @@ def prepare_network(
 ) -> nn.Module:
     """Move ``network`` to ``device`` and change how it computes, in place: names of parameters stay.
 
-    Frozen bfloat16 weights are multiplied in float32 where the CPU would emulate bfloat16 (:mod:`.widened`).
+    Frozen bfloat16 weights are multiplied in float32 where the CPU would emulate bfloat16:
+    `scripts.kernels.frozen_bfloat16`.
 
     Args:
         activation_checkpointing: keep only what goes into each Q-Former and language-model layer and compute the rest

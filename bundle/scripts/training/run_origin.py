@@ -23,7 +23,7 @@ FREE = {
     "bundle_root", "dataset_dir", "datalist", "output_dir", "feature_cache_dir", "device", "workers", "epochs",
     "resume", "bare_network", "network", "val_interval", "save_every", "keep_best", "sample_captions", "mlflow",
     "compile", "pretrained", "weights", "stage", "config_file", "logging_file", "meta_file", "workflow_type",
-    "tracking", "run", "training", "caching", "imports", "config_files",
+    "tracking", "initialize", "run", "training", "caching", "finalize", "imports", "config_files",
 }  # fmt: skip
 """Values that may differ between the parts of a run: where it lies, what it runs on, how long, what it starts from."""
 

@@ -81,9 +81,9 @@ class SampleCaptions:
 
     @torch.no_grad()
     def _caption(self, device: torch.device) -> list[str]:
-        keys = [key for key in PrepareCase().keys if key not in ("input_ids", "attention_mask")]
         batch = collate_cases([self.dataset[index] for index in range(self.count)])
-        image, _, _, named = PrepareCase(keys)(batch, device)
+        prepare = PrepareCase(self.network, without=("input_ids", "attention_mask"))
+        image, _, _, named = prepare(batch, device)
         was_training = self.network.training
         self.network.eval()
         with autocast(device, self.dtype):

@@ -176,17 +176,17 @@ def starter_file(
 
 
 def load_language_model(
-    *, cache_dir: str | Path | None = None, offline: bool | None = None, light: bool = False
+    *, cache_dir: str | Path | None = None, offline: bool | None = None, without_transformers: bool = False
 ) -> tuple[PreTrainedModel | Llama, PreTrainedTokenizerBase | FileTokenizer]:
     """SmolLM2-135M-Instruct, frozen, in float32 and eval mode, with its tokenizer (pads on the right).
 
-    With ``light`` they are our own, which can do what captioning needs and come without an import of ``transformers``.
+    ``without_transformers`` they are our own, which can do what captioning needs and come without its import.
 
     The first call converts the GGUF to safetensors (about 20 s); later ones read that. The pad token is
     ``<|endoftext|>``, not the end token ``<|im_end|>``, so that hiding padding never hides the end of a caption.
     """
     folder = language_model_folder(cache_dir=cache_dir, offline=offline)
-    if light:
+    if without_transformers:
         from scripts.generation.llama import load_llama
         from scripts.generation.tokenizer import FileTokenizer
 

@@ -68,7 +68,7 @@ def two_encoders() -> dict[str, nn.Module]:
 
 def build_slowly(folder: Path, items: list[dict[str, Any]], pause: float) -> None:
     """Build a cache with tiny shards; the parent kills this process somewhere in between."""
-    from scripts.data import FeatureCache
+    from scripts.data import CacheOptions, FeatureCache
     from scripts.data.cache import shards as cache_shards
 
     cache_shards.SHARD_BYTES = 200
@@ -80,4 +80,4 @@ def build_slowly(folder: Path, items: list[dict[str, Any]], pause: float) -> Non
         return forward(image)
 
     encoders["detail"].forward = slow  # type: ignore[method-assign]
-    FeatureCache(folder, encoders=encoders, transform=ReadPicture(), transform_key="t").build(items, progress=False)
+    FeatureCache(CacheOptions(folder, encoders, progress=False), ReadPicture()).build(items)

@@ -19,7 +19,7 @@ import torch
 from cache_cases import ReadPicture, TinyEncoder, build_slowly, make_pictures, two_encoders
 
 from child_process import Child
-from scripts.data import FeatureCache, caption_dataset, collate_cases
+from scripts.data import CacheOptions, FeatureCache, caption_dataset, collate_cases
 from scripts.errors import InputError
 
 
@@ -30,7 +30,12 @@ def items(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 def _cache(folder: Path, **options: Any) -> FeatureCache:
-    return FeatureCache(folder, **{"encoders": two_encoders(), "transform": ReadPicture(), **options})
+    transform = options.pop("transform", ReadPicture())
+    return FeatureCache(_options(folder, **options), transform)
+
+
+def _options(folder: Path, **options: Any) -> CacheOptions:
+    return CacheOptions(folder, **{"encoders": two_encoders(), "progress": False, **options})
 
 
 def _expected(item: dict[str, Any], name: str = "general") -> torch.Tensor:
@@ -44,8 +49,8 @@ def _expected(item: dict[str, Any], name: str = "general") -> torch.Tensor:
 def test_tokens_equal_those_computed_now(
     tmp_path: Path, items: list[dict[str, Any]], dtype: str, tolerance: float, workers: int
 ) -> None:
-    cache = _cache(tmp_path / "cache", dtype=dtype)
-    report = cache.build(items, batch_size=3, workers=workers, progress=False)
+    cache = _cache(tmp_path / "cache", dtype=dtype, batch_size=3, workers=workers)
+    report = cache.build(items)
     assert (report.total, report.cached, report.encoded, report.failed) == (7, 0, 7, [])
     for item in items:
         tokens = cache.tokens(item)
@@ -56,7 +61,7 @@ def test_tokens_equal_those_computed_now(
             assert error <= (tolerance or 1e-6)
     # the second build finds everything and runs no encoder
     again = _cache(tmp_path / "cache", dtype=dtype)
-    report = again.build(items, progress=False)
+    report = again.build(items)
     assert (report.cached, report.encoded) == (7, 0)
     assert again.encoders["general"].calls == 0
 
@@ -64,13 +69,11 @@ def test_tokens_equal_those_computed_now(
 def test_views_lie_one_after_another_and_collate_with_a_mask(tmp_path: Path, items: list[dict[str, Any]]) -> None:
     cases = [{"image": [items[0]["image"], items[1]["image"]]}, {"image": items[2]["image"]}]
     cache = _cache(tmp_path / "cache", dtype="float32")
-    cache.build(cases, progress=False)
+    cache.build(cases)
     pair = cache.tokens(cases[0])["general_tokens"]
     assert torch.equal(pair, _expected(cases[0]))
     assert pair.shape == (8, 6)
-    dataset = caption_dataset(
-        cases, image_transform=ReadPicture(), encoders=two_encoders(), feature_cache_dir=tmp_path / "b", progress=False
-    )
+    dataset = caption_dataset(cases, image_transform=ReadPicture(), cache=_options(tmp_path / "b"))
     batch = collate_cases([dataset[0], dataset[1]])
     assert batch["general_tokens"].shape == (2, 8, 6)
     assert batch["general_tokens_mask"].sum(dim=1).tolist() == [8, 4]
@@ -79,7 +82,7 @@ def test_views_lie_one_after_another_and_collate_with_a_mask(tmp_path: Path, ite
 
 
 def test_any_change_that_matters_is_a_miss(tmp_path: Path, items: list[dict[str, Any]]) -> None:
-    _cache(tmp_path / "cache").build(items, progress=False)
+    _cache(tmp_path / "cache").build(items)
     assert _cache(tmp_path / "cache").missing(items) == 0
     other = two_encoders()
     other["detail"] = TinyEncoder(4, seed=3)
@@ -108,22 +111,19 @@ def test_any_change_that_matters_is_a_miss(tmp_path: Path, items: list[dict[str,
 
 def test_a_moved_data_set_keeps_its_cache(tmp_path: Path, items: list[dict[str, Any]]) -> None:
     old = tmp_path / "pictures"
-    for identity in ("stat", "content"):
-        _cache(tmp_path / identity, root=old, identity=identity).build(items, progress=False)
+    _cache(tmp_path / "cache", root=old).build(items)
     shutil.copytree(old, tmp_path / "new")  # copy2 keeps times
     moved = [{**item, "image": item["image"].replace("pictures", "new")} for item in items]
-    for identity in ("stat", "content"):
-        assert _cache(tmp_path / identity, root=tmp_path / "new", identity=identity).missing(moved) == 0
+    assert _cache(tmp_path / "cache", root=tmp_path / "new").missing(moved) == 0
     Path(moved[0]["image"]).write_bytes(Path(moved[1]["image"]).read_bytes())
-    assert _cache(tmp_path / "content", root=tmp_path / "new", identity="content").missing(moved) == 0  # same as 1
-    assert _cache(tmp_path / "stat", root=tmp_path / "new").missing(moved) == 1
+    assert _cache(tmp_path / "cache", root=tmp_path / "new").missing(moved) == 1
 
 
 @pytest.mark.parametrize("place", ["tokens", "header", "index"])
 def test_one_flipped_byte_is_detected_and_repaired(
     tmp_path: Path, items: list[dict[str, Any]], place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _cache(tmp_path / "cache").build(items, progress=False)
+    _cache(tmp_path / "cache").build(items)
     (shard,) = (tmp_path / "cache").glob("*/*.safetensors")
     file = shard.with_suffix(".json") if place == "index" else shard
     content = bytearray(file.read_bytes())
@@ -131,7 +131,7 @@ def test_one_flipped_byte_is_detected_and_repaired(
     file.write_bytes(content)
     cache = _cache(tmp_path / "cache")
     if place == "index":  # its items count as missing
-        assert cache.build(items, progress=False).encoded == 7
+        assert cache.build(items).encoded == 7
     else:
         with caplog.at_level(logging.WARNING):
             damaged = cache.verify(items)
@@ -143,7 +143,7 @@ def test_one_flipped_byte_is_detected_and_repaired(
 
 
 def test_reading_a_damaged_item_repairs_it(tmp_path: Path, items: list[dict[str, Any]]) -> None:
-    _cache(tmp_path / "cache").build(items, progress=False)
+    _cache(tmp_path / "cache").build(items)
     (shard,) = (tmp_path / "cache").glob("*/*.safetensors")
     shard.write_bytes(shard.read_bytes()[:-40])  # cut short
     cache = _cache(tmp_path / "cache")
@@ -169,7 +169,7 @@ def test_damage_that_a_worker_of_a_gpu_run_finds_is_repaired_by_the_next_build(
     tmp_path: Path, items: list[dict[str, Any]], place: str, repair: str
 ) -> None:
     cache = _cache(tmp_path / "cache")
-    cache.build(items, progress=False)
+    cache.build(items)
     (shard,) = cache.folder.glob("*.safetensors")
     content = bytearray(shard.read_bytes())
     for byte in (-5, -200) if place == "tokens" else (3,):  # two items, or all
@@ -185,7 +185,7 @@ def test_damage_that_a_worker_of_a_gpu_run_finds_is_repaired_by_the_next_build(
         assert _cache(tmp_path / "cache").missing(items) == count  # a build would make them
         assert cache.verify(items) == count
     else:
-        assert cache.build(items, progress=False).encoded == count
+        assert cache.build(items).encoded == count
     assert not list(cache.folder.glob("*.damaged"))
     again = _cache(tmp_path / "cache")
     assert Child(tmp_path, _read_as_worker, again, items).end() == 0
@@ -198,26 +198,27 @@ def test_a_mark_of_damage_is_ignored_once_another_process_has_repaired_it(
     tmp_path: Path, items: list[dict[str, Any]]
 ) -> None:
     first = _cache(tmp_path / "cache")
-    first.build(items, progress=False)
+    first.build(items)
     key = first._key(items[0], 0)
     late = _cache(tmp_path / "cache")
     first.store.forget(key)
-    assert first.build(items, progress=False).encoded == 1
+    assert first.build(items).encoded == 1
     late.store.forget(key)  # it saw the damage before the repair and says so after it
-    assert late.build(items, progress=False).encoded == 0
+    assert late.build(items).encoded == 0
     assert _cache(tmp_path / "cache").missing(items) == 0
 
 
 def test_tuning_one_encoder_leaves_the_tokens_of_the_others(tmp_path: Path, items: list[dict[str, Any]]) -> None:
-    options = {"image_transform": ReadPicture(), "feature_cache_dir": tmp_path / "cache", "progress": False}
-    first = caption_dataset(items, encoders=two_encoders(), **options)
+    folder = tmp_path / "cache"
+    first = caption_dataset(items, image_transform=ReadPicture(), cache=_options(folder))
     tuned = {**two_encoders(), "general": TinyEncoder(6, seed=9)}
-    second = caption_dataset(items, encoders=tuned, **options)
+    second = caption_dataset(items, image_transform=ReadPicture(), cache=_options(folder, encoders=tuned))
     assert (tuned["general"].calls, tuned["detail"].calls) == (len(items), 0)
     assert torch.equal(first[0]["detail_tokens"], second[0]["detail_tokens"])
     assert not torch.equal(first[0]["general_tokens"], second[0]["general_tokens"])
     alone = {"detail": two_encoders()["detail"]}
-    assert set(caption_dataset(items, encoders=alone, **options)[0]) >= {"detail_tokens"}
+    third = caption_dataset(items, image_transform=ReadPicture(), cache=_options(folder, encoders=alone))
+    assert set(third[0]) >= {"detail_tokens"}
     assert alone["detail"].calls == 0
 
 
@@ -226,18 +227,12 @@ def test_unreadable_images_are_named_after_the_others_are_done(tmp_path: Path, i
     items[4] = {"image": str(tmp_path / "gone.png")}
     cache = _cache(tmp_path / "cache")
     with pytest.raises(InputError, match=r"2 images could not be encoded .*002\.png") as refusal:
-        cache.build(items, progress=False)
+        cache.build(items)
     assert "gone.png" in str(refusal.value)
-    report = cache.build(items, skip_failed=True, progress=False)
+    tolerant = _options(tmp_path / "cache", skip_failed=True)
+    report = FeatureCache(tolerant, ReadPicture()).build(items)
     assert (report.cached, report.encoded, len(report.failed)) == (5, 0, 2)
-    dataset = caption_dataset(
-        items,
-        image_transform=ReadPicture(),
-        encoders=two_encoders(),
-        feature_cache_dir=tmp_path / "cache",
-        skip_failed=True,
-        progress=False,
-    )
+    dataset = caption_dataset(items, image_transform=ReadPicture(), cache=tolerant)
     assert [Path(item["image"]).name for item in dataset.data] == [
         "000.png",
         "001.png",
@@ -250,8 +245,8 @@ def test_unreadable_images_are_named_after_the_others_are_done(tmp_path: Path, i
 def test_tokens_that_do_not_fit_the_stored_type_are_refused(tmp_path: Path, items: list[dict[str, Any]]) -> None:
     loud = {"general": TinyEncoder(6, scale=1e5)}
     with pytest.raises(InputError, match="not finite in float16"):
-        _cache(tmp_path / "cache", encoders=loud).build(items, progress=False)
-    assert _cache(tmp_path / "cache", encoders=loud, dtype="int8").build(items, progress=False).encoded == 7
+        _cache(tmp_path / "cache", encoders=loud).build(items)
+    assert _cache(tmp_path / "cache", encoders=loud, dtype="int8").build(items).encoded == 7
 
 
 def test_unusable_options_are_refused(tmp_path: Path) -> None:
@@ -262,20 +257,20 @@ def test_unusable_options_are_refused(tmp_path: Path) -> None:
 
 def test_encoders_run_in_the_precision_asked_for(tmp_path: Path, items: list[dict[str, Any]]) -> None:
     cache = _cache(tmp_path / "cache", compute_dtype="bfloat16", dtype="float32")
-    cache.build(items[:1], progress=False)
+    cache.build(items[:1])
     tokens, expected = cache.tokens(items[0])["general_tokens"], _expected(items[0])
     assert torch.equal(tokens, tokens.bfloat16().float())
     assert 1e-5 < (tokens - expected).norm() / expected.norm() < 1e-2
 
 
 def test_encoders_move_to_the_device_for_what_is_missing_and_back(tmp_path: Path, items: list[dict[str, Any]]) -> None:
-    cache = _cache(tmp_path / "cache")
+    cache = _cache(tmp_path / "cache", device="cpu:0")
     moves: list[str] = []
     for encoder in cache.encoders.values():
         encoder.to = lambda device: moves.append(str(device))  # type: ignore[method-assign]
-    cache.build(items, device="cpu:0", progress=False)
+    cache.build(items)
     assert moves == ["cpu:0", "cpu:0", "cpu", "cpu"]
-    cache.build(items, device="cpu:0", progress=False)
+    cache.build(items)
     assert "cpu:0" not in moves[4:]  # nothing to encode: they stay at home
 
 
@@ -285,7 +280,7 @@ def test_size_is_reported_first_and_a_small_disk_refused(
     cache = _cache(tmp_path / "cache")
     assert cache.estimate_bytes(items) == 7 * 4 * (6 + 4) * 2
     with caplog.at_level(logging.INFO):
-        cache.build(items[:1], progress=False)
+        cache.build(items[:1])
     assert "1 of 1 to encode, about 80 B" in caplog.text
     stored = torch.tensor(0)
     stored = sum(t.numel() * 2 for t in cache.tokens(items[0]).values())
@@ -293,15 +288,15 @@ def test_size_is_reported_first_and_a_small_disk_refused(
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 1000))
     with pytest.raises(InputError, match="needs about 480 B, but .* has 1000 B free"):
-        cache.build(items, progress=False)
+        cache.build(items)
     assert cache.encoders["general"].calls == 1  # refused before any work
-    assert cache.build(items[:1], progress=False).cached == 1  # nothing to write, nothing to refuse
+    assert cache.build(items[:1]).cached == 1  # nothing to write, nothing to refuse
 
 
 def test_two_processes_build_disjoint_parts(tmp_path: Path, items: list[dict[str, Any]]) -> None:
     first, second = _cache(tmp_path / "cache"), _cache(tmp_path / "cache")
-    assert first.build(items, part=(0, 2), progress=False).encoded == 4
-    assert second.build(items, part=(1, 2), progress=False).encoded == 3  # opened before the first wrote
+    assert first.build(items, part=(0, 2)).encoded == 4
+    assert second.build(items, part=(1, 2)).encoded == 3  # opened before the first wrote
     assert first.missing(items) == 3
     first.store.reload()
     assert first.missing(items) == 0
@@ -315,12 +310,12 @@ def test_augmented_views_are_random_but_reproducible(tmp_path: Path, items: list
         return Compose([ReadPicture(), RandFlipd("image", prob=0.5, spatial_axis=1)])
 
     cache = _cache(tmp_path / "a", transform=chain(), augmented_views=24, dtype="float32")
-    assert cache.build(items, progress=False).encoded == 7 * 24
+    assert cache.build(items).encoded == 7 * 24
     views = torch.stack([cache.tokens(items[0], view=view)["general_tokens"] for view in range(24)])
     # flipped and not; draws depend on the path, but 24 alike do not happen
     assert len({view.numpy().tobytes() for view in views}) == 2
-    again = _cache(tmp_path / "b", transform=chain(), augmented_views=24, dtype="float32")
-    again.build(items, workers=2, progress=False)
+    again = _cache(tmp_path / "b", transform=chain(), augmented_views=24, dtype="float32", workers=2)
+    again.build(items)
     for view in range(24):
         assert torch.equal(again.tokens(items[0], view=view)["general_tokens"], views[view])
     for plain in (ReadPicture(), Compose([ReadPicture()])):
@@ -363,13 +358,13 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_tokens(tmp_path: Path, ki
     assert len(set(counts)) == kills
     child = Child(tmp_path, build_slowly, tmp_path / "cache", items, 0.0)
     assert child.end() == 0, child.log.read_text()
-    resumed = _cache(tmp_path / "cache", transform_key="t")
+    resumed = _cache(tmp_path / "cache")
     assert resumed.missing(items) == 0
     left = [file.name for file in resumed.folder.iterdir() if file.suffix == ".tmp"]
     assert not left and len(list(resumed.folder.glob("*.safetensors"))) == _shards(tmp_path)  # swept
     assert resumed.verify(items) == 0
-    whole = _cache(tmp_path / "whole", transform_key="t")
-    whole.build(items, progress=False)
+    whole = _cache(tmp_path / "whole")
+    whole.build(items)
     for item in items:
         for name, tokens in whole.tokens(item).items():
             assert torch.equal(tokens, resumed.tokens(item)[name])

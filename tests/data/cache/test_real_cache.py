@@ -12,7 +12,7 @@ import torch
 from monai.transforms import Compose
 
 from child_process import Child
-from scripts.data import FeatureCache, load_datalist
+from scripts.data import CacheOptions, FeatureCache, load_datalist
 from scripts.data.cache import shards as cache_shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -33,13 +33,13 @@ def _cache(folder: Path, dataset: Path) -> FeatureCache:
         }
     except WeightsError as error:
         pytest.skip(f"the starter weights are not on this machine ({error})")
-    return FeatureCache(folder, encoders=encoders, transform=chain, root=dataset)
+    return FeatureCache(CacheOptions(folder, encoders, root=dataset, progress=False), chain)
 
 
 def _build(cache: FeatureCache, items: list[dict[str, Any]]) -> None:
     torch.set_num_threads(1)
     cache_shards.SHARD_BYTES = 1  # a shard an image
-    cache.build(items, progress=False)
+    cache.build(items)
 
 
 def test_an_interrupted_cache_of_real_images_ends_complete_exact_and_repairable(

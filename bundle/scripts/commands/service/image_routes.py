@@ -56,6 +56,14 @@ class DocumentRequest(BaseModel):
 def image_router(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter()
+    _add_uploads(router, service)
+    _add_pictures(router, service)
+    _add_kept_captions(router, service)
+    return router
+
+
+def _add_uploads(router: APIRouter, service: Service) -> None:
+    """What may be asked for, and handing in more of it."""
     library = service.library
 
     @router.get("/samples")
@@ -92,6 +100,11 @@ def image_router(service: Service) -> APIRouter:
         library.uploads.sweep()
         return _listed((library.hand_out(name, path, kept.token) for name, path in cases), kept.token)
 
+
+def _add_pictures(router: APIRouter, service: Service) -> None:
+    """Images to look at."""
+    library = service.library
+
     @router.get("/images/{image}/shown")
     def shown(
         image: str, window: str | None = None, slice: str | None = None, plane: str | None = None, side: int = 0
@@ -119,6 +132,10 @@ def image_router(service: Service) -> APIRouter:
             raise RefusedError(HTTPStatus.NOT_FOUND, f"there is no slice {number}: there are {len(pixels)}")
         return Response(pixels[number].tobytes(), media_type="application/octet-stream", headers=NO_STORE)
 
+
+def _add_kept_captions(router: APIRouter, service: Service) -> None:
+    """What is made of a caption later."""
+
     @router.get("/captions/{caption}/region/{word}")
     def region(caption: str, word: int) -> Response:
         """What SAM's mask decoder draws around the peak of a word, PNG over the network's square; white is inside."""
@@ -144,8 +161,6 @@ def image_router(service: Service) -> APIRouter:
             raise
         return FileResponse(path, media_type=media_type, filename=path.name, headers=NO_STORE,
                             background=BackgroundTask(shutil.rmtree, folder, True))  # fmt: skip
-
-    return router
 
 
 def kinds() -> list[dict[str, str]]:

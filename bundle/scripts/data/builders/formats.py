@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.data.builders.columns import Row
-from scripts.data.builders.table_files import FORMATS, TableOptions, open_text, read_table
+from scripts.data.builders.table_files import TableOptions, open_text, read_table
 from scripts.data.datalist import IMAGE_SUFFIXES
 from scripts.errors import InputError
 
@@ -105,15 +105,9 @@ def _datalist(path: Path, options: TableOptions) -> Iterator[Row]:
                 yield {**entry, "section": name}
 
 
-def section_of(name: str) -> str:
-    """Our name of a list or split called ``name`` elsewhere; empty for one that is none of ours."""
-    return next((ours for ours, theirs in SECTION_NAMES.items() if name.strip().lower() in map(str.lower, theirs)), "")
-
-
 _SOURCES: dict[str, Callable[[Path, TableOptions], Iterator[Row]]] = {
     "openi": _openi,
     "keyed": _keyed,
     "sidecars": _sidecars,
     "datalist": _datalist,
 }
-ALL_FORMATS = (*FORMATS, *_SOURCES)

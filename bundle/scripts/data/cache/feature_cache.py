@@ -12,17 +12,17 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
 from tqdm import tqdm
 
 from scripts.atomic import write_text_atomically
+from scripts.data.cache.cache_options import CacheOptions
 from scripts.data.cache.case_images import CaseImages, case_name, draws_at_random, failure_sentence, readable_size
 from scripts.data.cache.jobs import CacheJobs
 from scripts.data.cache.key import case_key, describe, digest
@@ -49,81 +49,38 @@ class FeatureCache:
     """Encoder tokens of cases, on disk.
 
     Args:
-        folder: the cache; several settings and data sets may share it.
-        encoders: branch name (``general``, ``detail``) to frozen encoder, ``[B, 3, H, W] -> [B, N, C]``.
+        options: where, of which encoders, and how.
         transform: case dictionary -> dictionary whose ``image`` is ``[3, H, W]`` or ``[V, 3, H, W]`` in [0, 1].
-        transform_key: names the transform; derived from its settings and code when empty.
-        dtype: ``float16`` (relative error 2e-4), ``int8`` per token (7e-3, half the size) or ``float32``.
-        compute_dtype: autocast precision of the encoders, ``bfloat16`` or ``float16``; ``float32`` or None is none.
-        augmented_views: store this many random versions of each image; 0 stores the plain one.
-        root: folder that image paths are relative to, so that a moved data set keeps its cache.
-        identity: how image files are recognised, ``stat`` or ``content`` (see ``cache_key.case_key``).
-        seed: start of the random versions.
 
     Raises:
-        InputError: ``dtype``, ``compute_dtype`` or ``augmented_views`` cannot be used (random versions of a transform
-            that draws nothing), or there is no encoder.
+        InputError: random versions are asked of a transform that draws nothing.
     """
 
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        *,
-        encoders: Mapping[str, nn.Module],
-        transform: Callable[[dict[str, Any]], dict[str, Any]],
-        transform_key: str = "",
-        dtype: str = "float16",
-        compute_dtype: str | None = None,
-        augmented_views: int = 0,
-        root: str | os.PathLike[str] | None = None,
-        identity: str = "stat",
-        seed: int = 0,
-    ) -> None:
-        if dtype not in STORED_DTYPES:
-            raise InputError(f"a feature cache stores {', '.join(STORED_DTYPES)}, not {dtype}.")
-        if not encoders:
-            raise InputError("a feature cache needs at least one encoder.")
-        if compute_dtype not in (None, "", "float32", "bfloat16", "float16"):
-            raise InputError(f"encoders run in float32, bfloat16 or float16, not {compute_dtype}.")
-        if augmented_views < 0:
-            raise InputError(f"augmented_views must be 0 or more, not {augmented_views}.")
-        if augmented_views and not draws_at_random(transform):
+    def __init__(self, options: CacheOptions, transform: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        if options.augmented_views and not draws_at_random(transform):
             raise InputError(
                 "augmented_views caches random versions of images, but the transform has nothing random in it: "
                 "add random transforms to train#preprocessing, or set augmented_views to 0."
             )
-        self.encoders = dict(encoders)
+        self.options = options
+        self.encoders = dict(options.encoders)
         self.transform = transform
-        self.dtype = dtype
-        self.compute_dtype = None if compute_dtype in ("", "float32") else compute_dtype
-        self.augmented_views = augmented_views
-        self.identity = identity
-        self.seed = seed
-        self.root = os.path.abspath(root) if root else None
+        self.augmented_views = options.augmented_views
+        self.root = os.path.abspath(options.root) if options.root else None
         self.description = {
             "format": 1,
             "encoders": {name: encoder.fingerprint() for name, encoder in self.encoders.items()},
-            "transform": transform_key or describe(transform),
-            "dtype": dtype,
-            "compute_dtype": self.compute_dtype,
+            "transform": describe(transform),
+            "dtype": options.dtype,
+            "compute_dtype": options.autocast_dtype,
             "float32_products": torch.get_float32_matmul_precision(),
-            "augmented": [augmented_views, seed] if augmented_views else None,
+            "augmented": [options.augmented_views, options.seed] if options.augmented_views else None,
         }
-        self.folder = Path(folder) / digest(self.description)[:16]
+        self.folder = Path(options.folder) / digest(self.description)[:16]
         self.store = ShardStore(self.folder)
         self._write_description()
 
-    def build(
-        self,
-        items: Sequence[dict[str, Any]],
-        *,
-        batch_size: int | None = None,
-        workers: int = 0,
-        device: str | torch.device | None = None,
-        part: tuple[int, int] | None = None,
-        skip_failed: bool = False,
-        progress: bool = True,
-    ) -> BuildReport:
+    def build(self, items: Sequence[dict[str, Any]], *, part: tuple[int, int] | None = None) -> BuildReport:
         """Compute what is missing or was found damaged; may be killed at any time and run again.
 
         Under ``torch.distributed`` each process takes its part and all wait for each other. On CPU the encoders see
@@ -131,15 +88,11 @@ class FeatureCache:
 
         Args:
             items: cases with absolute image paths.
-            batch_size: images per encoder call; None chooses 1 on CPU and 16 elsewhere.
-            workers: processes that read and transform images.
-            device: where encoders run meanwhile, if anything is missing; None leaves them where they are.
             part: ``(index, count)`` of this process among several; None asks ``torch.distributed``.
-            skip_failed: report cases that cannot be read instead of refusing at the end.
-            progress: show a progress bar.
 
         Raises:
-            InputError: the disk is too small (before any work), or cases failed (after all others were done).
+            InputError: the disk is too small (before any work), or cases failed (after all others were done) and
+                ``skip_failed`` is not set.
         """
         grouped = dist.is_available() and dist.is_initialized() and part is None
         self.store.reload()
@@ -151,15 +104,15 @@ class FeatureCache:
         report = BuildReport(total=len(items) * max(1, self.augmented_views), cached=0)
         report.cached = report.total - len(jobs)
         self._check_space(jobs, report, announce=index == 0)
-        show = progress and index == 0
-        with self._encoders_on(device if mine else None) as target:
-            batch_size = batch_size or (1 if target.type == "cpu" else 16)
-            self._encode_all(mine, report, batch_size, workers, target, show)
+        show = self.options.progress and index == 0
+        with self._encoders_on(self.options.device if mine else None) as target:
+            batch_size = self.options.batch_size or (1 if target.type == "cpu" else 16)
+            self._encode_all(mine, report, batch_size, self.options.workers, target, show)
         if grouped:
             self._join_reports(report)
         self.store.reload()
         report.bytes = self.store.size_bytes()
-        if report.failed and not skip_failed:
+        if report.failed and not self.options.skip_failed:
             raise InputError(failure_sentence(report.failed))
         return report
 
@@ -211,8 +164,8 @@ class FeatureCache:
 
     def estimate_bytes(self, items: Iterable[dict[str, Any]]) -> int:
         """Return the bytes that the tokens of ``items`` take, taking each path as one view."""
-        per_token = torch.tensor([], dtype=STORED_DTYPES[self.dtype]).element_size()
-        extra = 4 if self.dtype == "int8" else 0
+        per_token = torch.tensor([], dtype=STORED_DTYPES[self.options.dtype]).element_size()
+        extra = 4 if self.options.dtype == "int8" else 0
         one = sum(e.token_count * (e.width * per_token + extra) for e in self.encoders.values())
         return one * sum(len(image_paths(item)) for item in items) * max(1, self.augmented_views)
 
@@ -220,7 +173,7 @@ class FeatureCache:
         return ((item, view) for item in items for view in range(max(1, self.augmented_views)))
 
     def _key(self, item: dict[str, Any], view: int) -> str:
-        key = case_key(item, root=self.root, identity=self.identity)
+        key = case_key(item, root=self.root)
         return f"{key}-{view}" if self.augmented_views else key
 
     def _missing(self, items: Sequence[dict[str, Any]], part: tuple[int, int] = (0, 1)) -> CacheJobs:
@@ -273,7 +226,7 @@ class FeatureCache:
                 report.failed += [(case_name(jobs[n][0]), text) for n, text in group if isinstance(text, str)]
                 for (item, _, key), named in zip((job for job, _ in images), self._encode(images, device), strict=True):
                     try:
-                        shard.add(key, {name: pack(tokens, self.dtype) for name, tokens in named.items()})
+                        shard.add(key, {name: pack(tokens, self.options.dtype) for name, tokens in named.items()})
                         report.encoded += 1
                     except InputError as error:
                         report.failed.append((case_name(item), str(error)))
@@ -281,7 +234,7 @@ class FeatureCache:
 
     def _read_groups(self, jobs: Sequence[Any], batch_size: int, workers: int) -> Iterator[list[tuple[int, Any]]]:
         """Yield groups of ``(job number, image or reason of failure)``; reading runs in ``workers`` processes."""
-        images = CaseImages(jobs, self.transform, self.seed if self.augmented_views else None)
+        images = CaseImages(jobs, self.transform, self.options.seed if self.augmented_views else None)
         yield from torch.utils.data.DataLoader(
             images,
             batch_size=batch_size,
@@ -308,9 +261,9 @@ class FeatureCache:
         return results
 
     def _autocast(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-        if self.compute_dtype is None:
+        if self.options.autocast_dtype is None:
             return contextlib.nullcontext()
-        return torch.autocast(device.type, dtype=getattr(torch, self.compute_dtype))
+        return torch.autocast(device.type, dtype=getattr(torch, self.options.autocast_dtype))
 
     @contextlib.contextmanager
     def _encoders_on(self, device: str | torch.device | None) -> Iterator[torch.device]:
@@ -345,3 +298,11 @@ class FeatureCache:
         path = self.folder.parent / f"{self.folder.name}.about.json"
         if not path.exists():
             write_text_atomically(path, json.dumps(self.description, indent=1))
+
+
+def feature_caches(options: CacheOptions, transform: Callable[[dict[str, Any]], dict[str, Any]]) -> list[FeatureCache]:
+    """One cache an encoder: tuning one encoder again leaves the tokens of the others valid."""
+    return [
+        FeatureCache(replace(options, encoders={name: encoder}), transform)
+        for name, encoder in options.encoders.items()
+    ]

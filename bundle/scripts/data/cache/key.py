@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -98,27 +98,27 @@ def case_key(
     item: dict[str, Any],
     *,
     root: str | None = None,
-    identity: str = "stat",
     setting_keys: Sequence[str] = ("window", "modality", "slice", "reading"),
 ) -> str:
     """Hash what the tokens of one case depend on: its image files and the settings it brings along.
 
+    A file is recognised by its relative path, size and modification time.
+
     Args:
         item: a case of a datalist with absolute image paths.
         root: folder that paths are taken relative to, so that a moved data set keeps its cache.
-        identity: ``stat`` (relative path, size, modification time) or ``content`` (SHA-256 of the bytes).
         setting_keys: entries of ``item`` that the transform reads.
 
     Raises:
         InputError: an image file is missing.
     """
-    identify: Callable[[str], list[Any]] = _content_identity if identity == "content" else _stat_identity
     files = []
     for path in image_paths(item):
         for file in _files_of(path):
             name = os.path.relpath(file, root) if root and file.startswith(root.rstrip(os.sep) + os.sep) else file
             try:
-                files.append([*identify(file)] if identity == "content" else [name, *identify(file)])
+                status = os.stat(file)
+                files.append([name, status.st_size, status.st_mtime_ns])
             except OSError as error:
                 raise InputError(f"image {file} cannot be read: {error.strerror or error}.") from error
     settings = {key: describe(item[key]) for key in setting_keys if item.get(key) is not None}
@@ -134,13 +134,3 @@ def _files_of(path: str) -> list[str]:
     if not os.path.isdir(path):
         return [path]
     return sorted(entry.path for entry in os.scandir(path) if entry.is_file())
-
-
-def _stat_identity(file: str) -> list[Any]:
-    status = os.stat(file)
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _content_identity(file: str) -> list[Any]:
-    with open(file, "rb") as stream:
-        return [hashlib.file_digest(stream, "sha256").hexdigest()]
