@@ -99,7 +99,7 @@ def made_data(folder: Path, training: int, validation: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer images")
+    parser.add_argument("--smoke", "--quick", dest="quick", action="store_true", help="fewer images")
     parser.add_argument("--data", type=Path, help="folder with datalist.json, training and validation")
     given = parser.parse_args()
     torch.set_num_threads(1)

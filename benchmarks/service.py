@@ -106,11 +106,11 @@ def measured(bundles: list[Path], rounds: int, requests: int) -> list[Server]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round of eight requests")
+    parser.add_argument("--smoke", "--quick", dest="quick", action="store_true", help="one round of four requests")
     parser.add_argument("--bundle", action="append", type=Path, help="a bundle folder; this one by default")
     options = parser.parse_args()
     bundles = options.bundle or [ROOT / "bundle"]
-    servers = measured(bundles, *((1, 8) if options.quick else (3, 24)))
+    servers = measured(bundles, *((1, 4) if options.quick else (3, 24)))
     print(f"{'bundle':<44}{'one by one':>14}{'8 at once':>14}{'median wait':>14}")
     for server in servers:
         rates = f"{max(server.sequential):>12.2f}/s{max(server.at_once):>12.2f}/s"

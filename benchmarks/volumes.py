@@ -55,7 +55,7 @@ def prepare(path: str, rule: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="60 slices")
+    parser.add_argument("--smoke", "--quick", dest="quick", action="store_true", help="60 slices")
     parser.add_argument("--rule", help=argparse.SUPPRESS)
     parser.add_argument("--file", help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -52,12 +52,17 @@ run training --config_file "['$configs/train.json','$configs/augmented.json']" -
     --general_encoder_weights "$out/general_encoder.pt" --amp_dtype "$amp" \
     --language_model_dtype "$amp" --pretrained "$out/pretrain/model.pt"
 
-echo "== 5. into the bundle, and scored from there"
+echo "== 5. into the bundle, and scored from there: with the concept reader, without it, and the reader alone"
 cp "$out/general_encoder.pt" "$bundle/models/general_encoder.pt"
 cp "$out/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
 "$python" -m scripts.checkpoints.publish model "$out/train" "$bundle/models/model.pt"
-run --config_file "['$configs/train.json','$configs/evaluate.json']" --output_dir "$out/evaluate" \
-    --feature_cache_dir "$out/features"
+evaluate() {
+    run --config_file "['$configs/train.json','$configs/evaluate.json']" --feature_cache_dir "$out/features" "$@"
+}
+evaluate --output_dir "$out/evaluate_method" --concept_reader "" --baselines false
+"$python" -m scripts.studies.reader_alone --datalist "$data/datalist.json" --output "$out/reader_alone/captions.jsonl"
+evaluate --output_dir "$out/evaluate" \
+    --also "{'method alone': '$out/evaluate_method/captions.jsonl', 'concept reader alone': '$out/reader_alone/captions.jsonl'}"
 
 echo "== 6. how sure its captions are: calibration into the bundle, figures and curves beside"
 "$python" -m scripts.studies.calibrate --datalist "$data/datalist.json" --bundle_root "$bundle" --output_dir "$out/confidence" \

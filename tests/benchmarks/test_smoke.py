@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +18,27 @@ KEYS = {
     "encoder": {"speedup_fp32", "speedup_bf16", "memory_ratio", "max_rel_error"},
     "caption": {"tuned_over_naive", "ours_over_blip2", "starter_seconds"},
     "reading": {"slice_over_pydicom", "series_over_itkreader"},
+    "service": {"sequential_per_s", "eight_clients_per_s", "eight_over_sequential", "p95_s", "replies_equal"},
+    "page": {"first_paint_ms", "first_words_s", "slice_ms", "slice_p95_ms"},
+    "datalist": {"rows", "build_seconds", "check_seconds", "iterate_seconds", "shuffled_seconds"},
+    "leaks": {"recall_everything", "false_alarms", "clean_images", "images_per_second"},
+    "volumes": {"middle_seconds", "even_8_seconds", "informative_8_mib"},
 }
+
+
+def test_every_benchmark_has_a_smoke_run() -> None:
+    sys.path.insert(0, str(BENCHMARKS))
+    import run_all
+
+    assert {path.stem for path in run_all.benchmarks()} == set(KEYS)
 
 
 @pytest.mark.parametrize("name", KEYS)
 def test_a_benchmark_runs_to_its_last_line(name: str) -> None:
+    if name == "page" and not any(
+        shutil.which(program) for program in ("chromium", "google-chrome", "chromium-browser")
+    ):
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--smoke"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

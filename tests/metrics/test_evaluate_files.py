@@ -124,6 +124,18 @@ def test_reads_imageclef_files_and_refuses_others(tmp_path: Path) -> None:
         read_items(split, "test")
 
 
+def test_other_systems_stand_in_the_same_table(files: dict[str, Path]) -> None:
+    """A copy of the predictions differs from them by nothing; one of fixed words is another system."""
+    lines = [json.loads(line) for line in files["predictions"].read_text().splitlines()]
+    fixed = files["predictions"].with_name("fixed.jsonl")
+    fixed.write_text("".join(json.dumps({"image": line["image"], "caption": "Nothing."}) + "\n" for line in lines))
+    options = Options(extras=QUICK, resamples=10, also={"same": files["predictions"], "fixed": fixed})
+    result = evaluate(files["predictions"], files["datalist"], options)
+    assert list(result["systems"]) == ["predictions", "same", "fixed"]
+    differences = {(row["against"], row["name"]): row["difference"] for row in result["comparisons"]}
+    assert differences["same", "BLEU-4"] == 0 and differences["fixed", "BLEU-4"] > 0
+
+
 def test_replaced_images_are_compared(files: dict[str, Path]) -> None:
     blank = files["folder"] / "blank.jsonl"
     names = [f"images/case{i}.png" for i in range(4)]

@@ -31,6 +31,8 @@ ROWS = {
 }
 SYSTEMS = {
     "predictions": "starter",
+    "method alone": "method alone",
+    "concept reader alone": "concept reader alone",
     "commonest caption": "commonest caption",
     "1-nearest neighbour": "1-nearest neighbour",
 }
@@ -42,7 +44,9 @@ def number(value: float) -> str:
     return text.removeprefix("0") if value < 1 else text
 
 
-def cell(score: dict, *, interval: bool) -> str:
+def cell(score: dict | None, *, interval: bool) -> str:
+    if score is None:
+        return "-"
     text = number(score["value"])
     if interval and score.get("low") is not None:
         text += f" [{number(score['low'])}, {number(score['high'])}]"
@@ -55,8 +59,8 @@ def table(evaluation: dict) -> str:
     shown = [name for name in SYSTEMS if name in scores]
     lines = ["| | " + " | ".join(SYSTEMS[name] for name in shown) + " |", "|---|" + "---:|" * len(shown)]
     for key, label in ROWS.items():
-        cells = [cell(scores[name][key], interval=name == "predictions") for name in shown if key in scores[name]]
-        if len(cells) == len(shown):
+        cells = [cell(scores[name].get(key), interval=name == "predictions") for name in shown]
+        if any(key in scores[name] for name in shown):
             lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

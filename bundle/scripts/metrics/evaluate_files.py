@@ -115,8 +115,8 @@ def select(pairs: Pairs, members: Sequence[int]) -> Pairs:
     return replace(pairs, **{name: [getattr(pairs, name)[i] for i in members] for name in lists})
 
 
-def read_replaced(files: Mapping[str, str | Path], pairs: Pairs) -> dict[str, list[str]]:
-    """Captions of replaced images, kind to captions in the order of `pairs`."""
+def read_named(files: Mapping[str, str | Path], pairs: Pairs) -> dict[str, list[str]]:
+    """Captions of other files, by the files' names, in the order of `pairs`."""
     wanted = [Item(image, ("",)) for image in pairs.images]
     return {kind: match(read_items(path), wanted, source=str(path)).predictions for kind, path in files.items()}
 
@@ -133,6 +133,7 @@ class Options:
         cache_dir: where the pictures' pooled features are kept.
         extras: scores that need Java or a model.
         clinical: names of clinical scores (`scripts.metrics.clinical`).
+        also: name to the file of captions of other systems, such as the method alone or the concept reader alone.
         replaced: kind of replaced image ("blank", "noise", "other patient") to the file of its captions.
         allow_missing: score only references that have a prediction.
         resamples: bootstrap and permutation draws; 0 gives no intervals.
@@ -146,6 +147,7 @@ class Options:
     cache_dir: str | Path = DEFAULT_CACHE
     extras: Extras = field(default_factory=Extras)
     clinical: tuple[str, ...] = ()
+    also: Mapping[str, str | Path] = field(default_factory=dict)
     replaced: Mapping[str, str | Path] = field(default_factory=dict)
     allow_missing: bool = False
     resamples: int = RESAMPLES
@@ -174,7 +176,7 @@ def evaluate(predictions: str | Path, references: str | Path, options: Options |
     if options.clinical:
         scored[SYSTEM].add_clinical(clinical_scores(options.clinical, pairs))
     if options.replaced:
-        captions = read_replaced(options.replaced, pairs)
+        captions = read_named(options.replaced, pairs)
         scored[SYSTEM].groups[RELIANCE] = image_reliance(
             pairs.predictions, captions, pairs.first_references, pairs.fields
         )
@@ -203,10 +205,12 @@ def evaluate(predictions: str | Path, references: str | Path, options: Options |
 def _systems(
     pairs: Pairs, training: Sequence[Item], folder: Path, options: Options
 ) -> tuple[dict[str, Pairs], dict[str, str]]:
-    """The predictions and the baselines that were asked for, and the reasons for those that cannot run."""
-    if not options.baselines:
-        return {SYSTEM: pairs}, {}
-    captions, unavailable = baseline_captions(training, pairs.images, options.images or folder, options.cache_dir)
+    """The predictions, other systems and baselines, and the reasons for those that cannot run."""
+    captions = read_named(options.also, pairs)
+    unavailable: dict[str, str] = {}
+    if options.baselines:
+        made, unavailable = baseline_captions(training, pairs.images, options.images or folder, options.cache_dir)
+        captions |= made
     return {SYSTEM: pairs} | {name: replace(pairs, predictions=texts) for name, texts in captions.items()}, unavailable
 
 
@@ -226,6 +230,13 @@ def _parser() -> argparse.ArgumentParser:
         "--bertscore-layer",
         type=int,
         help="hidden layer of BERTScore (default: the published one of a known model, else the last)",
+    )
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="captions of another system for the same table, such as 'method alone=captions.jsonl'; may be repeated",
     )
     parser.add_argument(
         "--replaced",
@@ -249,10 +260,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _options(given: argparse.Namespace) -> Options:
-    wrong = [text for text in given.replaced if "=" not in text]
+def _named_files(option: str, given: Sequence[str]) -> dict[str, str]:
+    wrong = [text for text in given if "=" not in text]
     if wrong:
-        raise InputError(f"--replaced {wrong[0]}: write KIND=FILE, such as blank=captions_blank.jsonl")
+        raise InputError(f"{option} {wrong[0]}: write NAME=FILE, such as blank=captions_blank.jsonl")
+    return dict(text.split("=", 1) for text in given)
+
+
+def _options(given: argparse.Namespace) -> Options:
+    also, replaced = _named_files("--also", given.also), _named_files("--replaced", given.replaced)
     bert = None
     if given.bertscore:
         # ImageCLEF fixes layer and weights of words by document frequency; COCO knows no BERTScore of its own
@@ -266,7 +282,8 @@ def _options(given: argparse.Namespace) -> Options:
         cache_dir=given.cache_dir,
         extras=Extras(meteor=not given.no_meteor, spice=given.spice, bert=bert),
         clinical=tuple(given.clinical),
-        replaced=dict(text.split("=", 1) for text in given.replaced),
+        also=also,
+        replaced=replaced,
         allow_missing=given.allow_missing,
         resamples=given.resamples,
         seed=given.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def score(
     dataset_dir: str | Path,
     section: str = "validation",
     baselines: bool = True,
+    also: Mapping[str, str | Path] | None = None,
 ) -> dict[str, Any]:
     """Score ``output_dir/captions.jsonl`` against a section of a datalist.
 
@@ -30,13 +32,14 @@ def score(
         datalist: references.
         dataset_dir: folder of the images, for 1-nearest-neighbour retrieval.
         section: of the datalist.
+        also: names of other systems to the files of their captions, for the same table.
         baselines: also score the commonest caption and 1-nearest-neighbour retrieval.
 
     Raises:
         InputError: captions and references do not match.
     """
     folder = Path(output_dir)
-    options = Options(split=section, baselines=baselines, images=dataset_dir)
+    options = Options(split=section, baselines=baselines, images=dataset_dir, also=also or {})
     result = evaluate(folder / "captions.jsonl", datalist, options)
     (folder / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     (folder / "evaluation.md").write_text(as_markdown(result), encoding="utf-8")

@@ -12,7 +12,7 @@ const page = {
   documents: [],
   trouble,
   captionAgain(item, request) { item.request = { ...item.request, ...request }; restart(item); },
-  compareButton: (item) => make("button", { type: "button", text: pinned?.item === item ? "Close" : "Compare", title: "keep this one beside the next", onclick: () => compare(item) }),
+  compareButton: (item) => make("button", { type: "button", text: "Compare", title: "keep this one beside the next", onclick: () => compare(item) }),
   async document(item, kind) {
     try { await downloadDocument(item, kind); }
     catch (error) {
@@ -29,14 +29,15 @@ function show(item) {
   byId("empty").hidden = true;
   panel = item.panel = new Panel(item, page);
   if (item.reply && !item.reply.explanation && !item.explaining) explain(item);
-  const two = pinned && pinned.item !== item;
+  const two = pinned && pinned !== item;
+  for (const one of [pinned, item]) if (one) one.panel.compare.textContent = one === pinned ? "Close" : "Compare";
   byId("panels").classList.toggle("two", Boolean(two));
-  byId("panels").replaceChildren(...(two ? [pinned.element, panel.element] : [panel.element]));
+  byId("panels").replaceChildren(...(two ? [pinned.panel.element, panel.element] : [panel.element]));
   if (matchMedia("(max-width: 760px)").matches) byId("detail").scrollIntoView({ block: "start" });
 }
 
 function compare(item) {
-  pinned = pinned?.item === item ? null : item.panel;
+  pinned = pinned === item ? null : item;
   show(worklist.current || item);
 }
 

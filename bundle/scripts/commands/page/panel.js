@@ -13,9 +13,10 @@ export class Panel {
     this.item = item; this.page = page; this.word = -1; this.branch = null; this.outline = false;
     this.viewer = new Viewer(item, (error) => page.trouble(error));
     this.text = make("div", { class: "text-side" });
+    this.compare = page.compareButton(item);
     this.element = make("article", { class: "case" }, make("h2", {}, make("span", { text: item.name }),
       make("button", { type: "button", text: "Caption this view", title: "with this slice and window", onclick: () => this.again() }),
-      page.compareButton(item)), make("div", { class: "columns" }, this.viewer.element, this.text));
+      this.compare), make("div", { class: "columns" }, this.viewer.element, this.text));
     this.update();
   }
 
