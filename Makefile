@@ -8,7 +8,6 @@ LABEL  := $(VENV)/.ready-label
 SLICER := $(VENV)/.ready-slicer
 DEPLOY := .venv-deploy
 BUNDLE := bundle
-RUN    := $(PY) -m monai.bundle run --bundle_root $(BUNDLE) --logging_file $(BUNDLE)/configs/logging.conf
 export PYTHONPATH := $(BUNDLE)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -16,6 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SAMPLES := runs/samples
 IMAGE  ?= $(SAMPLES)
 OUTPUT ?= runs/caption
+# Minutes that the loaded captioner stays for the next `make caption`; 0: it ends at once.
+RESIDENT ?= 5
 
 STUDIES ?= $(SAMPLES)
 PORT    ?= 8000
@@ -85,10 +86,10 @@ label: $(LABEL) $(SAMPLES)/.ready ## [STUDIES=path] | MONAI Label on 127.0.0.1: 
 $(SAMPLES)/.ready: $(READY) $(BUNDLE)/scripts/commands/samples.py
 	@$(PY) -m scripts.commands.samples $(SAMPLES) && touch $@
 
-caption: $(READY) $(SAMPLES)/.ready ## [IMAGE=path] | describe the sample images, or your file or folder (OUTPUT=runs/caption)
+caption: $(READY) $(SAMPLES)/.ready ## [IMAGE=path] | describe the sample images, or your file or folder (OUTPUT, RESIDENT=0)
 	@image="$(IMAGE)"; test -e "$${image%::series}" || \
 		{ echo "error: IMAGE=$(IMAGE) does not exist: give a file or a folder of images" >&2; $(QUIETLY_FAILED); }
-	@$(RUN) --config_file $(BUNDLE)/configs/inference.json --dataset_dir "$(IMAGE)" --output_dir "$(OUTPUT)" || $(QUIETLY_FAILED)
+	@$(PY) -m scripts.commands.caption "$(IMAGE)" --output_dir "$(OUTPUT)" --resident $(RESIDENT) || $(QUIETLY_FAILED)
 
 # Two processes, a file to each at a time: files share servers and trained runs within.
 test: $(READY) $(LABEL) $(SLICER) ## | the test suite

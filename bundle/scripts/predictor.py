@@ -17,6 +17,7 @@ from torch import Tensor
 
 from scripts.captioning import CaptionedBatch, Written, caption_batch
 from scripts.confidence import ConfidenceRule
+from scripts.data.ahead import ahead
 from scripts.errors import InputError, WeightsError, user_cause
 from scripts.generation import GenerationOptions
 from scripts.kernels.device import device_of
@@ -29,7 +30,7 @@ from scripts.reading.image_meta import ImageMeta
 from scripts.transforms.preprocessing import Preprocessing, plain_components
 from scripts.weights.bundle_folder import bundle_folder
 
-__all__ = ["Caption", "CaptionPredictor", "InputError", "Source", "WeightsError"]
+__all__ = ["Caption", "CaptionPredictor", "InputError", "Source", "WeightsError", "config_values"]
 
 Source = str | Path | Sequence[str | Path] | np.ndarray | Tensor
 """A file, a DICOM folder, several of them (views of one case), or an array."""
@@ -119,7 +120,7 @@ class CaptionPredictor:
         files = [config] if isinstance(config, str) else list(config)
         values = {"bundle_root": str(root), "config_files": files, "batch_size": 1, **overrides}
         try:
-            get = _values_of([root / file for file in files], values)
+            get = config_values([root / file for file in files], values)
             return cls(
                 get("network"),
                 device=get("device"),
@@ -247,10 +248,7 @@ class CaptionPredictor:
         return self._together(images, loaded, timer, **same, options=options or self.network.options, written=written)
 
     def _in_batches(self, batches: Iterable[list[Source]], same: Mapping[str, Any]) -> Iterator[Caption | InputError]:
-        for batch in batches:
-            reading_time = StepTimer(self.device)
-            with reading_time.step("read"):
-                loaded = [self._loaded(image, same["asked"]) for image in batch]
+        for batch, loaded, reading_time in ahead(self._read(batch, same["asked"]) for batch in batches):
             alike: dict[Any, list[int]] = {}
             for number, found in enumerate(loaded):
                 if not isinstance(found, InputError):
@@ -262,6 +260,14 @@ class CaptionPredictor:
                 several = ([batch[number] for number in numbers], [loaded[number] for number in numbers])
                 results |= zip(numbers, self._together(*several, timer, **same), strict=True)
             yield from results.values()
+
+    def _read(
+        self, batch: list[Source], asked: Mapping[str, Any]
+    ) -> tuple[list[Source], list[tuple[Tensor, ImageMeta] | InputError], StepTimer]:
+        """A batch, what its files hold, and how long reading took."""
+        timer = StepTimer(self.device)
+        with timer.step("read"):
+            return batch, [self._loaded(image, asked) for image in batch], timer
 
     def _loaded(self, image: Source, asked: Mapping[str, Any]) -> tuple[Tensor, ImageMeta] | InputError:
         try:
@@ -347,7 +353,7 @@ class CaptionPredictor:
         return captioned_case(source, views, made, meta=meta, row=row, of=of, provenance=provenance, rule=self.rule)
 
 
-def _values_of(files: Sequence[Path], values: Mapping[str, Any]) -> Callable[[str], Any]:
+def config_values(files: Sequence[Path], values: Mapping[str, Any]) -> Callable[[str], Any]:
     """Values of a config by key: read here where it is plain and MONAI is not loaded, else by MONAI's parser."""
     if "monai" not in sys.modules:
         with contextlib.suppress(NotPlainError):

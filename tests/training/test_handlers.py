@@ -17,6 +17,7 @@ from small_run import make_items, make_run
 from torch import nn
 
 from scripts.errors import InputError
+from scripts.kernels.precision import set_float32_precision
 from scripts.networks.branch import token_names
 from scripts.training import (
     AutocastInferer,
@@ -28,7 +29,6 @@ from scripts.training import (
     loss_of,
     loss_parts,
     scales_loss,
-    set_float32_precision,
 )
 from scripts.training import history as history_module
 from scripts.training.progress import losses_in_words

@@ -40,7 +40,7 @@ class FeatureWorker:
 
     def __init__(self, files: Sequence[str], values: Mapping[str, Any]) -> None:
         from scripts.data import feature_caches
-        from scripts.training import set_float32_precision
+        from scripts.kernels.precision import set_float32_precision
 
         get = _parser(files, values).get_parsed_content
         set_float32_precision(get("float32_precision"))  # part of the cache's key, as in training

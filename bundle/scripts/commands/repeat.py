@@ -20,9 +20,9 @@ import torch
 from scripts.captioning import caption_batch
 from scripts.errors import InputError, WeightsError, show_sentences
 from scripts.given_values import typed_settings
+from scripts.kernels.precision import set_float32_precision
 from scripts.predictor import CaptionPredictor
 from scripts.provenance.trace import same
-from scripts.training.autocast import set_float32_precision
 
 __all__ = ["main", "read_records", "repeat"]
 

@@ -164,9 +164,11 @@ class CaptionWriter:
         raise error
 
     def write(self, engine: Engine) -> None:
-        """Deliver this batch's cases; readable images take the predictions in order."""
-        made = (engine.state.output.get("pred") or {}).get("captioned")
-        batch = engine.state.batch
+        """Deliver the cases of an engine's batch."""
+        self.add(engine.state.batch, (engine.state.output.get("pred") or {}).get("captioned"))
+
+    def add(self, batch: Mapping[str, Any], made: CaptionedBatch | None) -> None:
+        """Deliver a batch's cases; readable images take the captions in order."""
         entries = _entries(batch)
         good = sum(entry["error"] is None for entry in entries)
         row, lines = 0, []
@@ -232,7 +234,7 @@ class CaptionWriter:
             sure = f"confidence {record['confidence']:.2f}" + ("" if sure is None else f", {sure:.0%} likely right")
             print(f"{name}\n    {record['caption'] or 'withheld: below abstain_below'}   ({sure})")
 
-    def finish(self, engine: Engine) -> None:
+    def finish(self, engine: Engine | None = None) -> None:
         files = self.delivery.finish()
         if self.timings.started:
             self.timings.finish()

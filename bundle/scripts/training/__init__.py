@@ -3,7 +3,7 @@
 from scripts import loads_submodules
 from scripts.training.accumulation import WeightedAccumulation
 from scripts.training.attach import AttachAll
-from scripts.training.autocast import AutocastInferer, scales_loss, set_float32_precision
+from scripts.training.autocast import AutocastInferer, scales_loss
 from scripts.training.batches import PrepareCase, loss_of, loss_parts
 from scripts.training.best import higher_is_better, lower_is_better
 from scripts.training.checkpoint_files import read_checkpoint
@@ -52,7 +52,6 @@ __all__ = [
     "prepare_run",
     "read_checkpoint",
     "scales_loss",
-    "set_float32_precision",
 ]
 
 __getattr__ = loads_submodules(__name__)
