@@ -114,6 +114,10 @@ bench: $(READY) ## | all benchmarks
 package: $(READY) ## | dist/*.zip for a model zoo, MONAI Label or MONAI Deploy, and the hub card
 	@$(PY) tools/package.py $(BUNDLE) dist
 
+# URL: where large_files/ will be uploaded to. Without it the zoo's checks fetch from dist/zoo itself.
+zoo: $(READY) ## [URL=address] | the folder for a pull request to MONAI's model zoo, in dist/zoo
+	@$(PY) tools/zoo/write.py $(BUNDLE) dist/zoo $(if $(URL),--url "$(URL)")
+
 fuzz: $(READY) ## | damaged files against the readers
 	@$(PY) tests/reading/fuzzing.py --count 2000 --structured 20000 --seed 0 --keep runs/fuzz
 

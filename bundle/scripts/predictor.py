@@ -41,8 +41,9 @@ class Caption:
     """A caption and what it rests on.
 
     Attributes:
-        text: the caption, the words of a prompt included, also where the record withholds it (``record["abstained"]``).
-        confidence: geometric mean of its token probabilities, in (0, 1].
+        text: the caption, the words of a prompt included, also where the record withholds it as not sure enough; "" for
+            an image that does not look medical (``record["withheld"]`` says which).
+        confidence: geometric mean of its token probabilities, in (0, 1]; None without a caption.
         token_logprobs: natural log of each token's probability, the end token included.
         tokens: the text of each generated token, the end token as ``""``; joined and stripped they are the caption
             after the words of a prompt (``record["prompt"]``).
@@ -51,7 +52,7 @@ class Caption:
     """
 
     text: str
-    confidence: float
+    confidence: float | None
     token_logprobs: tuple[float, ...]
     tokens: tuple[str, ...]
     case: CaptionedCase

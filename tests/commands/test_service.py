@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import shutil
@@ -19,6 +20,8 @@ import pytest
 from made_files import body, ct_series, ct_slice, save
 from staged import WORDS, Staged
 
+from scripts.commands.body_limits import Sizes
+from scripts.commands.connections import PatientProtocol
 from scripts.commands.options import CaptionOptions, from_query, options_of
 from scripts.commands.serve import CaptionServer, main
 from scripts.commands.service.uploads import safe_name
@@ -146,6 +149,9 @@ def test_other_sites_and_names_are_refused_a_proxy_s_name_and_a_token_are_not(im
     assert post(server, {"image": "a.dcm"}, Origin="http://evil.example", **good)[0] == 403
     assert post(server, {"image": "a.dcm"}, Origin="null", **good)[0] == 403
     assert post(server, {"image": "a.dcm"}, Sec_Fetch_Site="cross-site", **good)[0] == 403
+    followed = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document", **good}
+    assert post(server, {"image": "a.dcm"}, **followed)[0] == 403  # a form that opens in the whole window
+    assert ask(server, "GET", "/", **followed)[0].status == 200
     assert post(server, {"image": "a.dcm"}, Origin=f"http://{own}", Sec_Fetch_Site="same-origin", **good)[0] == 200
     assert ask(server, "GET", "/")[0].status == 200 and ask(server, "GET", "/samples")[0].status == 401
     server.shutdown()
@@ -192,16 +198,67 @@ def test_work_whose_client_has_left_is_dropped(server: CaptionServer) -> None:
 
 def test_a_body_that_trickles_or_is_too_long_ends_with_a_sentence(image: Path) -> None:
     server = running(Staged(), image.parent)
-    guard = server._uvicorn.config.app
-    guard.rules = type(guard.rules)(seconds=0.5, max_json=100)
+    server._uvicorn.config.app.app.sizes = Sizes(seconds=0.5, max_json=100)
     with socket.create_connection(server.server_address[:2]) as slow:
         slow.sendall(HEAD.format(90).encode() + b"{")
         assert b" 408 " in slow.recv(4096)
     reply, said = ask(server, "POST", "/caption", b" " * 101, Content_Type="application/json")
     assert reply.status == 413 and "at most 100 bytes" in json.loads(said)["error"]
+    reply, said = ask(server, "POST", "/images", iter([b" " * 101]), Content_Type="application/json")
+    assert reply.status == 413 and "at most 100 bytes" in json.loads(said)["error"]  # of a length that nobody said
     assert post(server, {"image": "a.dcm"})[0] == 200
     server.shutdown()
     server.server_close()
+
+
+def test_connections_that_send_no_whole_head_are_closed(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PatientProtocol, "seconds", 0.5)
+    server = running(Staged(), image.parent)
+    head = HEAD.format(2).encode()
+    with contextlib.ExitStack() as open_ones:
+        silent, slow, again = (
+            open_ones.enter_context(socket.create_connection(server.server_address[:2], 20)) for _ in range(3)
+        )
+        slow.sendall(head[:30])
+        again.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200 OK" in again.recv(65536)
+        again.sendall(head[:30])
+        for connection in (silent, slow, again):
+            while connection.recv(65536):
+                pass
+    predictor = server.predictor
+    predictor.pause = 0.2  # an answer may take its time
+    assert post(server, {"image": "a.dcm"})[0] == 200
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_request_that_takes_too_long_is_dropped_and_told(image: Path) -> None:
+    server = running(Staged(), image.parent, seconds=0.5)
+    server.predictor.go_on.clear()
+    status, said = post(server, {"image": "a.dcm"})
+    assert status == 503 and said["error"] == "not answered within 0.5 s: ask for less, or later"
+    _, events = ask(server, "POST", "/caption?explain=false", image.read_bytes(),
+                    Accept="text/event-stream", Content_Type="application/dicom")  # fmt: skip
+    assert b"not answered within 0.5 s" in events
+    server.predictor.go_on.set()
+    server.service.seconds = 30.0
+    assert post(server, {"image": "a.dcm"})[0] == 200 and server.service.under_way == 0
+    server.shutdown()
+    server.server_close()
+
+
+def test_health_tells_every_limit(server: CaptionServer) -> None:
+    limits = json.loads(ask(server, "GET", "/health")[1])["limits"]
+    assert limits == {
+        "waiting": 32, "views": 32, "prompt_characters": 2000, "prompt_tokens": 512, "json_bytes": 2**20,
+        "upload_bytes": 2**28, "upload_files": 20_000, "head_seconds": 20.0, "body_seconds": 120.0,
+        "answer_seconds": 300.0,
+    }  # fmt: skip
+    status, said = post(server, {"image": ["a.dcm"] * 33})
+    assert status == 400 and "at most 32 views" in said["error"]
+    status, said = post(server, {"image": "a.dcm", "prompt": "word " * 401})
+    assert status == 400 and "at most 2,000 characters" in said["error"]
 
 
 def test_uploads_become_cases_that_only_their_owner_can_name(

@@ -46,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job = {"source": given.source, "output_dir": given.output_dir}
     path = resident.socket_path(what) if given.resident > 0 else None
     loading = path is None or not path.exists()
-    print(f"Captioning {given.source}" + ("; the network is being loaded ..." if loading else ""), flush=True)
+    print(
+        f"For research, not for diagnosis. Captioning {given.source}"
+        + ("; the network is being loaded ..." if loading else ""),
+        flush=True,
+    )
     code = None if path is None else resident.ask(path, job, _server(given, what["bundle"], path))
     return _caption(work, job) if code is None else code
 

@@ -86,7 +86,7 @@ def load_calibration(path: str | Path, weights: Mapping[str, str] | None = None)
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         calibration = Calibration(**stored)
-        float(calibration.slope), float(calibration.offset)
+        _ = float(calibration.slope), float(calibration.offset)
         if calibration.feature not in FEATURES:
             raise ValueError(calibration.feature)
     except (ValueError, TypeError) as error:

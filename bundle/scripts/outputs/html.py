@@ -59,7 +59,10 @@ class HtmlWriter:
             "input": record.get("trace", {}).get("input", {}),
             "prompt": record.get("prompt") or "",
             **{key: record.get(key) for key in ("caption", "confidence", "calibrated_confidence", "agreement")},
-            **{key: record.get(key) for key in ("abstained", "modality", "window", "slice", "notes", "error")},
+            **{
+                key: record.get(key)
+                for key in ("abstained", "withheld", "modality", "window", "slice", "notes", "error")
+            },
             "output_errors": record.get("output_errors"),
         }
         self._note_run(record)

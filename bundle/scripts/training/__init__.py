@@ -20,6 +20,7 @@ from scripts.training.run_end import RunEnd
 from scripts.training.run_record import RunRecord
 from scripts.training.sample_captions import SampleCaptions
 from scripts.training.spread import VectorSpread
+from scripts.training.tracking import tracked
 from scripts.training.weight_average import WeightAverage
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "prepare_run",
     "read_checkpoint",
     "scales_loss",
+    "tracked",
 ]
 
 __getattr__ = loads_submodules(__name__)

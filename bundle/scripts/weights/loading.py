@@ -20,7 +20,19 @@ from torch import Tensor, nn
 from scripts.errors import WeightsError
 from scripts.weights.intact import check_intact
 
-__all__ = ["LoadReport", "finite", "load_parameters", "read_state", "shards_of", "trained_names", "weights_sha256"]
+__all__ = [
+    "SHARDS",
+    "LoadReport",
+    "finite",
+    "load_parameters",
+    "read_state",
+    "shards_of",
+    "trained_names",
+    "weights_sha256",
+]
+
+SHARDS = "__shards__"
+"""Beside the tensors of a file of a checkpoint: how many files there are."""
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +121,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         if not file.is_file():
             raise WeightsError(f"weights file {file} does not exist: train first, or give the path of a checkpoint")
         part = _read_file(file)
-        marker = part.pop("__shards__", torch.tensor(expected))
+        marker = part.pop(SHARDS, torch.tensor(expected))
         expected = int(marker) if marker.numel() == 1 else 0
         state.update(part)
     if expected != len(files):

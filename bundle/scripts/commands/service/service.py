@@ -68,12 +68,16 @@ class Service:
         root: the only folder that paths in requests may name.
         waiting: as many requests may wait; one more is refused.
         batch: as many that ask for the same are captioned together.
+        seconds: within which a request is answered; then its work is dropped.
     """
 
-    def __init__(self, predictor: CaptionPredictor, root: Path, *, waiting: int = 32, batch: int = 8) -> None:
+    def __init__(
+        self, predictor: CaptionPredictor, root: Path, *, waiting: int = 32, batch: int = 8, seconds: float = 300.0
+    ) -> None:
         self.predictor = predictor
         self.root = root
         self.waiting = waiting
+        self.seconds = seconds
         self.under_way = 0
         self.library = Library(root)
         self.stacks = Stacks()
@@ -118,7 +122,10 @@ class Service:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests wait: try again later")
         self.under_way += 1
         try:
-            caption = await self._caption(asked, told)
+            caption = await asyncio.wait_for(self._caption(asked, told), self.seconds)
+        except TimeoutError:
+            late = f"not answered within {self.seconds:g} s: ask for less, or later"
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, late) from None
         except (InputError, WeightsError) as error:
             raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, hide(str(error), asked.hidden)) from None
         except (TypeError, ValueError) as error:
