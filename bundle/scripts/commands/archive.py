@@ -251,16 +251,17 @@ def _value(text: str) -> tuple[str, Any]:
 def main() -> None:
     show_sentences()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    jobs = parser.add_subparsers(dest="job", required=True)
-    features, caption = jobs.add_parser("features"), jobs.add_parser("caption")
-    features.add_argument("config_file", nargs="+")
-    features.add_argument("--dataset_dir", required=True)
-    caption.add_argument("source")
-    caption.add_argument("--output_dir", required=True)
+    jobs = parser.add_subparsers(dest="job", required=True, help="what the workers do")
+    features = jobs.add_parser("features", help="compute and keep the encoder tokens of a datalist")
+    caption = jobs.add_parser("caption", help="caption a folder, file or datalist")
+    features.add_argument("config_file", nargs="+", help="training config and its overlays")
+    features.add_argument("--dataset_dir", required=True, help="folder of the images")
+    caption.add_argument("source", help="file, folder or datalist")
+    caption.add_argument("--output_dir", required=True, help="folder of captions.jsonl")
     for job in (features, caption):
-        job.add_argument("--bundle_root", default=".")
-        job.add_argument("--workers", type=int, default=2)
-        job.add_argument("--set", type=_value, action="append", default=[], metavar="NAME=VALUE")
+        job.add_argument("--bundle_root", default=".", help="the bundle's folder")
+        job.add_argument("--workers", type=int, default=2, help="processes (default %(default)s)")
+        job.add_argument("--set", type=_value, action="append", default=[], metavar="NAME=VALUE", help="a config value")
     options = parser.parse_args()
     values = {"bundle_root": options.bundle_root, **dict(options.set)}
     if options.job == "features":

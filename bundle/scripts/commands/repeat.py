@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.commands.repeat", description=__doc__.splitlines()[0])
     parser.add_argument("trace", type=Path, help="captions.jsonl, or one record as .json")
     parser.add_argument("--line", type=int, default=0, help="only this line, counted from 1")
-    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE)
+    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE, help="the bundle's folder")
     parser.add_argument("--config", action="append", default=[], help="another overlay, relative to the bundle")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a config value, such as weights"

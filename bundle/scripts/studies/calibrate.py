@@ -81,10 +81,12 @@ def read_items(options: argparse.Namespace) -> list[dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study that the command line describes."""
     parser = argparse.ArgumentParser(prog="python -m scripts.studies.calibrate", description=__doc__.splitlines()[0])
-    parser.add_argument("--datalist", type=Path, required=True)
-    parser.add_argument("--section", default="validation")
-    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE)
-    parser.add_argument("--output_dir", type=Path, default=Path("runs/confidence"))
+    parser.add_argument("--datalist", type=Path, required=True, help="images with captions")
+    parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
+    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE, help="the bundle's folder")
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("runs/confidence"), help="of all results (default %(default)s)"
+    )
     parser.add_argument("--captions", type=Path, help="captions.jsonl of configs/evaluate.json: not made again")
     parser.add_argument("--samples", type=int, default=5, help="captions drawn for each image; 0 skips agreement")
     parser.add_argument("--limit", type=int, default=0, help="a check on this many images; stores no calibration")

@@ -110,13 +110,19 @@ def _kept(path: Path, settings: str) -> dict[str, dict[str, Any]]:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.studies.faithfulness", description=__doc__)
     parser.add_argument("--dataset_dir", required=True, type=Path, help="folder with datalist.json")
-    parser.add_argument("--section", default="validation")
+    parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
     parser.add_argument("--count", type=int, default=100, help="images, evenly spread over the section")
     parser.add_argument("--at_most", type=int, default=None, help="images in this call; call again to go on")
-    parser.add_argument("--method", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument(
+        "--method", nargs="+", default=list(METHODS), choices=METHODS, help="maps to test (default: both)"
+    )
     parser.add_argument("--side", type=int, default=3, help="tiles a row and a column")
-    parser.add_argument("--bundle_root", type=Path, default=Path(__file__).resolve().parents[2])
-    parser.add_argument("--output_dir", type=Path, default=Path("runs/faithfulness"))
+    parser.add_argument(
+        "--bundle_root", type=Path, default=Path(__file__).resolve().parents[2], help="the bundle's folder"
+    )
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("runs/faithfulness"), help="of all results (default %(default)s)"
+    )
     return parser.parse_args(arguments)
 
 

@@ -50,10 +50,12 @@ def named_fields(reader: ConceptReader, image: Tensor) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the captions that the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m scripts.studies.reader_alone", description=__doc__.splitlines()[0])
-    parser.add_argument("--datalist", type=Path, required=True)
-    parser.add_argument("--section", default="validation")
-    parser.add_argument("--reader", type=Path, default=DEFAULT_READER)
-    parser.add_argument("--output", type=Path, default=Path("runs/reader_alone/captions.jsonl"))
+    parser.add_argument("--datalist", type=Path, required=True, help="images with captions")
+    parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
+    parser.add_argument(
+        "--reader", type=Path, default=DEFAULT_READER, help="the concept reader (default: the shipped one)"
+    )
+    parser.add_argument("--output", type=Path, default=Path("runs/reader_alone/captions.jsonl"), help="file to write")
     options = parser.parse_args(arguments)
     show_sentences()
     reader = load_concept_reader(options.reader)
