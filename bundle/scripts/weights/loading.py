@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,25 @@ from torch import Tensor, nn
 from scripts.errors import WeightsError
 from scripts.weights.intact import check_intact
 
-__all__ = ["LoadReport", "finite", "load_parameters", "read_state", "shards_of", "trained_names", "weights_sha256"]
+__all__ = [
+    "LoadReport",
+    "finite",
+    "load_parameters",
+    "read_state",
+    "renamed_name",
+    "shards_of",
+    "trained_names",
+    "weights_sha256",
+]
 
 logger = logging.getLogger(__name__)
+
+
+def renamed_name(name: str, renames: Iterable[tuple[str, str]]) -> str:
+    """A parameter's name after all replacements, pairs of a regular expression and what takes its place."""
+    for pattern, replacement in renames:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 @dataclass
