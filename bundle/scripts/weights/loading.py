@@ -9,6 +9,7 @@ import fnmatch
 import hashlib
 import logging
 import re
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from scripts.errors import WeightsError
 from scripts.weights.intact import check_intact
 
 __all__ = [
+    "SHARDS",
     "LoadReport",
     "finite",
     "load_parameters",
@@ -30,6 +32,9 @@ __all__ = [
     "trained_names",
     "weights_sha256",
 ]
+
+SHARDS = "__shards__"
+"""Beside the tensors of a file of a checkpoint: how many files there are."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +70,12 @@ class LoadReport:
             ("unexpected in the file", len(self.unexpected), _groups(self.unexpected)),
         ]
         lines = [f"weights from {self.source}: {self.parameters / 1e6:.2f} M parameters"]
-        lines += [f"  {name:<22}{count:>6} tensors  {groups}" for name, count, groups in rows if count]
+        for name, count, groups in rows:
+            if count:
+                lines.append(f"  {name:<22}{count:>6} tensors")
+                lines += textwrap.wrap(
+                    groups, 78, initial_indent=" " * 6, subsequent_indent=" " * 6, break_on_hyphens=False
+                )
         return "\n".join(lines)
 
     def log(self) -> LoadReport:
@@ -120,7 +130,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         if not file.is_file():
             raise WeightsError(f"weights file {file} does not exist: train first, or give the path of a checkpoint")
         part = _read_file(file)
-        marker = part.pop("__shards__", torch.tensor(expected))
+        marker = part.pop(SHARDS, torch.tensor(expected))
         expected = int(marker) if marker.numel() == 1 else 0
         state.update(part)
     if expected != len(files):

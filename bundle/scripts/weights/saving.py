@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.weights.intact import write_sealed
-from scripts.weights.loading import shards_of, trained_names
+from scripts.weights.loading import SHARDS, shards_of, trained_names
 
 __all__ = ["MAX_BYTES", "save_shards", "trained_state", "write_state"]
 
@@ -59,7 +59,7 @@ def save_shards(
     parts = _split(stored, max_bytes)
     files = [first if i == 0 else first.with_name(f"{first.stem}_{i + 1}{first.suffix}") for i in range(len(parts))]
     for file, part in zip(files, parts, strict=True):
-        write_state({**part, "__shards__": torch.tensor(len(parts))}, file)
+        write_state({**part, SHARDS: torch.tensor(len(parts))}, file)
     for stale in old - set(files):
         stale.unlink(missing_ok=True)
     return files
