@@ -14,7 +14,6 @@ part of it. Writes ``models/calibration.json`` of the bundle (not with ``--limit
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 
 from scripts.atomic import write_text_atomically
 from scripts.confidence.calibration import Calibration, evidence, fit
+from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError, show_sentences
 from scripts.studies.calibration_figures import best_feature, judge, measure, write_report
 
@@ -52,9 +52,8 @@ def made_before(bundle_root: Path, items: Sequence[dict[str, Any]], captions: Pa
     from scripts.predictor import CaptionPredictor
 
     try:
-        lines = [json.loads(line) for line in captions.read_text(encoding="utf-8").splitlines()]
-        by_image = {str(line["image"]): line for line in lines if line["token_logprobs"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        by_image = {str(line["image"]): line for line in read_json_lines(captions) if line["token_logprobs"]}
+    except (KeyError, TypeError) as error:
         raise InputError(f"{captions} cannot be read as captions ({error}): give a captions.jsonl") from None
     absent = [str(item["image"]) for item in items if str(item["image"]) not in by_image]
     if absent:

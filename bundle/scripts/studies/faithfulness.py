@@ -26,6 +26,7 @@ from torch import Tensor
 
 from scripts.atomic import write_text_atomically
 from scripts.data.datalist import load_datalist
+from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError, WeightsError
 from scripts.explanation.geometry import content_box
 from scripts.explanation.occlusion import Box, best_tile, blurred, hidden, tiles_of
@@ -102,7 +103,7 @@ def _chosen(folder: Path, section: str, count: int) -> tuple[list[str], dict[str
 
 def _kept(path: Path, settings: str) -> dict[str, dict[str, Any]]:
     """Results of an earlier run with the same settings, by image."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    lines = read_json_lines(path) if path.is_file() else []
     return {line["image"]: line for line in lines if line["settings"] == settings}
 
 

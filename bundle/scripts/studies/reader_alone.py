@@ -11,7 +11,6 @@ finding. No Q-Former and no language model takes part, and what the file states 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 from scripts.atomic import write_text_atomically
 from scripts.concepts.reader import ConceptReader, load_concept_reader
 from scripts.data.datalist import load_datalist
+from scripts.data.record_lines import json_line
 from scripts.errors import InputError, show_sentences
 from scripts.transforms.preprocessing import Preprocessing
 
@@ -66,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number, item in enumerate(items, start=1):
         image, _ = preprocessing.load(item["image"])
         caption = sentence(named_fields(reader, image))
-        lines.append(json.dumps({"image": str(item["image"]), "caption": caption}, ensure_ascii=False))
+        lines.append(json_line({"image": str(item["image"]), "caption": caption}))
         print(f"\r{number} of {len(items)} read", end="", flush=True)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(options.output, "\n".join(lines) + "\n")
+    write_text_atomically(options.output, "".join(lines))
     print(f"\n{options.output}")
     return 0
 
