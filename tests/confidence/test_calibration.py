@@ -97,10 +97,22 @@ def test_a_calibration_of_other_weights_is_ignored_with_a_warning(tmp_path: Path
     with pytest.warns(UserWarning, match=r"other weights \(model.pt\)"):
         assert load_calibration(path, {"model.pt": "b" * 64}) is None
     assert load_calibration(tmp_path / "absent.json", WEIGHTS) is None
-    for text in ("{}", "[]", '{"kind": {"weights": {"another": 1.0}, "offset": 0.0}}', "no json"):
-        path.write_text(text)
-        with pytest.raises(InputError, match="no calibration"):
-            load_calibration(path, WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "[]", "", "NaN", '{"slope": NaN, "offset": 1}', '{"slope": 1, "offset": -Infinity}', "\udcff", "[" * 5000,
+     '{"slope": "2.0", "offset": 1}', '{"slope": true, "offset": 1}', '{"slope": 1, "offset": null}',
+     '{"slope": 1e999, "offset": 1}', '{"slope": 1, "offset": 1, "weights": "text"}',
+     '{"kind": {"weights": {"another": 1.0}, "offset": 0.0}, "weights": {}}',
+     '{"kind": {"weights": {"seen": NaN}, "offset": 0.0}, "weights": {}}',
+     '{"slope": 1, "offset": 1, "x": 1}', '{"slope": 1, "offset": 1, "feature": "another"}'],
+)  # fmt: skip
+def test_what_is_no_calibration_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match="no calibration"):
+        load_calibration(path, WEIGHTS)
 
 
 def test_a_calibration_of_an_older_version_is_read(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ they are judged; `confidence.evidence` says what speaks for the kind, `confidenc
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -52,10 +53,12 @@ class Calibration:
             ValueError, TypeError, KeyError: the text is none of these.
         """
         stored = json.loads(text)
+        if not isinstance(stored.get("weights", {}), dict):
+            raise ValueError("weights")
         if "slope" in stored:
-            kind = Fitted({stored.get("feature", "confidence"): float(stored["slope"])}, float(stored["offset"]))
-            told = {name: stored[name] for name in ("weights", "generation", "images", "figures") if name in stored}
-            return cls(_known(kind, KIND_FEATURES), **told)
+            kind = Fitted({stored.pop("feature", "confidence"): stored.pop("slope")}, stored.pop("offset"))
+            stored.pop("target", None)
+            return cls(_known(kind, KIND_FEATURES), **stored)
         kind = _known(Fitted(**stored.pop("kind")), KIND_FEATURES)
         finding = stored.pop("finding", None)
         finding = None if finding is None else _known(FittedFindings(**finding), FINDING_FEATURES)
@@ -65,8 +68,11 @@ class Calibration:
 def _known(fitted: Any, features: tuple[str, ...]) -> Any:
     if not set(fitted.weights) <= set(features):
         raise ValueError(", ".join(fitted.weights))
-    for value in (*fitted.weights.values(), fitted.offset):
-        float(value)
+    if not all(_is_number(value) for value in (*fitted.weights.values(), fitted.offset)):
+        raise ValueError("weights and offset are numbers")
+    threshold = getattr(fitted, "threshold", None)
+    if threshold is not None and not _is_number(threshold):
+        raise ValueError("the threshold is a number")
     return fitted
 
 
@@ -81,7 +87,7 @@ def load_calibration(path: str | Path, weights: Mapping[str, str] | None = None)
         return None
     try:
         calibration = Calibration.from_json(path.read_text(encoding="utf-8"))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} is no calibration ({type(error).__name__}): run python -m scripts.studies.calibrate"
         ) from None
@@ -96,3 +102,8 @@ def load_calibration(path: str | Path, weights: Mapping[str, str] | None = None)
         )
         return None
     return calibration
+
+
+def _is_number(value: Any) -> bool:
+    """A finite one; JSON in Python also reads NaN and Infinity."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

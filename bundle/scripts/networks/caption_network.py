@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from scripts.errors import NOT_EXPORTED, InputError
 from scripts.generation import Generated, GenerationOptions, Generator
 from scripts.generation.options import Watch
 from scripts.given_values import switch
 from scripts.networks.agreeing import Composer, agreeing
 from scripts.networks.branch import Branch, encoder_tokens, token_names
 from scripts.networks.language_model import LanguageModel
+from scripts.networks.lora import ADAPTER_NAMES
 from scripts.networks.prompts import Prompt, continued, refuse_long
+from scripts.weights.whole import take_trained
 
 if TYPE_CHECKING:
     from scripts.concepts.familiarity import Familiarity
@@ -89,6 +92,11 @@ class CaptionNetwork(nn.Module):
         self.concept_weight = concept_weight
         self.prior_weight = prior_weight
         self.familiarity = familiarity
+        take_trained(self, has_already=ADAPTER_NAMES if language_model.adapted else "")
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """``torch.jit.script`` asks this first, and so do MONAI's export commands."""
+        raise InputError(NOT_EXPORTED)
 
     @property
     def tokenizer(self) -> object:
@@ -293,7 +301,12 @@ class CaptionNetwork(nn.Module):
 
         Returns:
             ``{"loss": scalar}`` with ``input_ids``; else token ids ``[B, max_new_tokens]``, padded.
+
+        Raises:
+            InputError: it is being traced for an export.
         """
+        if torch.jit.is_tracing():
+            raise InputError(NOT_EXPORTED)
         encoded = self.encode(image, image_mask, **cached)
         if input_ids is None:
             return self.generate(encoded).token_ids

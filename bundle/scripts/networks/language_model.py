@@ -75,6 +75,7 @@ class LanguageModel(nn.Module):
             tokenizer.pad_token = tokenizer.eos_token
         if caption_end:
             tokenizer.eos_token = _only_token(tokenizer, caption_end)
+        self.register_load_state_dict_post_hook(_loaded)
 
     @property
     def width(self) -> int:
@@ -109,7 +110,7 @@ class LanguageModel(nn.Module):
             base.set_attn_implementation(wanted)
 
     def after_loading(self) -> None:
-        """Take up the alpha of loaded adapters; :func:`scripts.weights.loading.load_parameters` calls it."""
+        """Take up the alpha of loaded adapters; ``load_state_dict`` and ``load_parameters`` call it."""
         if self.tunable:
             follow_alpha(self.model)
 
@@ -171,6 +172,10 @@ class LanguageModel(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.model.get_input_embeddings().weight.dtype
+
+
+def _loaded(module: LanguageModel, _: object) -> None:
+    module.after_loading()
 
 
 def _attention_of(model: nn.Module) -> str | None:

@@ -21,6 +21,7 @@ from scripts.confidence.logistic import (
     fit,
     risk_coverage,
 )
+from scripts.data.record_lines import json_line
 
 __all__ = ["fit_kind", "judge", "kind_features", "measure", "write_report"]
 
@@ -94,7 +95,7 @@ def measure(
 
 def write_report(study: Mapping[str, Any], records: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """``confidence.json``, ``captions.jsonl`` and both pictures in ``folder``."""
-    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    lines = "".join(json_line(record) for record in records)
     (folder / "captions.jsonl").write_text(lines, encoding="utf-8")
     (folder / "confidence.json").write_text(json.dumps(study, indent=1) + "\n", encoding="utf-8")
     _draw_reliability(study, folder / "reliability.png")
