@@ -182,7 +182,7 @@ def _answer(link: socket.socket, work: Callable[[Job], int]) -> None:
 
 
 def _forget() -> None:
-    """Drop what is kept of files and captions (headers, listings, texts); freed memory, which held pixels, goes back."""
+    """Drop what is kept of files and captions (headers, listings, texts); memory that held pixels goes back."""
     for name, module in list(sys.modules.items()):
         if name.startswith("scripts."):
             for kept in list(vars(module).values()):
