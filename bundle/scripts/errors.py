@@ -18,6 +18,14 @@ class InputError(ValueError):
     """A file, folder, datalist or option that cannot be used; the message names it and says what to do."""
 
 
+NOT_EXPORTED = (
+    "a captioner writes word by word in a search that neither TorchScript, ONNX nor TensorRT can hold: share the "
+    "packed bundle (make package), and caption with scripts.predictor.CaptionPredictor or the service "
+    "(python -m scripts.commands.serve)"
+)
+"""Why this network is not exported, and what to use instead."""
+
+
 class WeightsError(RuntimeError):
     """Weights that are absent, damaged, or do not fit the network; the message names the file or key."""
 

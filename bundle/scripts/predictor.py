@@ -28,6 +28,7 @@ from scripts.plain_config import NotPlainError, PlainConfig
 from scripts.provenance.timing import StepTimer
 from scripts.reading.image_meta import ImageMeta
 from scripts.transforms.preprocessing import Preprocessing, plain_components
+from scripts.weights.bundle_folder import bundle_folder
 
 __all__ = ["Caption", "CaptionPredictor", "InputError", "Source", "WeightsError", "config_values"]
 
@@ -40,8 +41,9 @@ class Caption:
     """A caption and what it rests on.
 
     Attributes:
-        text: the caption, the words of a prompt included, also where the record withholds it (``record["abstained"]``).
-        confidence: geometric mean of its token probabilities, in (0, 1].
+        text: the caption, the words of a prompt included, also where the record withholds it as not sure enough; "" for
+            an image that does not look medical (``record["withheld"]`` says which).
+        confidence: geometric mean of its token probabilities, in (0, 1]; None without a caption.
         token_logprobs: natural log of each token's probability, the end token included.
         tokens: the text of each generated token, the end token as ``""``; joined and stripped they are the caption
             after the words of a prompt (``record["prompt"]``).
@@ -50,7 +52,7 @@ class Caption:
     """
 
     text: str
-    confidence: float
+    confidence: float | None
     token_logprobs: tuple[float, ...]
     tokens: tuple[str, ...]
     case: CaptionedCase
@@ -101,20 +103,21 @@ class CaptionPredictor:
 
     @classmethod
     def from_bundle(
-        cls, bundle_root: str | Path, *, config: str | Sequence[str] = "configs/inference.json", **overrides: Any
+        cls, bundle: str | Path, *, config: str | Sequence[str] = "configs/inference.json", **overrides: Any
     ) -> CaptionPredictor:
         """Build from a bundle's inference config, so that presets and overlays hold here too.
 
         Args:
-            bundle_root: the bundle folder.
+            bundle: its folder, its ``.zip``, or its name on the Hugging Face hub (``owner/name``); see
+                :func:`scripts.weights.bundle_folder.bundle_folder`.
             config: config file, or files of which later ones overlay earlier ones, relative to the bundle.
             overrides: config values, such as ``device="cpu"``, ``weights="..."``, ``num_beams=1``.
 
         Raises:
-            WeightsError: the checkpoint is absent or does not fit.
-            InputError: a value cannot be used.
+            WeightsError: the checkpoint is absent or does not fit, or the hub does not give the bundle.
+            InputError: there is no such bundle, or a value cannot be used.
         """
-        root = Path(bundle_root)
+        root = bundle_folder(bundle)
         files = [config] if isinstance(config, str) else list(config)
         values = {"bundle_root": str(root), "config_files": files, "batch_size": 1, **overrides}
         try:

@@ -101,7 +101,8 @@ class CaptionApp(MONAILabelApp):
     def infer(self, request: dict[str, Any], datastore: CaptionStore | None = None) -> dict[str, Any]:
         """Caption an image of the datastore, of a session, or one that was just uploaded.
 
-        With ``save_label`` the caption is stored as a draft (label tag ``caption`` or ``label_tag``).
+        With ``save_label`` the caption is stored as a draft (label tag ``caption`` or ``label_tag``). Of an image that
+        does not look medical the reply says so (``withheld``), and nothing is stored.
 
         Raises:
             InputError, ImageNotFoundException, MONAILabelException: what is wrong with the request.
@@ -122,7 +123,7 @@ class CaptionApp(MONAILabelApp):
             _, reply = task({**request, "image": path})
         except InputError as error:  # the client's name for the image, not where it lies here
             raise InputError(str(error).replace(path, "the image sent" if sent else name)) from error
-        if request.get("save_label") in (True, "true"):
+        if request.get("save_label") in (True, "true") and reply["caption"]:
             tag = request.get("label_tag") or TAG
             with _temporary_label(draft_label(reply)) as file:
                 reply["label"] = store.save_label(store.id_of(name), file, tag, {"model": request["model"]})

@@ -23,7 +23,9 @@ def test_it_writes_what_the_run_of_the_config_writes(bundle_root: Path, tmp_path
     (source / "broken.png").write_bytes(b"\x89PNG no more")
     done = caption(bundle_root, str(source), "--output_dir", str(tmp_path / "quick"), *QUICK)
     assert done.returncode == 1, done.stderr[-2000:]  # of the broken file
-    assert done.stdout.startswith(f"Captioning {source}; the network is being loaded ...\n")
+    assert done.stdout.startswith(
+        f"For research, not for diagnosis. Captioning {source}; the network is being loaded ...\n"
+    )
     assert "4 of 5 images captioned" in done.stdout and "broken.png" in done.stderr
     values = [word.removeprefix("--set").replace("=", " ", 1) for word in QUICK if word != "--set"]
     words = [part for value in values for part in (f"--{value.split()[0]}", value.split()[1])]

@@ -46,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job = {"source": given.source, "output_dir": given.output_dir}
     path = resident.socket_path(what) if given.resident > 0 else None
     loading = path is None or not path.exists()
-    print(f"Captioning {given.source}" + ("; the network is being loaded ..." if loading else ""), flush=True)
+    print(
+        f"For research, not for diagnosis. Captioning {given.source}"
+        + ("; the network is being loaded ..." if loading else ""),
+        flush=True,
+    )
     code = None if path is None else resident.ask(path, job, _server(given, what["bundle"], path))
     return _caption(work, job) if code is None else code
 
@@ -78,7 +82,7 @@ def _loaded(what: Mapping[str, Any]) -> CaptionRun:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="a file, a folder, or a datalist")
-    parser.add_argument("--output_dir", required=True)
+    parser.add_argument("--output_dir", required=True, help="folder of captions.jsonl")
     parser.add_argument("--bundle", default=BUNDLE, help="the bundle folder")
     parser.add_argument("--config", nargs="+", default=["configs/inference.json"], help="relative to the bundle folder")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a value of the config")

@@ -16,9 +16,11 @@ from scripts.training.prepare_network import prepare_network
 from scripts.training.prepare_run import open_run, prepare_run
 from scripts.training.progress import ProgressBar
 from scripts.training.resumable import bare_network
+from scripts.training.run_end import RunEnd
 from scripts.training.run_record import RunRecord
 from scripts.training.sample_captions import SampleCaptions
 from scripts.training.spread import VectorSpread
+from scripts.training.tracking import tracked
 from scripts.training.weight_average import WeightAverage
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "NonFiniteError",
     "PrepareCase",
     "ProgressBar",
+    "RunEnd",
     "RunRecord",
     "SampleCaptions",
     "StepSchedule",
@@ -50,6 +53,7 @@ __all__ = [
     "prepare_run",
     "read_checkpoint",
     "scales_loss",
+    "tracked",
 ]
 
 __getattr__ = loads_submodules(__name__)

@@ -76,7 +76,7 @@ def bundle(tmp_path: Path) -> Path:
     (folder / "scripts" / "commands").mkdir(parents=True)
     (folder / "configs" / "metadata.json").write_text(
         '{"pytorch_version": "2.13.0", "monai_version": "1.6.1", "numpy_version": "2.4.6",'
-        ' "required_packages_version": {"extra": "1.0"}}'
+        ' "required_packages_version": {"extra": "1.*"}}'
     )
     (folder / "scripts" / "__init__.py").touch()
     (folder / "scripts" / "commands" / "__init__.py").touch()

@@ -36,11 +36,12 @@ class Draft:
 
     @property
     def text(self) -> str:
-        return str(self.reply["caption"])
+        """The caption; "" for an image that the captioner does not caption (``withheld_because`` says why)."""
+        return str(self.reply["caption"] or "")
 
     @property
     def confidence(self) -> float:
-        return float(self.reply["confidence"])
+        return float(self.reply["confidence"] or 0)
 
     @property
     def model_version(self) -> str:

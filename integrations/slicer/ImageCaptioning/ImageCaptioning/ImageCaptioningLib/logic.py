@@ -277,7 +277,8 @@ def _allow(draft: Draft, text: str, confirmed: bool) -> None:
 
 def _checked(reply: Any) -> dict[str, Any]:
     try:
-        str(reply["caption"]), float(reply["confidence"])
+        if not (reply.get("withheld") and not reply["caption"]):  # withheld without words: no medical image
+            str(reply["caption"]), float(reply["confidence"])
     except (KeyError, TypeError, ValueError):
         raise CaptioningError(_("the captioner's answer has no caption: is it the captioning bundle?")) from None
     return reply

@@ -48,7 +48,8 @@ class CaptionBox:
         self.ui.captionEdit.setPlainText(self._kept)
         self.ui.aboutLabel.setText(about(draft))
         reason = draft.withheld_because
-        self.ui.withheldLabel.setText(withheld_text() + (f"\n{reason}" if reason else ""))
+        doubt = [withheld_text()] if draft.text else []  # without words there is nothing to edit or confirm
+        self.ui.withheldLabel.setText("\n".join([*doubt, reason] if reason else doubt))
         self.ui.withheldLabel.setVisible(draft.withheld)
         self._show_doubts(draft)
         self._show_findings(draft)

@@ -115,10 +115,11 @@ class Panel:
         self.caption.show(draft)
         self.words.hide()
         self.refresh()
-        self.tasks.tell(withheld_text() if draft.withheld else _("Read it, correct it, accept it."))
+        doubt = withheld_text() if draft.text else draft.withheld_because
+        self.tasks.tell(doubt if draft.withheld else _("Read it, correct it, accept it."))
 
     def _all_arrived(self, work: Round) -> None:
-        kept = [draft for draft in work.drafts if draft.volume.GetScene() is not None]
+        kept = [draft for draft in work.drafts if draft.text and draft.volume.GetScene() is not None]
         for draft in kept:
             known = scene.find_caption(slicer.mrmlScene, draft.volume, draft.picture)
             if known is None or scene.told(known, "Status") != "accepted":
