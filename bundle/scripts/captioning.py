@@ -89,9 +89,7 @@ def caption_batch(
     anything: bool = False,
     **cached: Tensor,
 ) -> CaptionedBatch:
-    """Caption a batch; tokens are encoded once, whatever is made of them.
-
-    Images that look like nothing that the network knows are not captioned.
+    """Caption a batch, but for images that look like nothing that the network knows; tokens are encoded once.
 
     Args:
         network: in eval mode, on the device of ``image``.
@@ -113,10 +111,9 @@ def caption_batch(
         encoded = network.encode(image, image_mask, **cached)
     strange = [False] if anything else network.strange(encoded)
     if any(strange):
-        same = {"dtype": dtype, "options": options, "explain": explain, "timer": timer}
-        same |= {"samples": samples, "seed": seed}
+        how = {"options": options, "explain": explain, "samples": samples, "seed": seed, "timer": timer, "dtype": dtype}
         each = {"prompts": prompts, "file_metas": file_metas, "written": written}
-        return _without_strange(network, image, encoded, strange, each, same)
+        return _without_strange(network, image, encoded, strange, each, how)
     with torch.no_grad(), timer.watch(network):
         asked = network.prompts_of(prompts, _batch_size(encoded))
         with timer.step("generate"):

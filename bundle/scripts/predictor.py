@@ -288,7 +288,8 @@ class CaptionPredictor:
         options: GenerationOptions,
         written: Written | None = None,
     ) -> list[Caption]:
-        """Captions of images whose pixels have one shape."""
+        """Captions of images whose pixels have one shape; the best of each image."""
+        options = replace(options, num_return=1)
         with self._lock:
             made = caption_batch(
                 self.network,

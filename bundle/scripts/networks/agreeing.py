@@ -44,7 +44,8 @@ def agreeing(
     for image, (stated, prompt) in enumerate(zip(known, prompts, strict=True)):
         rows = list(range(image * each, (image + 1) * each))
         if stated and not contradicts(prompt.given, stated):
-            agree = [row for row in rows if not disagreement(texts[row], stated)][:wanted]
+            wrong = contradicts if prompt.given else disagreement  # words after given ones may leave the view to these
+            agree = [row for row in rows if not wrong(texts[row], stated)][:wanted]
             spoken_for[image * wanted + len(agree) : (image + 1) * wanted] = True
             rows = agree + rows
         picked += rows[:wanted]
@@ -94,8 +95,8 @@ class Composer:
 
     def _ids(self, image: int) -> list[int]:
         text = composed_caption(self.known[image], self._organ(image))
-        if self.prompts[image].given:  # the sentence goes on
-            text = " " + (text if text[1].isupper() else text[0].lower() + text[1:])
+        if self.prompts[image].given:  # a sentence of its own: after "No fracture, no" it would be denied
+            text = ". " + text
         return self.network.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def _organ(self, image: int) -> str | None:
