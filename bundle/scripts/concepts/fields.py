@@ -118,6 +118,7 @@ def _whole(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w*-])(?:{pattern})(?![\w*])")
 
 
+KEPT = 1024  # parts of captions whose reading is kept: beams begin alike, and a guide reads each at every step
 _PLANE_PATTERNS = {name: _whole(pattern) for name, pattern in _PLANES.items()}
 _ORGAN_PATTERNS = {name: _whole(pattern) for name, pattern in _ORGANS.items()}
 _MODALITY_SPELLINGS = sorted(
@@ -141,7 +142,7 @@ def read_fields(caption: str) -> CaptionFields:
     before = text[: finding.start()] if finding else text
     view, _, region = _split_view(opening)
     return CaptionFields(
-        plane=_first_match(_PLANE_PATTERNS, view) or _first_match(_PLANE_PATTERNS, before),
+        plane=_plane_in(view) or _plane_in(before),
         modality=_modality_in(view) or _modality_in(before),
         organ=_organ_in(region) or _organ_in(before),
         abnormality=_abnormality_after(text, finding),
@@ -206,10 +207,17 @@ def _first_match(patterns: Mapping[str, re.Pattern[str]], text: str) -> str | No
     return min(found)[2] if found else None
 
 
+@lru_cache(maxsize=KEPT)
+def _plane_in(text: str) -> str | None:
+    return _first_match(_PLANE_PATTERNS, text)
+
+
+@lru_cache(maxsize=KEPT)
 def _modality_in(text: str) -> str | None:
     return next((name for pattern, name in _MODALITY_PATTERNS if pattern.search(text.lower())), None)
 
 
+@lru_cache(maxsize=KEPT)
 def _organ_in(text: str) -> str | None:
     """The organ named in a region phrase; what stands in brackets only explains the word before it."""
     plain = re.sub(r"\([^)]*\)", " ", text) if "(" in text else text
