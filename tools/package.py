@@ -9,6 +9,7 @@ read no other file. Equal trees give equal archives: entries are sorted and carr
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
@@ -18,6 +19,9 @@ from pathlib import Path
 NAME = "msmedcap"
 LEFT_OUT = {"runs", "__pycache__", "eval"}
 DATE = (1980, 1, 1, 0, 0, 0)
+METADATA = Path(__file__).resolve().parents[1] / "bundle" / "configs" / "metadata.json"
+VERSION = json.loads(METADATA.read_text(encoding="utf-8"))["version"]
+"""The project's version; pyproject.toml takes it from here."""
 
 
 def files_of(bundle: Path) -> list[Path]:
@@ -84,7 +88,11 @@ def pack(bundle: Path, output: Path) -> Path:
 
 
 def main() -> int:
-    target = pack(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path, help="the bundle's folder")
+    parser.add_argument("output", type=Path, help="folder of the archive")
+    given = parser.parse_args()
+    target = pack(given.bundle, given.output)
     print(f"{target}  {target.stat().st_size / 1e6:.1f} MB")
     return 0
 

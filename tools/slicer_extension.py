@@ -11,6 +11,7 @@ to a person: push the folder as branch ``main``, give the repository the topic `
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shutil
@@ -65,11 +66,16 @@ def faults(folder: Path) -> list[str]:
 
 
 def main() -> int:
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    folder = Path(sys.argv[2])
-    if sys.argv[1] != "--check":
-        publish(sys.argv[1], folder)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("address", nargs="?", help="https://github.com/NAME/SlicerImageCaptioning; not with --check")
+    parser.add_argument("folder", type=Path, help="a new folder; with --check the one that is there")
+    parser.add_argument("--check", action="store_true", help="only judge a folder that was laid out before")
+    given = parser.parse_args()
+    if bool(given.address) == given.check:
+        parser.error("give an address and a folder, or --check and a folder")
+    folder = given.folder
+    if not given.check:
+        publish(given.address, folder)
     said = faults(folder)
     print("\n".join(said) or f"{folder}: fit to be pushed as branch '{BRANCH}'")
     return int(bool(said))

@@ -28,6 +28,7 @@ from scripts.plain_config import NotPlainError, PlainConfig
 from scripts.provenance.timing import StepTimer
 from scripts.reading.image_meta import ImageMeta
 from scripts.transforms.preprocessing import Preprocessing, plain_components
+from scripts.weights.bundle_folder import bundle_folder
 
 __all__ = ["Caption", "CaptionPredictor", "InputError", "Source", "WeightsError", "config_values"]
 
@@ -102,20 +103,21 @@ class CaptionPredictor:
 
     @classmethod
     def from_bundle(
-        cls, bundle_root: str | Path, *, config: str | Sequence[str] = "configs/inference.json", **overrides: Any
+        cls, bundle: str | Path, *, config: str | Sequence[str] = "configs/inference.json", **overrides: Any
     ) -> CaptionPredictor:
         """Build from a bundle's inference config, so that presets and overlays hold here too.
 
         Args:
-            bundle_root: the bundle folder.
+            bundle: its folder, its ``.zip``, or its name on the Hugging Face hub (``owner/name``); see
+                :func:`scripts.weights.bundle_folder.bundle_folder`.
             config: config file, or files of which later ones overlay earlier ones, relative to the bundle.
             overrides: config values, such as ``device="cpu"``, ``weights="..."``, ``num_beams=1``.
 
         Raises:
-            WeightsError: the checkpoint is absent or does not fit.
-            InputError: a value cannot be used.
+            WeightsError: the checkpoint is absent or does not fit, or the hub does not give the bundle.
+            InputError: there is no such bundle, or a value cannot be used.
         """
-        root = Path(bundle_root)
+        root = bundle_folder(bundle)
         files = [config] if isinstance(config, str) else list(config)
         values = {"bundle_root": str(root), "config_files": files, "batch_size": 1, **overrides}
         try:

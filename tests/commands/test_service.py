@@ -248,6 +248,56 @@ def test_a_request_that_takes_too_long_is_dropped_and_told(image: Path) -> None:
     server.server_close()
 
 
+def test_a_link_put_in_the_place_of_a_file_while_it_is_read_is_refused(
+    server: CaptionServer, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = save(tmp_path / "secret.dcm", ct_slice(body()[9]))
+    real = server.predictor.load
+
+    def swapped(path: str, **reading: object) -> object:
+        image.unlink()
+        image.symlink_to(secret)
+        return real(path, **reading)
+
+    monkeypatch.setattr(server.predictor, "load", swapped)
+    status, said = post(server, {"image": "a.dcm"})
+    assert status == 403 and "outside the served folder" in said["error"] and not server.predictor.asked
+
+
+@pytest.mark.parametrize(
+    "name", ["round", "x" * 5000, "half \ud83d", "nul \0", "a/" * 2000, "", ".", "..", "~", "a.dcm/b"]
+)
+def test_names_that_no_file_has_are_refused(server: CaptionServer, image: Path, name: str) -> None:
+    (image.parent / "round").symlink_to("round")
+    status, said = post(server, {"image": name})
+    assert 400 <= status < 500 and said["error"] and "\n" not in said["error"]
+    assert post(server, {"image": "a.dcm"})[0] == 200
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"image": ' + b'["a",' * 5_000, b'{"a":' * 50_000, b"\xff\xfe",
+                                     b"7", b'{"image": {"a": 1}}', b'{"image": 1e999}', b'{"image": NaN}'])  # fmt: skip
+def test_json_that_is_deep_or_none_is_refused(server: CaptionServer, content: bytes) -> None:
+    reply, said = ask(server, "POST", "/caption", content, Content_Type="application/json")
+    assert reply.status == 400 and json.loads(said)["error"]
+
+
+def test_a_get_with_a_body_is_one_request(server: CaptionServer) -> None:
+    """What stands in the body is not read as a second one."""
+    inner = b"POST /caption HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(inner)
+    twice = b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+    twice += b"0\r\n\r\nabc"
+    for sent, most in ((head + inner, 1), (twice, 1)):
+        with socket.create_connection(server.server_address[:2], 20) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+        assert answer.count(b"HTTP/1.1 ") <= most and b"HTTP/1.1 404" not in answer and b"HTTP/1.1 5" not in answer
+    assert not server.predictor.asked
+
+
 def test_health_tells_every_limit(server: CaptionServer) -> None:
     limits = json.loads(ask(server, "GET", "/health")[1])["limits"]
     assert limits == {

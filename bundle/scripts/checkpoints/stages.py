@@ -52,23 +52,26 @@ def text_tokenizer(source: str) -> object:
     return tokenizer
 
 
-def start_from_text_encoder(module: Branch | PretrainingBranch, source: str) -> None:
-    """Start a branch from a BERT-style encoder; prints what was loaded.
+def start_from_text_encoder(modules: Sequence[Branch | PretrainingBranch], source: str) -> None:
+    """Start branches from a BERT-style encoder; prints what was loaded, once for branches that took the same.
 
     Self-attention, text path and feed-forwards of its Q-Former, and in stage 1 the head of ITG where the encoder has
     one of its own.
 
     Args:
-        module: a branch of either stage.
+        modules: branches of either stage.
         source: ``"starter"`` (MiniLM), a local folder or a hub name.
     """
     state = _text_encoder_state(source)
-    label = f"text encoder {source!r}"
-    initialise_from_bert(getattr(module, "branch", module).qformer, state, source=label).log()
-    if isinstance(module, PretrainingBranch):
-        report = initialise_head_from_bert(module.generation, state, source=f"{label}, language-model head")
-        if report is not None:
-            report.log()
+    reports: list[LoadReport] = []
+    label = f"text encoder {source!r}" + (f", for each of {len(modules)} branches" if len(modules) > 1 else "")
+    for module in modules:
+        found = [initialise_from_bert(getattr(module, "branch", module).qformer, state, source=label)]
+        if isinstance(module, PretrainingBranch):
+            found.append(initialise_head_from_bert(module.generation, state, source=f"{label}, language-model head"))
+        reports += [report for report in found if report is not None and report not in reports]
+    for report in reports:
+        report.log()
 
 
 def _text_encoder_state(source: str) -> dict[str, Tensor]:

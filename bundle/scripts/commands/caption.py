@@ -82,7 +82,7 @@ def _loaded(what: Mapping[str, Any]) -> CaptionRun:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="a file, a folder, or a datalist")
-    parser.add_argument("--output_dir", required=True)
+    parser.add_argument("--output_dir", required=True, help="folder of captions.jsonl")
     parser.add_argument("--bundle", default=BUNDLE, help="the bundle folder")
     parser.add_argument("--config", nargs="+", default=["configs/inference.json"], help="relative to the bundle folder")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a value of the config")

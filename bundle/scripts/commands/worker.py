@@ -166,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     worker = Worker(given.bundle, **({"weights": given.weights} if given.weights else {}))
+    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # a line of other bytes is one bad request
     serve(worker, sys.stdin, replies)
     return 0
 

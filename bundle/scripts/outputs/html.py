@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from scripts.atomic import write_atomically, write_text_atomically
+from scripts.data.record_lines import json_text
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.record import source_name
 
@@ -178,7 +178,7 @@ def _save(picture: Image.Image, side: int, path: Path, *, quality: int) -> None:
 
 def _script_json(value: Mapping[str, Any]) -> str:
     """JSON that may stand inside a ``<script>``: nothing in it can end the element or start markup."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json_text(value, separators=(",", ":"))
     for character in ("<", ">", "&", "\u2028", "\u2029"):
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

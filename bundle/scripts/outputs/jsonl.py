@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts.atomic import flush_folder
+from scripts.data.record_lines import json_line
 from scripts.errors import InputError
 from scripts.folder_lock import FolderLock
 from scripts.outputs.captioned_case import CaptionedCase
@@ -52,7 +52,7 @@ class JsonLinesWriter:
         mode = "a" if self.started else "w"
         self.started = True
         with self._unfinished.open(mode, encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+            file.write(json_line(record))
 
     def finish(self) -> list[Path]:
         with self._unfinished.open("a" if self.started else "w") as file:

@@ -74,9 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.studies.fit_familiarity", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--datalist", type=Path, required=True)
+    parser.add_argument("--datalist", type=Path, required=True, help="images with captions")
     parser.add_argument("--others", type=Path, required=True, help="folder of pictures that are not medical")
-    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE)
+    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE, help="the bundle's folder")
     parser.add_argument("--withheld", type=float, default=0.0075, help="share of validation images above the threshold")
     options = parser.parse_args(arguments)
     show_sentences()

@@ -16,6 +16,7 @@ from scripts.training.prepare_network import prepare_network
 from scripts.training.prepare_run import open_run, prepare_run
 from scripts.training.progress import ProgressBar
 from scripts.training.resumable import bare_network
+from scripts.training.run_end import RunEnd
 from scripts.training.run_record import RunRecord
 from scripts.training.sample_captions import SampleCaptions
 from scripts.training.spread import VectorSpread
@@ -32,6 +33,7 @@ __all__ = [
     "NonFiniteError",
     "PrepareCase",
     "ProgressBar",
+    "RunEnd",
     "RunRecord",
     "SampleCaptions",
     "StepSchedule",

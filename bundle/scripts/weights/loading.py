@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import logging
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,12 @@ class LoadReport:
             ("unexpected in the file", len(self.unexpected), _groups(self.unexpected)),
         ]
         lines = [f"weights from {self.source}: {self.parameters / 1e6:.2f} M parameters"]
-        lines += [f"  {name:<22}{count:>6} tensors  {groups}" for name, count, groups in rows if count]
+        for name, count, groups in rows:
+            if count:
+                lines.append(f"  {name:<22}{count:>6} tensors")
+                lines += textwrap.wrap(
+                    groups, 78, initial_indent=" " * 6, subsequent_indent=" " * 6, break_on_hyphens=False
+                )
         return "\n".join(lines)
 
     def log(self) -> LoadReport:

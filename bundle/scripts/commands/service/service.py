@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -42,6 +42,7 @@ class Asked:
         options: of the caption.
         hidden: what must not be told -> what stands for it.
         keep: remember the caption, for its region and documents.
+        below_root: names of those that lie in the served folder.
     """
 
     image: str | list[str]
@@ -49,6 +50,7 @@ class Asked:
     options: CaptionOptions
     hidden: Mapping[str, str] = field(default_factory=dict)
     keep: bool = False
+    below_root: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,13 @@ class Service:
         if several and len(image) > MAX_VIEWS:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"a case has at most {MAX_VIEWS} views, not {len(image)}")
         hidden: dict[str, str] = {}
-        found = [self._path(name, hidden) for name in (image if several else [image])]
+        names_given = image if several else [image]
+        found = [self._path(name, hidden) for name in names_given]
         hidden[f"{self.root}/"] = ""
         paths, names = [path for path, _ in found], [name for _, name in found]
-        keep = any(str(name).startswith(PREFIX) for name in (image if several else [image]))
-        return Asked(*((paths, names) if several else (paths[0], names[0])), options, hidden, keep)
+        below_root = [name for name in names_given if not name.startswith(PREFIX)]
+        keep = len(below_root) < len(names_given)
+        return Asked(*((paths, names) if several else (paths[0], names[0])), options, hidden, keep, below_root)
 
     def _path(self, name: Any, hidden: dict[str, str]) -> tuple[str, str]:
         if not (isinstance(name, str) and name.startswith(PREFIX)):
@@ -144,6 +148,8 @@ class Service:
         pixels, meta = await anyio.to_thread.run_sync(
             lambda: self.predictor.load(asked.image, **parts.reading), limiter=self._readers, abandon_on_cancel=True
         )
+        for name in asked.below_root:  # a link may have been put in its place since it was looked at
+            inside(self.root, name)
         job = Job(asked.image, pixels, meta, parts.reading, options, parts.prompt, parts.explain, told)
         if not self.line.add(job):
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests wait: try again later")

@@ -1,4 +1,4 @@
-"""What a word rests on, in the slice views: its map, or a region."""
+"""Places that a word rests on, in the slice views: its map, or a region."""
 
 from __future__ import annotations
 

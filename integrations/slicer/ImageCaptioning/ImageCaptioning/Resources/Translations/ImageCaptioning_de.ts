@@ -194,6 +194,10 @@
             <translation>Auf {url} läuft eine andere MONAI-Label-App: Starten Sie diese mit „make label“</translation>
         </message>
         <message>
+            <source>the training was stopped on the server</source>
+            <translation>Das Training wurde auf dem Server angehalten</translation>
+        </message>
+        <message>
             <source>the training failed: {reason}</source>
             <translation>Das Training ist fehlgeschlagen: {reason}</translation>
         </message>

@@ -194,6 +194,10 @@
             <translation>{url} fait tourner une autre application MONAI Label : lancez celle-ci avec « make label »</translation>
         </message>
         <message>
+            <source>the training was stopped on the server</source>
+            <translation>l'entraînement a été arrêté sur le serveur</translation>
+        </message>
+        <message>
             <source>the training failed: {reason}</source>
             <translation>l'entraînement a échoué : {reason}</translation>
         </message>
