@@ -75,7 +75,7 @@ def test_broken_files_get_a_reason_and_the_rest_goes_on_twice_alike(bundle_root:
                 assert record["caption"] is None and record["withheld"].endswith("not captioned")
                 continue
             assert len(record["caption"].split()) >= 2
-            assert 0 < record["confidence"] <= 1
+            assert 0 < record["token_confidence"] <= 1
             assert len(record["weights"]) >= 4 and all(len(value) == 64 for value in record["weights"].values())
 
 
