@@ -100,6 +100,7 @@ def test_pictures_of_every_kind_are_withheld_and_samples_are_not(predictor: Capt
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_of_five_hundred_pictures_95_percent_are_withheld_and_2_of_medical_images(
     predictor: CaptionPredictor, tmp_path: Path, shared_data: Path
 ) -> None:
