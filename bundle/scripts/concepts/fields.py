@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -147,6 +147,32 @@ def read_fields(caption: str) -> CaptionFields:
         organ=_organ_in(region) or _organ_in(before),
         abnormality=_abnormality_after(text, finding),
     )
+
+
+def split_finding(caption: str) -> tuple[str, str | None]:
+    """A caption as what it says before its finding, and the finding; None where it says none.
+
+    "Axial CT of the head showing a stroke." is "Axial CT of the head" and "a stroke". Sentences after those that say
+    plane, modality and organ are part of what is found: "CT of the abdomen. The aorta is wide." is "CT of the abdomen"
+    and "the aorta is wide".
+    """
+    text = " ".join(caption.split())
+    finding = _FINDING.search(text)
+    last = finding.start() if finding else len(text)
+    stops = [match.start() for match in _SENTENCE_END.finditer(text) if match.start() < last]
+    said = replace(read_fields(text), abnormality=None)
+    stop = next((place for place in stops if replace(read_fields(text[:place]), abnormality=None) == said), last)
+    rest = text[stop:].lstrip(" .")
+    found = _abnormality_after(text, finding) if finding and stop == last else normal_abnormality(rest)
+    return text[:stop].rstrip(" ,;."), found or None
+
+
+def with_finding(before: str, finding: str | None) -> str:
+    """The sentence of what :func:`split_finding` gave; it ends before the finding where there is none."""
+    if finding in (NO_ABNORMALITY, UNSPECIFIED_ABNORMALITY):
+        article = "an " if finding == UNSPECIFIED_ABNORMALITY else ""
+        return f"{before} with {article}{finding}."
+    return f"{before} showing {finding}." if finding else f"{before}." if before else ""
 
 
 def before_finding(caption: str) -> str:

@@ -99,7 +99,7 @@ def test_the_captioners_own_window_is_the_bundles(
     logic = CaptionLogic(place.mrml, worker)
     draft = logic.caption(volume, place.look("Axial", voxel_to_ras(volume, (40, 48, 7))), window=CHOSEN, **QUICK)
     expected = predictor.caption(studies / "volume.nii.gz", slice=7, plane="axial", **QUICK)
-    assert draft.text == expected.text and draft.confidence == pytest.approx(expected.confidence, abs=1e-4)
+    assert draft.text == expected.text and draft.likely == pytest.approx(expected.confidence, abs=1e-4)
     assert draft.window == expected.record["window"]["text"] and draft.reply["plane"] == "axial"
 
     explained = logic.caption(volume, place.view, window=CHOSEN, explain="gradient", **QUICK)

@@ -571,6 +571,14 @@
             <translation>mit {percent} % Wahrscheinlichkeit richtig</translation>
         </message>
         <message>
+            <source>not stated</source>
+            <translation>nicht genannt</translation>
+        </message>
+        <message>
+            <source>Similar training cases (distance):</source>
+            <translation>Ähnliche Trainingsfälle (Abstand):</translation>
+        </message>
+        <message>
             <source>stated in the caption</source>
             <translation>in der Beschreibung genannt</translation>
         </message>

@@ -571,6 +571,14 @@
             <translation>juste avec {percent} % de probabilité</translation>
         </message>
         <message>
+            <source>not stated</source>
+            <translation>non mentionnée</translation>
+        </message>
+        <message>
+            <source>Similar training cases (distance):</source>
+            <translation>Cas d’entraînement similaires (distance) :</translation>
+        </message>
+        <message>
             <source>stated in the caption</source>
             <translation>mentionnée dans la description</translation>
         </message>
