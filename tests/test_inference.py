@@ -59,7 +59,7 @@ def test_broken_files_get_a_reason_and_the_rest_goes_on_twice_alike(bundle_root:
     (source / "datalist.json").write_text(json.dumps({"test": datalist}))
     results = []
     for name in ("first", "second"):
-        done = run_inference(bundle_root, source / "datalist.json", tmp_path / name)
+        done = run_inference(bundle_root, source / "datalist.json", tmp_path / name, "--abstain_below", "0")
         assert done.returncode == 1, done.stderr[-2000:]
         assert "Traceback" not in done.stderr
         results.append((tmp_path / name / "captions.jsonl").read_bytes())
