@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from scripts.confidence.logistic import (
     expected_calibration_error,
     fit,
     folds_of,
+    least_confidence,
     risk_coverage,
 )
 from scripts.errors import InputError
@@ -140,6 +142,24 @@ def test_a_study_rests_on_support_where_all_captions_have_it() -> None:
 def record(caption: str | None, logprobs: list[float] | None) -> dict:
     mean = None if logprobs is None else math.exp(sum(logprobs) / len(logprobs))
     return {"caption": caption, "tokens": ["x"], "token_logprobs": logprobs, "token_confidence": mean, "error": None}
+
+
+def test_the_usual_limit_is_the_calibration_s(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(replace(of_kind(2.0, 0.0), abstain_below=0.3).to_json())
+    unsure = record("Axial CT.", [-1.0])
+    for asked, withheld in ((None, True), (0.0, False), (0.05, False)):
+        rule = ConfidenceRule(calibration=path, weights=WEIGHTS, abstain_below=asked)
+        assert rule.apply(unsure)["abstained"] is withheld
+    said = ConfidenceRule(calibration=path, weights=WEIGHTS).apply(unsure)["withheld"]
+    assert said == "not sure enough: 12% likely right, asked for are 30%"
+
+
+def test_the_least_confidence_leaves_two_of_three_right() -> None:
+    score, right = np.array([0.1, 0.2, 0.305, 0.6, 0.8, 0.9]), np.array([0, 0, 0, 1, 1, 0])
+    assert least_confidence(score, right) == 0.31  # 0.305 is wrong: above it two of three are right
+    assert least_confidence(score, right, 0.5) == 0.21
+    assert least_confidence(score, np.ones(6)) == 0.0 and least_confidence(score, np.zeros(6)) == 1.0
 
 
 def test_unsure_captions_are_withheld_by_the_calibrated_value(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ class Calibration:
         generation: options the captions were made with; other options give other log-probabilities.
         images: how many it was fitted on.
         figures: what the command measured (expected calibration error before and after, ...).
+        abstain_below: the least confidence of a caption that is given, where nobody asks for another; 0 gives all.
     """
 
     kind: Fitted
@@ -41,6 +42,7 @@ class Calibration:
     generation: Mapping[str, Any] = field(default_factory=dict)
     images: int = 0
     figures: Mapping[str, Any] = field(default_factory=dict)
+    abstain_below: float = 0.0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"

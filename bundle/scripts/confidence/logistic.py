@@ -98,6 +98,18 @@ def risk_coverage(score: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.
     return kept / len(order), np.cumsum(1 - right[order]) / kept
 
 
+def least_confidence(score: np.ndarray, right: np.ndarray, wanted: float = 2 / 3) -> float:
+    """Lowest confidence, in hundredths, from which on ``wanted`` of the captions are right; 0 where all may be given.
+
+    There the risk-coverage curve first falls to ``1 - wanted``. Where it never does, the result is 1.
+    """
+    for hundredth in range(101):
+        kept = score >= hundredth / 100
+        if kept.any() and right[kept].mean() >= wanted:
+            return hundredth / 100
+    return 1.0
+
+
 def area_under_roc(score: np.ndarray, right: np.ndarray) -> float:
     """Chance that a right caption has a higher score than a wrong one, ties counted half; NaN where all are alike."""
     good, bad = score[right > 0], score[right == 0]

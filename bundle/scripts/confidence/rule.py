@@ -35,7 +35,7 @@ class ConfidenceRule:
         calibration: file that ``scripts.studies.calibrate`` wrote; ignored with a warning where it was fitted for other
             weights, and without one where it does not exist.
         weights: name to SHA-256 of the network's weight files.
-        abstain_below: 0 withholds nothing.
+        abstain_below: 0 withholds nothing; None takes the calibration's, and 0 without one.
         findings: ``always`` states what the network wrote, ``supported`` the likeliest candidate where it is likely
             enough, ``never`` none.
         finding_threshold: the least probability of a supported finding; None takes the calibration's. Without a
@@ -50,19 +50,20 @@ class ConfidenceRule:
         *,
         calibration: str | Path = "",
         weights: Mapping[str, str] | None = None,
-        abstain_below: float = 0.0,
+        abstain_below: float | None = None,
         findings: str = "supported",
         finding_threshold: float | None = None,
     ) -> None:
-        if not 0 <= float(abstain_below) <= 1:
-            raise InputError(f"abstain_below is a confidence from 0 to 1, not {abstain_below}")
+        if abstain_below is not None and not 0 <= float(abstain_below) <= 1:
+            raise InputError(f"abstain_below is a confidence from 0 to 1, or null, not {abstain_below}")
         if findings not in FINDINGS:
             raise InputError(f"findings is one of {', '.join(FINDINGS)}, not {findings!r}")
         if finding_threshold is not None and not 0 <= float(finding_threshold) <= 1:
             raise InputError(f"finding_threshold is a probability from 0 to 1, or null, not {finding_threshold}")
-        self.abstain_below = float(abstain_below)
         self.findings = findings
         self.calibration = load_calibration(calibration, weights) if str(calibration) else None
+        usual = 0.0 if self.calibration is None else self.calibration.abstain_below
+        self.abstain_below = float(usual if abstain_below is None else abstain_below)
         fitted = None if self.calibration is None else self.calibration.finding
         self.threshold = finding_threshold if finding_threshold is not None or fitted is None else fitted.threshold
 

@@ -147,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         weights=records[0]["weights"],
         generation=records[0]["trace"].get("generation", {}),
         images=len(records),
+        abstain_below=study["least_confidence"],
         figures={key: value for key, value in study.items() if isinstance(value, int | float)},
     )
     name = "calibration.json"

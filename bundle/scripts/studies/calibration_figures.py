@@ -19,6 +19,7 @@ from scripts.confidence.logistic import (
     error_by_chance,
     expected_calibration_error,
     fit,
+    least_confidence,
     risk_coverage,
 )
 from scripts.data.record_lines import json_line
@@ -80,6 +81,7 @@ def measure(
         "area_under_roc_confidence": area_under_roc(mean_logprobs, right),
         "area_under_roc_calibrated": area_under_roc(fitted, right),
         "area_under_risk_coverage": float(risk.mean()),
+        "least_confidence": least_confidence(fitted, right),
     }
     for number, name in enumerate(names):
         study[f"area_under_roc_{name}"] = area_under_roc(features[:, number], right)

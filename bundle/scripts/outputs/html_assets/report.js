@@ -54,7 +54,7 @@ function row(one, index) {
         one.modality ? make("span", { class: "tag", text: one.modality }) : null,
         status(one) !== "caption" ? make("span", { class: "tag bad", text: status(one) }) : null,
         one.error ? null : bar,
-        one.error ? null : make("span", { text: one.doubts.text }),
+        one.error ? null : make("span", { title: one.doubts.text, text: `plane, kind, organ: ${one.doubts.kind_text}` + (one.doubts.finding == null ? "" : `; finding: ${one.doubts.finding_text}`) }),
         make("span", { class: "name", text: one.name, title: paths(one).join("\n") }))));
   near.observe(element);
   return element;
