@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import tiny_explained as tiny
 import torch
 
+from scripts.captioning import caption_batch
 from scripts.errors import InputError
 from scripts.explanation import explain
 from scripts.explanation.prefix_use import attention_use, gradients, token_logprobs, word_logprobs
@@ -200,6 +203,15 @@ def test_unknown_method() -> None:
     network = tiny.network()
     with pytest.raises(InputError, match="attention"):
         explain(network, network.encode(image()), None, tiny.IDS, tiny.LENGTHS, "saliency")
+
+
+def test_true_is_occlusion_and_gradient_where_only_tokens_are_kept() -> None:
+    network = tiny.network()
+    network.options = replace(network.options, num_beams=1, max_new_tokens=4)
+    pixels = image()
+    whole = caption_batch(network, pixels, explain=True)
+    kept = caption_batch(network, None, explain=True, general_tokens=network.encode(pixels)["general"][0])
+    assert [made.explanations[0].method for made in (whole, kept)] == ["occlusion", "gradient"]
 
 
 def test_occlusion_needs_the_image() -> None:

@@ -30,10 +30,12 @@ from scripts.explanation.words import content_words, words_of
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.networks.prompts import Prompt
 
-__all__ = ["METHODS", "Explanation", "Method", "explain"]
+__all__ = ["DEFAULT", "METHODS", "Explanation", "Method", "explain"]
 
 Method = Literal["attention", "gradient", "occlusion"]
 METHODS: tuple[Method, ...] = ("attention", "gradient", "occlusion")
+DEFAULT: Method = "occlusion"
+"""What ``explain=True`` means: the one whose maps are nearest to what the words really rest on (docs/experiments.md)."""
 Encoded = Mapping[str, tuple[Tensor, Tensor | None]]
 
 
@@ -59,7 +61,7 @@ class Explanation:
     maps: Mapping[str, Tensor]
     share: Mapping[str, Tensor]
     notes: tuple[str, ...] = field(default=())
-    method: Method = "attention"
+    method: Method = DEFAULT
     region_branch: str | None = None
     find_regions: Callable[[], Tensor | None] | None = field(default=None, repr=False, compare=False)
 
@@ -113,7 +115,7 @@ def explain(
     image: Tensor | None,
     token_ids: Tensor,
     lengths: Tensor,
-    method: Method = "attention",
+    method: Method = DEFAULT,
     *,
     prompts: Sequence[Prompt] | None = None,
 ) -> list[Explanation]:

@@ -8,7 +8,8 @@ with the other eight (what a random tile of the same size does, all draws taken)
 tells whether a map knows more than that things are usually centred. All methods are judged by the same nine questions.
 The windows of "occlusion" differ from these tiles in number, size, place and filling; still, that method asks the same
 kind of question that it is judged by. How much a method's maps differ from word to word is told beside: the mean
-correlation between the maps of two content words of a caption. Results are kept image by image, so a stopped run goes on where it was.
+correlation between the maps of two content words of a caption. Results are kept image by image, so a stopped run goes
+on where it was.
 """
 
 from __future__ import annotations
@@ -189,10 +190,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     todo = [path for path in paths if path not in kept][: options.at_most]
     for number, path in enumerate(todo):
         pixels, meta = predictor.load(path)
+        content = content_box(meta.record()["resize"])
         result = falls_of_image(
-            predictor.network, pixels.to(predictor.device), content_box(meta.record()["resize"]), methods=options.method,
-            side=options.side,
-        )  # fmt: skip
+            predictor.network, pixels.to(predictor.device), content, methods=options.method, side=options.side
+        )
         kept[path] = {"image": path, "settings": settings, **result}
         with kept_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(kept[path]) + "\n")
