@@ -150,6 +150,11 @@ def test_a_dropped_dicom_is_captioned_word_by_word_and_words_show_where_they_loo
     assert "looked everywhere alike" in page.inner_text(".switch")
     page.click('button:has-text("SAM\'s outline")')
     page.hover(".word >> nth=2")
+    assert "names nothing visible" in page.inner_text(".switch")
+    assert (
+        page.evaluate("[window.captioning.panel().viewer.heat, window.captioning.panel().viewer.region]") == [None] * 2
+    )
+    page.hover(".word >> nth=4")
     until(page, "window.captioning.panel().viewer.region")
     assert "made for a test" in page.inner_text(".text-side") and "Secret" not in page.content()
 

@@ -100,6 +100,11 @@ def test_the_page_holds_every_case_and_no_markup_of_theirs(tmp_path: Path) -> No
     path = written(tmp_path, [case(0, explanation=Looked()), case(1, error="study/0001: broken."), case(2)])
     data, text = page_data(path), path.read_text()
     assert [one["error"] for one in data["cases"]] == [None, "study/0001: broken.", None]
+    drawn = (tmp_path / data["cases"][0]["maps"]).read_text()
+    maps = json.loads(re.fullmatch(r"addMaps\(0,(.*)\);\s*", drawn).group(1))
+    assert [word is None for word in maps["detail"]["words"]] == [
+        word in ("of", "the", "showing") for word in Looked.words
+    ]
     assert data["cases"][0]["maps"] and data["run"]["weights"] == {"model.pt": "a" * 64}
     assert "<b>" not in text.split("<main>")[1] and "Night </script>" not in text
     assert "not for diagnosis" in text.lower()
