@@ -101,7 +101,7 @@ def slice_times(page: object, folder: Path, slices: int) -> list[float]:
     nib.save(nib.Nifti1Image(values, np.eye(4)), folder / "volume.nii.gz")
     page.set_input_files("#files", folder / "volume.nii.gz")
     waited(page, f"window.captioning.panel()?.viewer.stack?.count === {slices} ? 1 : null")
-    waited(page, WORDS)
+    waited(page, "window.captioning.worklist.current?.reply ? 1 : null")  # noise: withheld, without words
     return page.evaluate(SCROLL)
 
 

@@ -257,7 +257,8 @@ def test_the_bundles_own_service_captions(bundle_root: Path, tmp_path: Path, pre
     with pytest.raises(CaptioningError, match="is the captioning service started"):
         service.check()
     process = subprocess.Popen(
-        [sys.executable, "-m", module, "--root", str(tmp_path), "--port", str(port)], cwd=bundle_root,
+        [sys.executable, "-m", module, "--root", str(tmp_path), "--port", str(port),
+         "--set", "anything=true", "--set", "abstain_below=0"], cwd=bundle_root,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     try:
