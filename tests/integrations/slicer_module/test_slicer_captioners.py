@@ -276,7 +276,8 @@ def test_the_bundles_own_service_captions(bundle_root: Path, tmp_path: Path, pre
         assert reply["caption"] == expected.text and reply["resize"]["from"] == [96, 80]
         explained = service.caption(png, window="none", num_beams=1, explain="gradient")
         regions = predictor.caption(png, window="none", num_beams=1, explain="gradient").case.explanation.regions
-        for word in range(len(explained["explanation"]["words"])):
+        shown = explained["explanation"]["maps"]["detail"]
+        for word in (place for place, found in enumerate(shown) if found is not None):
             np.testing.assert_array_equal(service.region(explained["id"], word), regions[word, 0].numpy() > 0)
         with pytest.raises(CaptioningError, match="no region for this word"):
             service.region(explained["id"], 999)
