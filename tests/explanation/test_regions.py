@@ -67,7 +67,7 @@ def test_explanations_bring_their_regions(encoder: TinyViTEncoder) -> None:
     network = tiny.network({"general": tiny.PatchEncoder(), "detail": encoder})
     assert sam_branch(network) == "detail"
     image = disc()[0][None]
-    (found,) = explain(network, network.encode(image), image, tiny.IDS, tiny.LENGTHS)
+    (found,) = explain(network, network.encode(image), image, tiny.IDS, tiny.LENGTHS, "gradient")
     assert found.region_branch == "detail"
     assert found.regions.shape == (3, 1, 256, 256) and bool(found.regions.isfinite().all())
     meta = {"resize": {"from": [256, 256], "to": [256, 256], "offset": [0, 0], "size": 256}}

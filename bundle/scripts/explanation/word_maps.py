@@ -35,7 +35,7 @@ __all__ = ["DEFAULT", "METHODS", "Explanation", "Method", "explain"]
 Method = Literal["attention", "gradient", "occlusion"]
 METHODS: tuple[Method, ...] = ("attention", "gradient", "occlusion")
 DEFAULT: Method = "occlusion"
-"""What ``explain=True`` means: the one whose maps are nearest to what the words really rest on (docs/experiments.md)."""
+"""What ``explain=True`` means: the one whose maps measured best (docs/experiments.md)."""
 Encoded = Mapping[str, tuple[Tensor, Tensor | None]]
 
 
