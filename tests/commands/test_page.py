@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import shutil
 import sys
 import threading
 import time
@@ -20,11 +19,11 @@ from made_files import ct_slice, save
 from PIL import Image
 from staged import WORDS, Staged
 
+from installed_browser import BROWSER, needs_browser
 from scripts.commands.serve import CaptionServer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-BROWSER = next((p for name in ("chromium", "google-chrome", "chromium-browser") if (p := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine: apt-get install chromium")
+pytestmark = needs_browser
 AXE = Path(sys.prefix) / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 CAPTION = " ".join(WORDS)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from dataclasses import replace
@@ -14,15 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from installed_browser import BROWSER, needs_browser
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.html import HtmlWriter, _heat, words_of
 from scripts.outputs.record import caption_record
 from scripts.reading.image_meta import ImageMeta
 
-BROWSER = next(
-    (path for name in ("chromium", "google-chrome", "chromium-browser") if (path := shutil.which(name))), None
-)
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine: apt-get install chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 FLAGS += ["--no-first-run", "--disable-sync", "--disable-dev-shm-usage", "--enable-logging=stderr", "--hide-scrollbars"]
 
