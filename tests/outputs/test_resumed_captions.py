@@ -136,6 +136,15 @@ def test_kills_at_random_moments_change_nothing(folder: Path, tmp_path: Path, ki
     assert files_of(output) == whole
 
 
+def test_a_list_that_was_being_written_anew_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    images = sorted(folder.glob("*/ct.dcm"))
+    begun = tmp_path / "out" / ".written" / ".html.jsonl.1.2.tmp"
+    begun.parent.mkdir(parents=True)
+    begun.write_text("half")
+    run(images, tmp_path / "out", captioning())
+    assert not begun.exists()
+
+
 def test_what_is_done_is_not_read_again_and_said(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

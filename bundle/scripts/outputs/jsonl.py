@@ -122,6 +122,7 @@ class CaptionWriter:
             InputError: another run writes to the folder, or what an earlier one wrote cannot be removed.
         """
         self.lock.acquire()
+        remove_leftovers(self.progress.path.parent)  # of a list that was being written anew when the run was killed
         self.cases = self.captioned = self.withheld = self.failed = self.delivery.failed = 0
         self.timings.started = False
         if not self._go_on(engine):
