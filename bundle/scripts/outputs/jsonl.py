@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.atomic import flush_folder
+from scripts.atomic import flush_folder, remove_leftovers
 from scripts.confidence import ConfidenceRule
 from scripts.confidence.doubts import doubts_of
 from scripts.data.record_lines import json_line
