@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make caption`, `make test`. Each does its own set-up, once.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
@@ -8,7 +8,6 @@ LABEL  := $(VENV)/.ready-label
 SLICER := $(VENV)/.ready-slicer
 DEPLOY := .venv-deploy
 BUNDLE := bundle
-RUN    := $(PY) -m monai.bundle run --bundle_root $(BUNDLE) --logging_file $(BUNDLE)/configs/logging.conf
 export PYTHONPATH := $(BUNDLE)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -16,29 +15,30 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SAMPLES := runs/samples
 IMAGE  ?= $(SAMPLES)
 OUTPUT ?= runs/caption
+# Minutes that the loaded captioner stays for the next `make caption`; 0: it ends at once.
+RESIDENT ?= 5
 
 STUDIES ?= $(SAMPLES)
 PORT    ?= 8000
 DEMO_PORT ?= 8765
 
-.PHONY: help setup caption demo label deploy-setup deploy test test-all starter ablation bench package fuzz lint clean
+TARGETS := $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' $(firstword $(MAKEFILE_LIST)))
+.PHONY: $(TARGETS)
 
-help:
-	@echo "make caption [IMAGE=path]   describe the sample images, or your file or folder"
-	@echo "make demo                   the page in your browser: drop an image, read its caption (DEMO_PORT=8765)"
-	@echo "make deploy STUDY=folder    MONAI Deploy application: DICOM study in, DICOM SR out (3 GB set-up, in .venv-deploy)"
-	@echo "make label [STUDIES=path]   MONAI Label on 127.0.0.1: caption, correct and learn from a folder or DICOMweb URL"
-	@echo "make test                   run the test suite"
-	@echo "make starter DATA=folder    train the shipped checkpoint again (stage 1, stage 2)"
-	@echo "make ablation DATA=folder   what each branch, token layout and stage brings, three seeds each (a night)"
-	@echo "make bench                  run all benchmarks"
-	@echo "make package                build dist/*.zip for a model zoo, MONAI Label or MONAI Deploy"
+# A target's line says behind two hashes what to type after its name, and what it does.
+help: ## | this list
+	@echo "make WHAT, where WHAT is one of:"
+	@sed -n 's/^\([a-z-]*\):.*## *\([^|]*\)| */\1 \2|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "  %-24s %s\n", $$1, $$2}'
 
-setup: $(READY)
+# Whoever failed has said why: which image is refused, which option is missing. "make: *** Error 1" after that would look
+# like a crash, and make has no option against it: it ends by a signal that shells do not mention, with 141 for scripts.
+QUIETLY_FAILED := { kill -PIPE $$PPID; exit 1; }
+
+setup: $(READY) ## | install everything into .venv, once; the others do it too
 
 $(READY): requirements.txt requirements-dev.txt tools/debian.sh tools/command_line_hook.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-		{ echo "Python 3.11 is needed, found $$($(PYTHON) --version): call make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed, found $$($(PYTHON) --version): call make PYTHON=/path/to/python3.11" >&2; $(QUIETLY_FAILED); }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing packages into $(VENV) (once, some minutes) ..."
 	@$(PY) -m pip install -q torch==2.13.0
@@ -62,7 +62,7 @@ $(SLICER): $(READY) integrations/slicer/requirements-test.txt
 	@touch $@
 
 # An environment of its own: the SDK brings CUDA libraries and native code that nothing else here needs.
-deploy-setup: $(DEPLOY)/.ready
+deploy-setup: $(DEPLOY)/.ready ## | install the MONAI Deploy App SDK into .venv-deploy, once (3 GB)
 
 $(DEPLOY)/.ready: requirements.txt integrations/deploy/requirements.txt
 	@test -x $(DEPLOY)/bin/python || $(PYTHON) -m venv $(DEPLOY)
@@ -71,53 +71,58 @@ $(DEPLOY)/.ready: requirements.txt integrations/deploy/requirements.txt
 	@$(DEPLOY)/bin/python -m pip install -q -r requirements.txt -r integrations/deploy/requirements.txt
 	@touch $@
 
-deploy: $(DEPLOY)/.ready package
-	@test -n "$(STUDY)" || { echo "make deploy STUDY=folder (with DICOM files)"; exit 1; }
+deploy: $(DEPLOY)/.ready package ## STUDY=folder | MONAI Deploy application: DICOM study in, DICOM SR out, in runs/deploy
+	@test -n "$(STUDY)" || { echo "make deploy STUDY=folder (with DICOM files)" >&2; $(QUIETLY_FAILED); }
 	@mkdir -p runs/deploy
 	@ulimit -s 32768 2>/dev/null; $(DEPLOY)/bin/python integrations/deploy/app.py --input "$(STUDY)" --output runs/deploy \
 		--model "$$(ls -t dist/*.zip | head -n 1)"
 
-demo: $(READY) $(SAMPLES)/.ready
+demo: $(READY) $(SAMPLES)/.ready ## | the page in your browser: drop an image, read its caption (DEMO_PORT=8765)
 	@$(PY) -m scripts.commands.serve --root $(SAMPLES) --port $(DEMO_PORT) --open
 
-label: $(LABEL) $(SAMPLES)/.ready
+label: $(LABEL) $(SAMPLES)/.ready ## [STUDIES=path] | MONAI Label on 127.0.0.1: caption, correct, learn; a folder or DICOMweb URL (PORT=8000)
 	@$(PY) integrations/monailabel/serve.py --studies "$(STUDIES)" --port $(PORT)
 
 $(SAMPLES)/.ready: $(READY) $(BUNDLE)/scripts/commands/samples.py
 	@$(PY) -m scripts.commands.samples $(SAMPLES) && touch $@
 
-caption: $(READY) $(SAMPLES)/.ready
-	@image="$(IMAGE)"; test -e "$${image%::series}" || { echo "IMAGE=$(IMAGE) does not exist: give a file or a folder of images"; exit 1; }
-	@$(RUN) --config_file $(BUNDLE)/configs/inference.json --dataset_dir "$(IMAGE)" --output_dir "$(OUTPUT)"
+caption: $(READY) $(SAMPLES)/.ready ## [IMAGE=path] | describe the sample images, or your file or folder (OUTPUT, RESIDENT=0)
+	@image="$(IMAGE)"; test -e "$${image%::series}" || \
+		{ echo "error: IMAGE=$(IMAGE) does not exist: give a file or a folder of images" >&2; $(QUIETLY_FAILED); }
+	@$(PY) -m scripts.commands.caption "$(IMAGE)" --output_dir "$(OUTPUT)" --resident $(RESIDENT) || $(QUIETLY_FAILED)
 
 # Two processes, a file to each at a time: files share servers and trained runs within.
-test: $(READY) $(LABEL) $(SLICER)
+test: $(READY) $(LABEL) $(SLICER) ## | the test suite
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
-test-all: $(READY) $(LABEL) $(SLICER)
+test-all: $(READY) $(LABEL) $(SLICER) ## | the test suite with its slow tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -m "slow or not slow" --timeout 3600
 
-starter: $(READY)
-	@test -n "$(DATA)" || { echo "make starter DATA=folder (with datalist.json and its images)"; exit 1; }
+starter: $(READY) ## DATA=folder | train the shipped checkpoint again (stage 1, stage 2)
+	@test -n "$(DATA)" || { echo "make starter DATA=folder (with datalist.json and its images)" >&2; $(QUIETLY_FAILED); }
 	@PYTHON=$(PY) BUNDLE=$(BUNDLE) sh tools/starter.sh "$(DATA)"
 
 # Tokens that `make starter` has cached are used; ABLATION holds further options, such as --pretrain_epochs 2.
 FEATURES ?= runs/starter/features
-ablation: $(READY)
-	@test -n "$(DATA)" || { echo "make ablation DATA=folder (with datalist.json and its images)"; exit 1; }
+ablation: $(READY) ## DATA=folder | what each branch, token layout and stage brings, three seeds each (a night)
+	@test -n "$(DATA)" || { echo "make ablation DATA=folder (with datalist.json and its images)" >&2; $(QUIETLY_FAILED); }
 	@$(PY) studies/ablation/run.py "$(DATA)" --features "$(FEATURES)" $(ABLATION)
 
-bench: $(READY)
+bench: $(READY) ## | all benchmarks
 	@$(PY) benchmarks/run_all.py
 
-package: $(READY)
+package: $(READY) ## | dist/*.zip for a model zoo, MONAI Label or MONAI Deploy, and the hub card
 	@$(PY) tools/package.py $(BUNDLE) dist
 
-fuzz: $(READY)
+# URL: where large_files/ will be uploaded to. Without it the zoo's checks fetch from dist/zoo itself.
+zoo: $(READY) ## [URL=address] | the folder for a pull request to MONAI's model zoo, in dist/zoo
+	@$(PY) tools/zoo/write.py $(BUNDLE) dist/zoo $(if $(URL),--url "$(URL)")
+
+fuzz: $(READY) ## | damaged files against the readers
 	@$(PY) tests/reading/fuzzing.py --count 2000 --structured 20000 --seed 0 --keep runs/fuzz
 
-lint: $(READY)
+lint: $(READY) ## | ruff, as the tests want it
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
-clean:
+clean: ## | remove what runs and builds left: runs, dist, caches
 	rm -rf runs dist .pytest_cache .ruff_cache

@@ -18,7 +18,9 @@ large product in that precision, and the language model's bytes once a token at 
 measured here.
 
 The last line is one JSON object: `tuned_over_naive` (naive seconds over tuned), `ours_over_blip2` (tuned seconds over
-BLIP-2's), `starter_seconds` (median wall seconds of a warm starter caption of a 512 x 512 image, as configured), and
+BLIP-2's), `starter_seconds` (median wall seconds of a warm starter caption of a 512 x 512 image, as configured),
+`starter_before`, `starter_speedup`, `starter_cpu_speedup` and `starter_captions_equal` (the same as it was before, in
+turns, see `starter_captions.py`), and
 `ten_images_seconds` (wall seconds of a process that starts, captions ten images together and ends; null with `--quick`
 and `--smoke`). Both are of all cores, with freed buffers kept, as the service and the bundle's runs have them, and of
 processes that import what the captioner itself imports (`starter_captions.py`).
@@ -264,16 +266,22 @@ def starter(*more: str) -> dict[str, Any]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def starter_seconds(options: argparse.Namespace, more: Sequence[str]) -> float:
-    """Median of warm captions as configured; says what `auto` encoders and an int8 language model change."""
+def starter_figures(options: argparse.Namespace, more: Sequence[str]) -> dict[str, float]:
+    """Warm captions as configured, and as before; says what `auto` encoders and an int8 language model change."""
     count = ["--images", str(1 if options.smoke else 3 if options.quick else 20)]
     exact = starter(*count, *more)
     print(f"starter, warm, median: float32 {exact['seconds']:.2f} s, steps {exact['steps']}")
+    print(
+        f"before {exact['before']:.2f} s: {exact['speedup']:.2f}x by the clock, {exact['cpu_speedup']:.2f}x of CPU "
+        f"time, {exact['equal']:.0%} of captions word for word the same"
+    )
     if not options.smoke:
         fast = starter(*count, *more, "--fast")
         same = statistics.mean(a == b for a, b in zip(exact["texts"], fast["texts"], strict=True))
         print(f"{TUNED} and int8 {fast['seconds']:.2f} s, {same:.0%} of captions word for word the same")
-    return exact["seconds"]
+    return {f"starter_{name}": exact[name] for name in ("seconds", "before", "speedup", "cpu_speedup")} | {
+        "starter_captions_equal": exact["equal"]
+    }
 
 
 def ten_images_seconds(more: Sequence[str]) -> float:
@@ -322,11 +330,11 @@ def main(given: Sequence[str] | None = None) -> None:
     }
     table(sides)
     more = ["--datalist", str(options.datalist)] if options.datalist else []
-    warm = starter_seconds(options, more)
+    starter_found = starter_figures(options, more)
     result = {
         "tuned_over_naive": round(sides["naive"]["seconds"] / sides["tuned"]["seconds"], 3),
         "ours_over_blip2": round(sides["tuned"]["seconds"] / sides["blip2"]["seconds"], 3),
-        "starter_seconds": round(warm, 3),
+        **{name: round(value, 3) for name, value in starter_found.items()},
         "ten_images_seconds": None if options.quick or options.smoke else ten_images_seconds(more),
     }
     print(json.dumps(result))

@@ -60,13 +60,13 @@ from transformers import OPTConfig, OPTForCausalLM  # noqa: E402
 
 from scripts.encoders.clip import ClipEncoder  # noqa: E402
 from scripts.encoders.sam_vit import SAM_SIZES, SamSize, SamViT  # noqa: E402
-from scripts.kernels.precision import resolved  # noqa: E402
+from scripts.kernels.precision import resolved, set_float32_precision  # noqa: E402
 from scripts.networks.branch import Branch  # noqa: E402
 from scripts.networks.caption_network import CaptionNetwork  # noqa: E402
 from scripts.networks.language_model import LanguageModel  # noqa: E402
 from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork  # noqa: E402
 from scripts.networks.qformer import QFormer  # noqa: E402
-from scripts.training import AutocastInferer, adamw, set_float32_precision  # noqa: E402
+from scripts.training import AutocastInferer, adamw  # noqa: E402
 
 LENGTH = 32
 PARTS = {"stage1": ("stage 1 general", "stage 1 detail"), "stage2": ("stage 2",)}  # timed apart

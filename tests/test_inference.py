@@ -71,6 +71,9 @@ def test_broken_files_get_a_reason_and_the_rest_goes_on_twice_alike(bundle_root:
             assert name in record["error"] and "\n" not in record["error"], record["error"]
         else:
             assert record["error"] is None
+            if name == "good.png":  # noise: no medical image
+                assert record["caption"] is None and record["withheld"].endswith("not captioned")
+                continue
             assert len(record["caption"].split()) >= 2
             assert 0 < record["confidence"] <= 1
             assert len(record["weights"]) >= 4 and all(len(value) == 64 for value in record["weights"].values())

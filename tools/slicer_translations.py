@@ -9,6 +9,7 @@ Slicer loads. ``--check`` changes nothing and fails where a file is behind. Edit
 
 from __future__ import annotations
 
+import argparse
 import ast
 import subprocess
 import sys
@@ -104,7 +105,9 @@ def compiled(ts: Path) -> bytes:
 
 
 def main() -> int:
-    check, behind = "--check" in sys.argv[1:], []
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail where a file is behind")
+    check, behind = parser.parse_args().check, []
     texts = texts_of(MODULE)
     for short, language in LANGUAGES.items():
         ts = FOLDER / f"ImageCaptioning_{short}.ts"

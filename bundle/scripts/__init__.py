@@ -11,7 +11,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
+
+
+def bundle_root() -> str:
+    """The folder of the bundle that this package belongs to; ``.`` for programs that run inside it."""
+    root = Path(__file__).resolve().parents[1]
+    return "." if Path.cwd() == root else str(root)
 
 
 def loads_submodules(package: str) -> Callable[[str], ModuleType]:

@@ -53,6 +53,8 @@ def write_atomically(
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         if isinstance(error, RuntimeError):  # torch.save reports a failing disk as RuntimeError
             raise OSError(f"writing {path} failed: {str(error).splitlines()[0]}") from error
         raise

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scripts.concepts.header import HeaderAnswers, header_answers
+from scripts.concepts.familiarity import UNFAMILIAR
+from scripts.concepts.stated import Stated, stated_by
+from scripts.concepts.statement_check import contradicts
 from scripts.kernels.precision import autocast
 from scripts.networks.prompts import spoken
 from scripts.provenance.timing import StepTimer
@@ -47,6 +49,8 @@ class CaptionedBatch:
         seconds: how long each step took.
         samples: texts drawn for each case, where asked for.
         explanations: of each caption, where asked for.
+        notes: sentences on how each caption came about; most have none.
+        withheld: why an image is not captioned, None for one that is; empty where all are.
     """
 
     token_ids: Tensor
@@ -59,7 +63,9 @@ class CaptionedBatch:
     support: list[float] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     samples: list[list[str]] | None = None
-    explanations: list[Explanation] | None = None
+    explanations: list[Explanation | None] | None = None
+    notes: Sequence[Sequence[str]] = ()
+    withheld: Sequence[str | None] = ()
 
     def logprobs_of(self, row: int) -> list[float]:
         """Natural logarithm of the probability of each token of one caption, the end token included."""
@@ -80,9 +86,12 @@ def caption_batch(
     seed: int = 0,
     file_metas: Sequence[ImageMeta] = (),
     written: Written | None = None,
+    anything: bool = False,
     **cached: Tensor,
 ) -> CaptionedBatch:
     """Caption a batch; tokens are encoded once, whatever is made of them.
+
+    Images that look like nothing that the network knows are not captioned.
 
     Args:
         network: in eval mode, on the device of ``image``.
@@ -94,18 +103,25 @@ def caption_batch(
         explain: False, True (``"attention"``) or ``"gradient"``: also give ``explanations``.
         timer: is told how long each step took.
         samples: also draw this many captions of each case, from the model's own distribution, with ``seed``.
-        file_metas: what readers found in the files of each case; guided beams then do not contradict headers.
+        file_metas: what readers found in the files of each case; captions then do not contradict what files state.
         written: told after each step of decoding; what it raises ends the work.
+        anything: caption whatever the images look like.
     """
     timer = timer or StepTimer()
     device = next(network.parameters()).device
+    with torch.no_grad(), timer.watch(network), autocast(device, dtype):
+        encoded = network.encode(image, image_mask, **cached)
+    strange = [False] if anything else network.strange(encoded)
+    if any(strange):
+        same = {"dtype": dtype, "options": options, "explain": explain, "timer": timer}
+        same |= {"samples": samples, "seed": seed}
+        each = {"prompts": prompts, "file_metas": file_metas, "written": written}
+        return _without_strange(network, image, encoded, strange, each, same)
     with torch.no_grad(), timer.watch(network):
-        with autocast(device, dtype):
-            encoded = network.encode(image, image_mask, **cached)
         asked = network.prompts_of(prompts, _batch_size(encoded))
         with timer.step("generate"):
             prefix = _prefix(network, encoded, dtype, asked)
-            known = _known(network, file_metas)
+            known = [stated_by(meta) for meta in file_metas]
             watch = None if written is None else _watch(network, asked, written)
             made = network.write(prefix, encoded, prompts=asked, options=options, known=known, watch=watch)
     timer.split_generation()
@@ -117,7 +133,7 @@ def caption_batch(
         with timer.step("explain"), autocast(device, dtype):
             explanations = _explanations(network, encoded, image, made, explain, asked)
     support = network.support(encoded, made.token_ids, asked, known)
-    result = _captioned(network, encoded, made, asked)
+    result = replace(_captioned(network, encoded, made, asked), notes=_notes(made, asked, known))
     return replace(result, support=support, seconds=timer.rounded(), samples=drawn, explanations=explanations)
 
 
@@ -138,6 +154,80 @@ def _captioned(
     )
 
 
+def _without_strange(
+    network: CaptionNetwork,
+    image: Tensor | None,
+    encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+    strange: Sequence[bool],
+    each: Mapping[str, Any],
+    same: Mapping[str, Any],
+) -> CaptionedBatch:
+    """The batch, of which images that are ``strange`` are withheld; the others are captioned by themselves."""
+    kept = [row for row, out in enumerate(strange) if not out]
+    several = (same["options"] or network.options).num_return
+    if not kept:
+        nothing = torch.zeros(len(strange) * several, 0)
+        seconds = same["timer"].rounded()
+        empty = CaptionedBatch(nothing.long(), nothing, nothing.sum(1).long(), [], [], [], encoded, seconds=seconds)
+        return _spread(empty, kept, len(strange), several, same)
+    prompts, metas, written = each["prompts"], each["file_metas"], each["written"]
+    cached = {f"{name}_tokens": tokens[kept] for name, (tokens, _) in encoded.items()}
+    cached |= {f"{name}_tokens_mask": mask[kept] for name, (_, mask) in encoded.items() if mask is not None}
+    made = caption_batch(
+        network,
+        None if image is None else image[kept],
+        prompts=prompts if prompts is None or isinstance(prompts, str) else [prompts[row] for row in kept],
+        file_metas=[metas[row] for row in kept] if metas else [],
+        written=None if written is None else lambda texts: written({kept[row]: text for row, text in texts.items()}),
+        anything=True,
+        **same,
+        **cached,
+    )
+    return _spread(replace(made, encoded=encoded), kept, len(strange), several, same)
+
+
+def _spread(
+    made: CaptionedBatch, kept: Sequence[int], images: int, several: int, same: Mapping[str, Any]
+) -> CaptionedBatch:
+    """What was made of the images ``kept``, among empty rows for the others."""
+    rows = [row * several + place for row in kept for place in range(several)]
+
+    def tensor(values: Tensor) -> Tensor:
+        whole = values.new_zeros(images * several, *values.shape[1:])
+        whole[rows] = values
+        return whole
+
+    def texts(values: Sequence[Any]) -> list[Any]:
+        return _among(values, rows, images * several, list)
+
+    return replace(
+        made,
+        token_ids=tensor(made.token_ids[: len(rows)]),
+        token_logprobs=tensor(made.token_logprobs[: len(rows)]),
+        lengths=tensor(made.lengths[: len(rows)]),
+        captions=_among(made.captions, rows, images * several, str),
+        prompts=_among(made.prompts, rows, images * several, str),
+        words=texts(made.words),
+        support=None if made.support is None else _among(made.support, rows, images, _none),
+        samples=_among(made.samples or [], kept, images, list) if same["samples"] else None,
+        explanations=_among(made.explanations or [], rows, images * several, _none) if same["explain"] else None,
+        notes=texts(made.notes),
+        withheld=_among([None] * len(rows), rows, images * several, lambda: UNFAMILIAR),
+    )
+
+
+def _among(values: Sequence[Any], places: Sequence[int], count: int, blank: Callable[[], Any]) -> list[Any]:
+    """The values at their ``places`` in a list of ``count``, blanks elsewhere."""
+    whole = [blank() for _ in range(count)]
+    for place, value in zip(places, values, strict=True):
+        whole[place] = value
+    return whole
+
+
+def _none() -> None:
+    return None
+
+
 def _batch_size(encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> int:
     return len(next(iter(encoded.values()))[0])
 
@@ -153,10 +243,18 @@ def _watch(network: CaptionNetwork, prompts: Sequence[Prompt], written: Written)
     return watch
 
 
-def _known(network: CaptionNetwork, file_metas: Sequence[ImageMeta]) -> list[HeaderAnswers]:
-    """What the files say in the words of the concept reader, which is what weighs it."""
-    reader = network.concept_reader
-    return [] if reader is None else [header_answers(meta, reader.vocabulary) for meta in file_metas]
+def _notes(made: Generated, prompts: Sequence[Prompt], known: Sequence[Stated]) -> list[list[str]]:
+    """What is to be said of how each caption came about, for its record."""
+    each = len(made.token_ids) // len(prompts)
+    notes: list[list[str]] = [[] for _ in made.token_ids]
+    for row, said in enumerate(notes):
+        stated = known[row // each] if known else Stated()
+        given = prompts[row // each].given
+        if made.composed is not None and bool(made.composed[row]):
+            said.append(f"composed of what the file states ({stated}): no generated caption agreed with it")
+        if stated and given and contradicts(given, stated):
+            said.append(f"the words that were given contradict the file ({stated})")
+    return notes
 
 
 def _words(network: CaptionNetwork, made: Generated) -> list[list[str]]:

@@ -19,15 +19,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.errors import InputError, show_sentences
+from scripts.errors import NOT_EXPORTED, InputError, show_sentences
 
-__all__ = ["as_typed", "check_command"]
+__all__ = ["as_typed", "check_command", "config_files"]
 
 _PATHS = ("dataset_dir", "datalist", "output_dir", "feature_cache_dir", "bundle_root", "weights", "pretrained")
 """Options whose value is a path, whatever it looks like."""
 _RUN = ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
-"""Parameters of ``monai.bundle run`` itself."""
+_RUN += ("workflow_name", "workflow_type", "properties_path")
+"""Parameters of ``monai.bundle run`` and ``run_workflow`` themselves."""
 _TRACKING = ("experiment_name", "run_name", "tracking_uri", "save_execute_config")
+_EXPORTS = ("ckpt_export", "onnx_export", "trt_export")
 _AGAIN = "MSMEDCAP_ARGUMENTS_CHECKED"
 
 
@@ -35,14 +37,15 @@ def as_typed(arguments: Sequence[str]) -> list[str]:
     """Arguments after ``-m monai.bundle``, with paths quoted where MONAI would take them for something else.
 
     Raises:
-        InputError: a config file does not exist, or no config knows an option.
+        InputError: a config file does not exist, no config knows an option, or a captioner is to be exported.
     """
     arguments = list(arguments)
+    if arguments and arguments[0] in _EXPORTS:
+        _check_export(arguments)
     if not arguments or arguments[0] not in ("run", "run_workflow"):
         return arguments
     given = _options(arguments)
-    files = _config_files(given)
-    known = _known_options(files)
+    known = _known_options(config_files(arguments))
     if known:
         for name in given:
             _check_option(name, known, "tracking" in given)
@@ -93,12 +96,28 @@ def _options(arguments: list[str]) -> dict[str, tuple[int, bool, str]]:
     return found
 
 
-def _config_files(given: dict[str, tuple[int, bool, str]]) -> list[Path]:
-    """The config files that are named, all of which exist.
+def _check_export(arguments: Sequence[str]) -> None:
+    """Refuse to export a network that generates; parts of one, and networks of other bundles, go on to MONAI.
+
+    Raises:
+        InputError: the network that ``net_id`` names is one.
+    """
+    given = _options(list(arguments))
+    net = given["net_id"][2] if "net_id" in given else "network_def"
+    for file in config_files(arguments):
+        content = json.loads(file.read_text(encoding="utf-8")) if file.suffix == ".json" else {}
+        part = content.get(net)
+        if isinstance(part, dict) and str(part.get("_target_", "")).startswith("scripts.networks."):
+            raise InputError(NOT_EXPORTED)
+
+
+def config_files(arguments: Sequence[str]) -> list[Path]:
+    """The files that ``--config_file`` names, all of which exist: one path or a bracketed list.
 
     Raises:
         InputError: one does not.
     """
+    given = _options(list(arguments))
     text = given["config_file"][2] if "config_file" in given else ""
     if not text:
         return []

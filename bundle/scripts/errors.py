@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from types import TracebackType
+
+DISK = {
+    errno.ENOSPC: "the disk is full: free space",
+    errno.EDQUOT: "your quota on this disk is used up: free space",
+    errno.EROFS: "the disk is read-only: give another folder",
+}
+"""What a disk may refuse -> what to do."""
 
 
 class InputError(ValueError):
     """A file, folder, datalist or option that cannot be used; the message names it and says what to do."""
+
+
+NOT_EXPORTED = (
+    "a captioner writes word by word in a search that neither TorchScript, ONNX nor TensorRT can hold: share the "
+    "packed bundle (make package), and caption with scripts.predictor.CaptionPredictor or the service "
+    "(python -m scripts.commands.serve)"
+)
+"""Why this network is not exported, and what to use instead."""
 
 
 class WeightsError(RuntimeError):
@@ -26,13 +42,15 @@ def user_cause(error: BaseException) -> InputError | WeightsError | None:
 
 
 def sentence(error: BaseException | None) -> str | None:
-    """The message of the first ``InputError`` or ``WeightsError`` in a chain of causes; None if there is none.
+    """What a user is told of the first ``InputError``, ``WeightsError`` or unusable disk in a chain of causes.
 
-    MONAI wraps what a config expression raises; a user needs the cause.
+    None if there is none. MONAI wraps what a config expression raises; a user needs the cause.
     """
     while error is not None:
         if isinstance(error, (InputError, WeightsError)):
             return " ".join(str(error).split())
+        if isinstance(error, OSError) and error.errno in DISK:
+            return f"{error.filename or 'a file'} could not be written: {DISK[error.errno]}, then run the same again"
         error = error.__cause__ or error.__context__
     return None
 

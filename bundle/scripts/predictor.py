@@ -17,6 +17,7 @@ from torch import Tensor
 
 from scripts.captioning import CaptionedBatch, Written, caption_batch
 from scripts.confidence import ConfidenceRule
+from scripts.data.ahead import ahead
 from scripts.errors import InputError, WeightsError, user_cause
 from scripts.generation import GenerationOptions
 from scripts.kernels.device import device_of
@@ -27,8 +28,9 @@ from scripts.plain_config import NotPlainError, PlainConfig
 from scripts.provenance.timing import StepTimer
 from scripts.reading.image_meta import ImageMeta
 from scripts.transforms.preprocessing import Preprocessing, plain_components
+from scripts.weights.bundle_folder import bundle_folder
 
-__all__ = ["Caption", "CaptionPredictor", "InputError", "Source", "WeightsError"]
+__all__ = ["Caption", "CaptionPredictor", "InputError", "Source", "WeightsError", "config_values"]
 
 Source = str | Path | Sequence[str | Path] | np.ndarray | Tensor
 """A file, a DICOM folder, several of them (views of one case), or an array."""
@@ -39,8 +41,9 @@ class Caption:
     """A caption and what it rests on.
 
     Attributes:
-        text: the caption, the words of a prompt included, also where the record withholds it (``record["abstained"]``).
-        confidence: geometric mean of its token probabilities, in (0, 1].
+        text: the caption, the words of a prompt included, also where the record withholds it as not sure enough; "" for
+            an image that does not look medical (``record["withheld"]`` says which).
+        confidence: geometric mean of its token probabilities, in (0, 1]; None without a caption.
         token_logprobs: natural log of each token's probability, the end token included.
         tokens: the text of each generated token, the end token as ``""``; joined and stripped they are the caption
             after the words of a prompt (``record["prompt"]``).
@@ -49,7 +52,7 @@ class Caption:
     """
 
     text: str
-    confidence: float
+    confidence: float | None
     token_logprobs: tuple[float, ...]
     tokens: tuple[str, ...]
     case: CaptionedCase
@@ -100,24 +103,25 @@ class CaptionPredictor:
 
     @classmethod
     def from_bundle(
-        cls, bundle_root: str | Path, *, config: str | Sequence[str] = "configs/inference.json", **overrides: Any
+        cls, bundle: str | Path, *, config: str | Sequence[str] = "configs/inference.json", **overrides: Any
     ) -> CaptionPredictor:
         """Build from a bundle's inference config, so that presets and overlays hold here too.
 
         Args:
-            bundle_root: the bundle folder.
+            bundle: its folder, its ``.zip``, or its name on the Hugging Face hub (``owner/name``); see
+                :func:`scripts.weights.bundle_folder.bundle_folder`.
             config: config file, or files of which later ones overlay earlier ones, relative to the bundle.
             overrides: config values, such as ``device="cpu"``, ``weights="..."``, ``num_beams=1``.
 
         Raises:
-            WeightsError: the checkpoint is absent or does not fit.
-            InputError: a value cannot be used.
+            WeightsError: the checkpoint is absent or does not fit, or the hub does not give the bundle.
+            InputError: there is no such bundle, or a value cannot be used.
         """
-        root = Path(bundle_root)
+        root = bundle_folder(bundle)
         files = [config] if isinstance(config, str) else list(config)
         values = {"bundle_root": str(root), "config_files": files, "batch_size": 1, **overrides}
         try:
-            get = _values_of([root / file for file in files], values)
+            get = config_values([root / file for file in files], values)
             return cls(
                 get("network"),
                 device=get("device"),
@@ -245,10 +249,7 @@ class CaptionPredictor:
         return self._together(images, loaded, timer, **same, options=options or self.network.options, written=written)
 
     def _in_batches(self, batches: Iterable[list[Source]], same: Mapping[str, Any]) -> Iterator[Caption | InputError]:
-        for batch in batches:
-            reading_time = StepTimer(self.device)
-            with reading_time.step("read"):
-                loaded = [self._loaded(image, same["asked"]) for image in batch]
+        for batch, loaded, reading_time in ahead(self._read(batch, same["asked"]) for batch in batches):
             alike: dict[Any, list[int]] = {}
             for number, found in enumerate(loaded):
                 if not isinstance(found, InputError):
@@ -260,6 +261,14 @@ class CaptionPredictor:
                 several = ([batch[number] for number in numbers], [loaded[number] for number in numbers])
                 results |= zip(numbers, self._together(*several, timer, **same), strict=True)
             yield from results.values()
+
+    def _read(
+        self, batch: list[Source], asked: Mapping[str, Any]
+    ) -> tuple[list[Source], list[tuple[Tensor, ImageMeta] | InputError], StepTimer]:
+        """A batch, what its files hold, and how long reading took."""
+        timer = StepTimer(self.device)
+        with timer.step("read"):
+            return batch, [self._loaded(image, asked) for image in batch], timer
 
     def _loaded(self, image: Source, asked: Mapping[str, Any]) -> tuple[Tensor, ImageMeta] | InputError:
         try:
@@ -345,7 +354,7 @@ class CaptionPredictor:
         return captioned_case(source, views, made, meta=meta, row=row, of=of, provenance=provenance, rule=self.rule)
 
 
-def _values_of(files: Sequence[Path], values: Mapping[str, Any]) -> Callable[[str], Any]:
+def config_values(files: Sequence[Path], values: Mapping[str, Any]) -> Callable[[str], Any]:
     """Values of a config by key: read here where it is plain and MONAI is not loaded, else by MONAI's parser."""
     if "monai" not in sys.modules:
         with contextlib.suppress(NotPlainError):

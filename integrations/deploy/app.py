@@ -1,6 +1,6 @@
 """MONAI Deploy application: a DICOM study in, draft captions as DICOM SR out.
 
-    python integrations/deploy/app.py --input STUDY --output OUT --model dist/msmedcap_v0.1.0.zip
+    python integrations/deploy/app.py --input STUDY --output OUT --model dist/msmedcap_v0.2.0.zip
 
 Environment, for what the SDK's command line has no option for:
     MSMEDCAP_OUTPUTS     names of outputs, "dicom_sr,jsonl" unless set; also dicom_sr_enhanced, dicom_pdf, fhir

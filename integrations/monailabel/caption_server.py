@@ -34,7 +34,9 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 from starlette.responses import Response
 
+from scripts.commands.body_limits import BodyLimits, Sizes
 from scripts.commands.host_names import names_this_computer
+from scripts.commands.own_pages import FOREIGN, from_own_page
 from scripts.predictor import InputError, WeightsError
 from scripts.reading.data_files import refuse_detached
 
@@ -43,6 +45,8 @@ __all__ = ["app"]
 logger = logging.getLogger(__name__)
 NOT_FOR_CLIENTS = ("image", "session", "model", "label")
 """What the server itself puts into a request: ``params`` may not replace it."""
+MAX_UPLOAD, UPLOAD_SECONDS = 2**31, 600.0
+"""Bytes of an image, session or label that is sent, and the time within which all of it must have come."""
 router = APIRouter()
 
 # MONAI Label 0.8.5 decodes tokens without naming an algorithm, which PyJWT 2 refuses: no token would ever be let in.
@@ -67,6 +71,7 @@ tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
 for middleware in app.user_middleware:
     if middleware.cls is CORSMiddleware:  # MONAI Label allows every page that a browser shows; a study is not for all
         middleware.kwargs["allow_origins"] = _own_origins()
+app.add_middleware(BodyLimits, sizes=Sizes(max_upload=MAX_UPLOAD, seconds=UPLOAD_SECONDS), key="detail")
 
 
 @app.middleware("http")
@@ -74,6 +79,14 @@ async def no_way_up(request: Request, call_next: Callable[[Request], Awaitable[R
     """Refuse paths that climb: MONAI Label's proxy would reach what lies beside a DICOMweb server's own services."""
     if ".." in request.url.path.split("/") or ".." in request.scope["path"].split("/"):
         return _say(404, "there is nothing at a path with '..' in it")
+    return await call_next(request)
+
+
+@app.middleware("http")
+async def own_pages_only(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Refuse what a page of another site makes a browser send: what it starts would run, whoever reads the reply."""
+    if not from_own_page(request.method, request.headers, _named("MSMEDCAP_ORIGINS")):
+        return _say(403, f"{FOREIGN}; MSMEDCAP_ORIGINS names origins that may")
     return await call_next(request)
 
 

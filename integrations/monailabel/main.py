@@ -19,6 +19,7 @@ for folder in (BUNDLE, HERE / "compat"):
 
 from lib.batch import CaptionBatch  # noqa: E402
 from lib.caption_store import CaptionStore  # noqa: E402
+from lib.dicomweb_client import CarefulClient  # noqa: E402
 from lib.dicomweb_store import DicomWebCaptionStore  # noqa: E402
 from lib.infer import CaptionInferTask  # noqa: E402
 from lib.labels import TAG, draft_label  # noqa: E402
@@ -28,7 +29,6 @@ from lib.strategy import LeastCertain  # noqa: E402
 from lib.train import CaptionTrainTask  # noqa: E402
 from lib.versions import Versions  # noqa: E402
 from monailabel.config import settings  # noqa: E402
-from monailabel.datastore.dicom import DICOMwebClientX  # noqa: E402
 from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.exception import (  # noqa: E402
     ImageNotFoundException,
@@ -74,14 +74,12 @@ class CaptionApp(MONAILabelApp):
             )
         return LocalCaptionStore(self.studies, auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
 
-    def _dicomweb_client(self) -> DICOMwebClientX:
-        from dicomweb_client.session_utils import create_session_from_user_pass
-
-        user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+    def _dicomweb_client(self) -> CarefulClient:
         self.studies = self.studies.rstrip("/")
-        return DICOMwebClientX(
-            url=self.studies,
-            session=create_session_from_user_pass(user, password) if user and password else None,
+        return CarefulClient(
+            self.studies,
+            user=settings.MONAI_LABEL_DICOMWEB_USERNAME,
+            password=settings.MONAI_LABEL_DICOMWEB_PASSWORD,
             qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
@@ -103,7 +101,8 @@ class CaptionApp(MONAILabelApp):
     def infer(self, request: dict[str, Any], datastore: CaptionStore | None = None) -> dict[str, Any]:
         """Caption an image of the datastore, of a session, or one that was just uploaded.
 
-        With ``save_label`` the caption is stored as a draft (label tag ``caption`` or ``label_tag``).
+        With ``save_label`` the caption is stored as a draft (label tag ``caption`` or ``label_tag``). Of an image that
+        does not look medical the reply says so (``withheld``), and nothing is stored.
 
         Raises:
             InputError, ImageNotFoundException, MONAILabelException: what is wrong with the request.
@@ -124,7 +123,7 @@ class CaptionApp(MONAILabelApp):
             _, reply = task({**request, "image": path})
         except InputError as error:  # the client's name for the image, not where it lies here
             raise InputError(str(error).replace(path, "the image sent" if sent else name)) from error
-        if request.get("save_label") in (True, "true"):
+        if request.get("save_label") in (True, "true") and reply["caption"]:
             tag = request.get("label_tag") or TAG
             with _temporary_label(draft_label(reply)) as file:
                 reply["label"] = store.save_label(store.id_of(name), file, tag, {"model": request["model"]})

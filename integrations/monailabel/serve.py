@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import functools
 import itertools
 import json
 import os
@@ -20,9 +21,11 @@ import shutil
 import socket
 import sys
 import tempfile
+import types
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+MAX_CONNECTIONS = "256"
 
 
 def value_of(arguments: list[str], names: tuple[str, ...], default: str) -> str:
@@ -51,7 +54,8 @@ def prepare(arguments: list[str], uploads: str) -> list[str]:
     os.environ["MSMEDCAP_HOST"] = value_of(arguments, ("-i", "--host"), "127.0.0.1")
     os.environ["MSMEDCAP_UPLOADS"] = os.environ["TMPDIR"] = uploads
     tempfile.tempdir = uploads
-    defaults = {("-a", "--app"): str(HERE), ("-i", "--host"): "127.0.0.1", ("--uvicorn_app",): "caption_server:app"}
+    defaults = {("-a", "--app"): str(HERE), ("-i", "--host"): "127.0.0.1", ("--uvicorn_app",): "caption_server:app",
+                ("--limit_concurrency",): MAX_CONNECTIONS}  # fmt: skip
     added = [part for names, value in defaults.items() for part in (names[-1], value_of(arguments, names, value))
              if value_of(arguments, names, "") == ""]  # fmt: skip
     return ["monailabel", "start_server", *arguments, *added]
@@ -112,9 +116,20 @@ def main() -> None:
             from monailabel.main import Main
         except ModuleNotFoundError as error:
             raise SystemExit(f"error: {error.name} is not installed: 'make label' installs MONAI Label") from None
+        _close_silent_connections()
         Main().run()
     finally:
         shutil.rmtree(uploads, ignore_errors=True)
+
+
+def _close_silent_connections() -> None:
+    """MONAI Label's uvicorn waits forever: connections that send nothing would take the places of others."""
+    import monailabel.main
+    import uvicorn
+
+    from scripts.commands.connections import PatientProtocol
+
+    monailabel.main.uvicorn = types.SimpleNamespace(run=functools.partial(uvicorn.run, http=PatientProtocol))
 
 
 if __name__ == "__main__":

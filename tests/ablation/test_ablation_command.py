@@ -43,7 +43,6 @@ OVERLAY: dict[str, Any] = {
     "tokenizer": "$ablation_parts.bert_tokenizer() if @stage == 'pretrain' else @language_model.tokenizer",
     "+imports": ["$import ablation_parts"],
     "language_model": {"_target_": "ablation_parts.language_model"},
-    "history#curves": False,
     "max_new_tokens": 5,
     "baselines": False,
     "warmup_steps": 100,

@@ -15,7 +15,7 @@ from scripts.networks.caption_network import CaptionNetwork
 from scripts.networks.language_model import LanguageModel
 from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork
 from scripts.networks.qformer import QFormer
-from scripts.weights.saving import save_trained
+from scripts.weights.saving import save_shards, trained_state
 
 
 class Patches(nn.Module):
@@ -65,8 +65,8 @@ def stage2() -> CaptionNetwork:
 
 def test_branches_arrive_from_one_file_or_from_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = stage1(("general",)), stage1(("detail",))
-    save_trained(first, tmp_path / "general" / "model.pt", dtype=torch.float32)
-    save_trained(second, tmp_path / "detail" / "model.pt", dtype=torch.float32)
+    save_shards(trained_state(first), tmp_path / "general" / "model.pt", dtype=torch.float32)
+    save_shards(trained_state(second), tmp_path / "detail" / "model.pt", dtype=torch.float32)
     network = stage2()
     load_pretrained_branches(network, [tmp_path / "general" / "model.pt", tmp_path / "detail" / "model.pt"])
     printed = capsys.readouterr().out
@@ -78,13 +78,13 @@ def test_branches_arrive_from_one_file_or_from_two(tmp_path: Path, capsys: pytes
 
 
 def test_a_missing_branch_is_refused(tmp_path: Path) -> None:
-    save_trained(stage1(("general",)), tmp_path / "model.pt")
+    save_shards(trained_state(stage1(("general",))), tmp_path / "model.pt")
     with pytest.raises(WeightsError, match=r"branches\.detail\."):
         load_pretrained_branches(stage2(), tmp_path / "model.pt")
 
 
 def test_a_stage2_file_is_not_taken_for_stage1(tmp_path: Path) -> None:
-    save_trained(stage2(), tmp_path / "model.pt")
+    save_shards(trained_state(stage2()), tmp_path / "model.pt")
     with pytest.raises(WeightsError, match="no stage-1 branches"):
         load_pretrained_branches(stage2(), tmp_path / "model.pt")
 
@@ -92,7 +92,7 @@ def test_a_stage2_file_is_not_taken_for_stage1(tmp_path: Path) -> None:
 def test_a_trained_caption_network_comes_back_the_same(tmp_path: Path) -> None:
     source, target = stage2(), stage2()
     target.language_model.load_state_dict(source.language_model.state_dict())
-    save_trained(source, tmp_path / "model.pt", dtype=torch.float32)
+    save_shards(trained_state(source), tmp_path / "model.pt", dtype=torch.float32)
     load_trained(target, tmp_path / "model.pt")
     ids = torch.randint(3, 40, (2, 5))
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

@@ -40,7 +40,7 @@ def _starting_cosines(tokenizer: object, pool: str) -> torch.Tensor:
     qformer = QFormer(encoder_width=8, width=384, layers=3, heads=12, intermediate=1536, vocabulary=len(tokenizer))
     branch = Branch(encoder=_Width(), qformer=qformer)
     module = PretrainingBranch(branch=branch, decoder_token_id=tokenizer.bos_token_id, embedding=384, text_pool=pool)
-    start_from_text_encoder(module, "starter")
+    start_from_text_encoder([module], "starter")
     torch.nn.init.eye_(module.contrast.text_projection.weight)
     torch.nn.init.zeros_(module.contrast.text_projection.bias)
     batch = tokenizer(list(CAPTIONS), padding=True, return_tensors="pt")

@@ -104,7 +104,7 @@ def test_an_unreadable_image_is_left_out_and_said(tmp_path: Path) -> None:
     [
         ("nonsense", "not JSON"),
         ("[1]", "'do'"),
-        ('{"do": "dance"}', "hello, caption, report"),
+        ('{"do": "dance"}', "hello, caption, region, report"),
         ('{"do": "caption"}', "image"),
         ('{"do": "caption", "image": "a.png", "options": {"windows": 1}}', "windows"),
         ('{"do": "report", "caption": "x"}', "source"),

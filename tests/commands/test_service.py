@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import shutil
@@ -19,6 +20,8 @@ import pytest
 from made_files import body, ct_series, ct_slice, save
 from staged import WORDS, Staged
 
+from scripts.commands.body_limits import Sizes
+from scripts.commands.connections import PatientProtocol
 from scripts.commands.options import CaptionOptions, from_query, options_of
 from scripts.commands.serve import CaptionServer, main
 from scripts.commands.service.uploads import safe_name
@@ -146,6 +149,9 @@ def test_other_sites_and_names_are_refused_a_proxy_s_name_and_a_token_are_not(im
     assert post(server, {"image": "a.dcm"}, Origin="http://evil.example", **good)[0] == 403
     assert post(server, {"image": "a.dcm"}, Origin="null", **good)[0] == 403
     assert post(server, {"image": "a.dcm"}, Sec_Fetch_Site="cross-site", **good)[0] == 403
+    followed = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document", **good}
+    assert post(server, {"image": "a.dcm"}, **followed)[0] == 403  # a form that opens in the whole window
+    assert ask(server, "GET", "/", **followed)[0].status == 200
     assert post(server, {"image": "a.dcm"}, Origin=f"http://{own}", Sec_Fetch_Site="same-origin", **good)[0] == 200
     assert ask(server, "GET", "/")[0].status == 200 and ask(server, "GET", "/samples")[0].status == 401
     server.shutdown()
@@ -192,16 +198,117 @@ def test_work_whose_client_has_left_is_dropped(server: CaptionServer) -> None:
 
 def test_a_body_that_trickles_or_is_too_long_ends_with_a_sentence(image: Path) -> None:
     server = running(Staged(), image.parent)
-    guard = server._uvicorn.config.app
-    guard.rules = type(guard.rules)(seconds=0.5, max_json=100)
+    server._uvicorn.config.app.app.sizes = Sizes(seconds=0.5, max_json=100)
     with socket.create_connection(server.server_address[:2]) as slow:
         slow.sendall(HEAD.format(90).encode() + b"{")
         assert b" 408 " in slow.recv(4096)
     reply, said = ask(server, "POST", "/caption", b" " * 101, Content_Type="application/json")
     assert reply.status == 413 and "at most 100 bytes" in json.loads(said)["error"]
+    reply, said = ask(server, "POST", "/images", iter([b" " * 101]), Content_Type="application/json")
+    assert reply.status == 413 and "at most 100 bytes" in json.loads(said)["error"]  # of a length that nobody said
     assert post(server, {"image": "a.dcm"})[0] == 200
     server.shutdown()
     server.server_close()
+
+
+def test_connections_that_send_no_whole_head_are_closed(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PatientProtocol, "seconds", 0.5)
+    server = running(Staged(), image.parent)
+    head = HEAD.format(2).encode()
+    with contextlib.ExitStack() as open_ones:
+        silent, slow, again = (
+            open_ones.enter_context(socket.create_connection(server.server_address[:2], 20)) for _ in range(3)
+        )
+        slow.sendall(head[:30])
+        again.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200 OK" in again.recv(65536)
+        again.sendall(head[:30])
+        for connection in (silent, slow, again):
+            while connection.recv(65536):
+                pass
+    predictor = server.predictor
+    predictor.pause = 0.2  # an answer may take its time
+    assert post(server, {"image": "a.dcm"})[0] == 200
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_request_that_takes_too_long_is_dropped_and_told(image: Path) -> None:
+    server = running(Staged(), image.parent, seconds=0.5)
+    server.predictor.go_on.clear()
+    status, said = post(server, {"image": "a.dcm"})
+    assert status == 503 and said["error"] == "not answered within 0.5 s: ask for less, or later"
+    _, events = ask(server, "POST", "/caption?explain=false", image.read_bytes(),
+                    Accept="text/event-stream", Content_Type="application/dicom")  # fmt: skip
+    assert b"not answered within 0.5 s" in events
+    server.predictor.go_on.set()
+    server.service.seconds = 30.0
+    assert post(server, {"image": "a.dcm"})[0] == 200 and server.service.under_way == 0
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_link_put_in_the_place_of_a_file_while_it_is_read_is_refused(
+    server: CaptionServer, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = save(tmp_path / "secret.dcm", ct_slice(body()[9]))
+    real = server.predictor.load
+
+    def swapped(path: str, **reading: object) -> object:
+        image.unlink()
+        image.symlink_to(secret)
+        return real(path, **reading)
+
+    monkeypatch.setattr(server.predictor, "load", swapped)
+    status, said = post(server, {"image": "a.dcm"})
+    assert status == 403 and "outside the served folder" in said["error"] and not server.predictor.asked
+
+
+@pytest.mark.parametrize(
+    "name", ["round", "x" * 5000, "half \ud83d", "nul \0", "a/" * 2000, "", ".", "..", "~", "a.dcm/b"]
+)
+def test_names_that_no_file_has_are_refused(server: CaptionServer, image: Path, name: str) -> None:
+    (image.parent / "round").symlink_to("round")
+    status, said = post(server, {"image": name})
+    assert 400 <= status < 500 and said["error"] and "\n" not in said["error"]
+    assert post(server, {"image": "a.dcm"})[0] == 200
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"image": ' + b'["a",' * 5_000, b'{"a":' * 50_000, b"\xff\xfe",
+                                     b"7", b'{"image": {"a": 1}}', b'{"image": 1e999}', b'{"image": NaN}'])  # fmt: skip
+def test_json_that_is_deep_or_none_is_refused(server: CaptionServer, content: bytes) -> None:
+    reply, said = ask(server, "POST", "/caption", content, Content_Type="application/json")
+    assert reply.status == 400 and json.loads(said)["error"]
+
+
+def test_a_get_with_a_body_is_one_request(server: CaptionServer) -> None:
+    """What stands in the body is not read as a second one."""
+    inner = b"POST /caption HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(inner)
+    twice = b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+    twice += b"0\r\n\r\nabc"
+    for sent, most in ((head + inner, 1), (twice, 1)):
+        with socket.create_connection(server.server_address[:2], 20) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+        assert answer.count(b"HTTP/1.1 ") <= most and b"HTTP/1.1 404" not in answer and b"HTTP/1.1 5" not in answer
+    assert not server.predictor.asked
+
+
+def test_health_tells_every_limit(server: CaptionServer) -> None:
+    limits = json.loads(ask(server, "GET", "/health")[1])["limits"]
+    assert limits == {
+        "waiting": 32, "views": 32, "prompt_characters": 2000, "prompt_tokens": 512, "json_bytes": 2**20,
+        "upload_bytes": 2**28, "upload_files": 20_000, "head_seconds": 20.0, "body_seconds": 120.0,
+        "answer_seconds": 300.0,
+    }  # fmt: skip
+    status, said = post(server, {"image": ["a.dcm"] * 33})
+    assert status == 400 and "at most 32 views" in said["error"]
+    status, said = post(server, {"image": "a.dcm", "prompt": "word " * 401})
+    assert status == 400 and "at most 2,000 characters" in said["error"]
 
 
 def test_uploads_become_cases_that_only_their_owner_can_name(

@@ -12,6 +12,7 @@ from scripts.commands.samples import write_samples
 from scripts.concepts.fields import read_fields
 from scripts.concepts.guide import ConceptGuide
 from scripts.concepts.header import EXCLUDED, HeaderAnswers, header_answers, only_agreeing
+from scripts.concepts.stated import Stated, stated_by
 from scripts.concepts.vocabulary import ConceptVocabulary
 from scripts.predictor import CaptionPredictor
 from scripts.reading.image_meta import ImageMeta
@@ -29,7 +30,7 @@ VOCABULARY = ConceptVocabulary.from_captions(
 
 def answers(meta: dict, vocabulary: ConceptVocabulary) -> HeaderAnswers:
     """Of a case as its record tells it."""
-    return header_answers(ImageMeta.of_record(meta), vocabulary)
+    return header_answers(stated_by(ImageMeta.of_record(meta)), vocabulary)
 
 
 MR = {"modality": "MR", "modality_source": "header", "orientation": {"plane": "axial"}}
@@ -114,7 +115,7 @@ def test_a_plane_is_stated_only_near_an_axis_that_the_file_gives() -> None:
 def test_agreeing_answers_share_the_probability() -> None:
     names = VOCABULARY.fields["modality"]  # ct, mri, plain-film x-ray, t2-weighted mri
     read = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]], dtype=torch.float64).log()
-    fields = only_agreeing({"modality": read}, VOCABULARY, [{"modality": ["mri", "t2-weighted mri"]}, {}])
+    fields = only_agreeing({"modality": read}, VOCABULARY, [Stated("MR"), Stated()])
     found = dict(zip(names, fields["modality"][0].tolist(), strict=True))
     half = torch.tensor(0.5).log().item()
     assert found == pytest.approx(
@@ -132,12 +133,12 @@ def test_beams_that_contradict_a_header_lose() -> None:
 
     def best(known: list) -> str:
         read = only_agreeing(fields, VOCABULARY, known) if known else fields
-        guide = ConceptGuide(VOCABULARY, concepts, read, decode=list, starts=[""])
+        guide = ConceptGuide(VOCABULARY, concepts, read, decode=list, starts=[""], known=known)
         captions = ["Axial CT of the head showing", "Axial MRI of the head showing"]
-        return max(captions, key=lambda text: guide.score(0, text, False))
+        return max(captions, key=lambda text: guide.judge(0, text, False))
 
     assert "CT" in best([])
-    assert "MRI" in best([answers(MR, VOCABULARY)])
+    assert "MRI" in best([stated_by(ImageMeta.of_record(MR))])
 
 
 def test_the_shipped_captioner_believes_headers(starter: Callable[..., CaptionPredictor], tmp_path: Path) -> None:

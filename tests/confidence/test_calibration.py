@@ -68,7 +68,18 @@ def test_a_calibration_of_other_weights_is_ignored_with_a_warning(tmp_path: Path
     with pytest.warns(UserWarning, match=r"other weights \(model.pt\)"):
         assert load_calibration(path, {"model.pt": "b" * 64}) is None
     assert load_calibration(tmp_path / "absent.json", WEIGHTS) is None
-    path.write_text("{}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "[]", "", "NaN", '{"slope": NaN, "offset": 1}', '{"slope": 1, "offset": -Infinity}', "\udcff", "[" * 5000,
+     '{"slope": "2.0", "offset": 1}', '{"slope": true, "offset": 1}', '{"slope": 1, "offset": null}',
+     '{"slope": 1e999, "offset": 1}', '{"slope": 1, "offset": 1, "weights": "text"}',
+     '{"slope": 1, "offset": 1, "x": 1}', '{"slope": 1, "offset": 1, "feature": "another"}'],
+)  # fmt: skip
+def test_what_is_no_calibration_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(InputError, match="no calibration"):
         load_calibration(path, WEIGHTS)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
     BasicTextSRStorage,
@@ -326,3 +328,30 @@ def test_a_section_that_is_there_twice(tmp_path: Path) -> None:
     (tmp_path / "datalist.json").write_text('{"test": [{"image": "a"}], "test": []}')
     with pytest.raises(InputError, match="'test' twice"):
         load_datalist(tmp_path / "datalist.json", section="test", dataset_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.xlsx"])
+def test_a_table_is_told_which_command_makes_a_datalist_of_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("image,caption\na.png,A caption.\n")
+    command = (
+        f"python -m scripts.commands.datalist table --source {tmp_path} --table {name} --output {tmp_path}/pairs.json"
+    )
+    for given in (tmp_path / name, name, "datalist.json"):
+        with pytest.raises(InputError, match=re.escape(command)):
+            load_datalist(given, section="training", dataset_dir=tmp_path)
+    with pytest.raises(InputError, match=re.escape(command)):
+        inference_items(tmp_path / name)
+
+
+def test_the_command_that_a_table_is_told_works(tmp_path: Path) -> None:
+    from scripts.commands.datalist import main
+
+    rows = [f"{number}.png,Axial CT number {number} of the head." for number in range(12)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["image,caption", *rows]))
+    for number in range(12):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / f"{number}.png")
+    with pytest.raises(InputError) as told:
+        load_datalist("pairs.csv", section="training", dataset_dir=tmp_path)
+    words = re.search(r"scripts\.commands\.datalist (.*?) makes a datalist", str(told.value))[1].split()
+    main(words)
+    assert load_datalist("pairs.json", section="training", dataset_dir=tmp_path, require_caption=True)

@@ -116,7 +116,7 @@ def test_reads_imageclef_files_and_refuses_others(tmp_path: Path) -> None:
     assert [item.captions for item in read_items(table)] == [("A mass, left.",), ("Cyst",)]
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"image": "a", "caption": "b"}\n{oops\n')
-    with pytest.raises(InputError, match="line 2: not JSON"):
+    with pytest.raises(InputError, match="line 2: is not JSON"):
         read_items(broken)
     split = tmp_path / "list.json"
     split.write_text('{"training": []}')

@@ -219,7 +219,7 @@ def test_without_a_branch_it_is_refused(pair: tuple[nn.Module, CaptionNetwork]) 
 def test_lora_adapters_learn_and_load_with_the_rest(tmp_path: Path) -> None:
     from scripts.checkpoints.stages import load_trained
     from scripts.errors import WeightsError
-    from scripts.weights.saving import save_trained
+    from scripts.weights.saving import save_shards, trained_state
 
     def network(**options: Any) -> CaptionNetwork:
         model = tiny.captioner_of_transformers().language_model
@@ -235,7 +235,7 @@ def test_lora_adapters_learn_and_load_with_the_rest(tmp_path: Path) -> None:
         optimizer.step()
     adapters = [name for name, p in trained.named_parameters() if "lora_" in name and p.requires_grad]
     assert adapters and all(trained.get_parameter(name).abs().max() > 0 for name in adapters)
-    save_trained(trained, tmp_path / "model.pt", dtype=torch.float32)
+    save_shards(trained_state(trained), tmp_path / "model.pt", dtype=torch.float32)
     twin = network().eval()
     expected = trained.eval()(images(), input_ids=CAPTION, attention_mask=REAL)["loss"]
     assert (twin(images(), input_ids=CAPTION, attention_mask=REAL)["loss"] - expected).abs() > 1e-4
@@ -260,7 +260,7 @@ def test_lora_adapters_learn_and_load_with_the_rest(tmp_path: Path) -> None:
 
 def test_adapters_may_begin_at_a_checkpoint_that_was_trained_without(tmp_path: Path) -> None:
     from scripts.checkpoints.stages import load_trained
-    from scripts.weights.saving import save_trained
+    from scripts.weights.saving import save_shards, trained_state
 
     def network(rank: int) -> CaptionNetwork:
         model = tiny.captioner_of_transformers().language_model
@@ -269,7 +269,7 @@ def test_adapters_may_begin_at_a_checkpoint_that_was_trained_without(tmp_path: P
         return CaptionNetwork(branches={"general": branch}, language_model=language_model).eval()
 
     plain, tunable = network(0), network(4)
-    save_trained(plain, tmp_path / "model.pt", dtype=torch.float32)
+    save_shards(trained_state(plain), tmp_path / "model.pt", dtype=torch.float32)
     load_trained(tunable, tmp_path / "model.pt")
     losses = [net(images(), input_ids=CAPTION, attention_mask=REAL)["loss"] for net in (plain, tunable)]
     torch.testing.assert_close(losses[1], losses[0])

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 import re
+import threading
+import urllib.error
+import urllib.request
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ import numpy as np
 import pydicom
 import pytest
 from cache_cases import TinyEncoder
+from config_run import run_config
 from dicom_checks import assert_valid
 from monai.transforms import Compose
 from pydicom.data import get_testdata_file
@@ -20,7 +25,9 @@ from pydicom.dataset import Dataset
 from pydicom.overlays import numpy_handler  # noqa: F401  (the package has overlays)
 from pydicom.uid import generate_uid
 from square_cases import case_of
+from staged import Staged
 
+from scripts.commands.serve import CaptionServer
 from scripts.data import CacheOptions, FeatureCache
 from scripts.outputs.delivery import Delivery
 from scripts.outputs.dicom.identity import ALWAYS, SEQUENCES, WHERE_PRESENT
@@ -158,3 +165,54 @@ def test_an_empty_attribute_of_type_1c_is_not_copied(shared_data: Path, tmp_path
     assert_valid(path)
     document = pydicom.dcmread(path)
     assert document.get("DeidentificationMethod") != "" and np.asarray(document.pixel_array).any()
+
+
+def test_a_training_on_such_images_tells_nobody(
+    planted: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Run folder with log, TensorBoard, samples, curves and checkpoints; cache; terminal."""
+    entries = [{"image": str(file), "caption": f"ct of the {number} ."} for number, file in enumerate(planted[:8])]
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "datalist.json").write_text(json.dumps({"training": entries[:5], "validation": entries[5:]}))
+    changes = {"dataset_dir": str(planted[0].parent), "datalist": str(data / "datalist.json"), "epochs": 1}
+    run_config(["train.json"], data, tmp_path / "run", **changes)
+    written = [path for path in (*(tmp_path / "run").rglob("*"), *(data / "features").rglob("*")) if path.is_file()]
+    assert any("tfevents" in path.name for path in written) and {"log.txt", "samples.json"} <= {p.name for p in written}
+    for path in written:
+        assert not TOKEN.search(_all_bytes(path)), path
+    said = caplog.text + "".join(capfd.readouterr())
+    assert not TOKEN.search(said.encode()), TOKEN.findall(said.encode())
+
+
+def test_replies_and_log_of_the_service_tell_nobody(planted: list[Path], capfd: pytest.CaptureFixture[str]) -> None:
+    """Of images by name and by their bytes, at once and as events, of slices, and of one that cannot be read."""
+    server = CaptionServer(Staged(), root=planted[0].parent)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    said = []
+
+    def ask(method: str, path: str, content: bytes = b"", kind: str = "application/json", accept: str = "*/*") -> bytes:
+        request = urllib.request.Request(server.url + path, content or None, method=method)
+        request.add_header("Content-Type", kind)
+        request.add_header("Accept", accept)
+        try:
+            said.append(urllib.request.urlopen(request, timeout=60).read())
+        except urllib.error.HTTPError as refused:
+            said.append(refused.read())
+        return said[-1]
+
+    for number, file in enumerate(planted[:10]):
+        accept = "text/event-stream" if number % 2 else "*/*"
+        assert b"pneumonia" in ask("POST", "/caption", json.dumps({"image": file.name}).encode(), accept=accept)
+        content = file.read_bytes()
+        ask("POST", "/caption", content[: 400 + 900 * number], "application/dicom")
+        [listed] = json.loads(ask("POST", "/images?name=a.dcm", content, "application/dicom"))["images"]
+        for path in ("stack", "stack/0", "shown"):
+            ask("GET", f"/images/{listed['id']}/{path}")
+    ask("GET", "/metrics")
+    ask("GET", "/folder")
+    server.shutdown()
+    server.server_close()
+    said.append("".join(capfd.readouterr()).encode())
+    for one in said:
+        assert not TOKEN.search(one), TOKEN.findall(one)

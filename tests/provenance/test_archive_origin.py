@@ -28,8 +28,9 @@ def test_weights_and_settings_are_those_of_the_config_without_building_a_network
         ConfigParser, "get_parsed_content", lambda self, id, **more: read.append(id) or content(self, id, **more)
     )
     made = _made_with(bundle_root)
-    assert read == ["provenance", "calibration"]
-    for name in ("model.pt", "general_encoder.pt", "concept_reader.safetensors", "calibration.json"):
+    assert read == ["provenance", "calibration", "familiarity"]
+    files = ("model.pt", "general_encoder.pt", "concept_reader.safetensors", "calibration.json")
+    for name in (*files, "familiarity.safetensors"):
         assert made["weights"][name] == hashlib.sha256((bundle_root / "models" / name).read_bytes()).hexdigest()
     assert made["settings"]["num_beams"] == 5 and made["settings"]["window"] == "auto"
 

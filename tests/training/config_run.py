@@ -29,6 +29,7 @@ SMALL: dict[str, Any] = {
     "learning_rate": 0.01,
     "float32_precision": "exact",
     "history#every": 1,
+    "history#curves": False,
     "general_encoder#_target_": "ablation_parts.clip",
     "detail_encoder#_target_": "ablation_parts.sam",
 }

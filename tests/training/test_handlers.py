@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from small_run import make_items, make_run
 from torch import nn
 
 from scripts.errors import InputError
+from scripts.kernels.precision import set_float32_precision
 from scripts.networks.branch import token_names
 from scripts.training import (
     AutocastInferer,
@@ -27,9 +29,9 @@ from scripts.training import (
     loss_of,
     loss_parts,
     scales_loss,
-    set_float32_precision,
 )
 from scripts.training import history as history_module
+from scripts.training.progress import losses_in_words
 from scripts.training.run_record import command_line_configs
 
 
@@ -245,7 +247,7 @@ def test_tensorboard_and_curves(tmp_path: Path) -> None:
     losses = [(event.step, event.value) for event in events.Scalars("train/loss")]
     assert losses == [(int(step["iteration"]), pytest.approx(step["loss"])) for step in seen.steps]
     with Image.open(tmp_path / "seen" / "curves.png") as picture:
-        assert picture.size == (1000, 700)
+        assert picture.size == (1200, 760)
         assert len(picture.convert("RGB").getcolors(100000)) > 10  # lines were drawn
 
 
@@ -279,13 +281,24 @@ def test_config_files_are_found_on_the_command_line(arguments: list[str], expect
     assert command_line_configs(arguments) == expected
 
 
-def test_progress_shows_rate_and_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_fits_80_columns_with_its_losses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     make_run(tmp_path, epochs=1).run()
-    shown = capsys.readouterr().err
-    assert "train" in shown
-    assert "5/5" in shown
-    assert "batch/s" in shown or "s/batch" in shown
-    assert "general_itc=" in shown
+    lines = re.split(r"[\r\n]+", capsys.readouterr().err)
+    last = next(line for line in reversed(lines) if line.startswith("train"))
+    assert re.match(r"train 100% 5/5 \d\d:\d\d<\d\d:\d\d, [\d.]+ .*itc [\d.]+", last), last
+    assert max(map(len, lines)) < 80
+
+
+def test_the_longest_losses_of_both_branches_fit() -> None:
+    parts = {f"{branch}_{kind}": value for branch in ("general", "detail")
+             for kind, value in (("itc", 0.318), ("itm", 0.661), ("itg", 10.9476))}  # fmt: skip
+    shown = losses_in_words({"loss": 24.1769, **parts})
+    assert shown == "24.2 itc .32 .32 itm .66 .66 itg 10.9 10.9"
+    assert len("train 12/12 100% 273/273 00:34<00:41, ") + len(shown) <= 80
+    assert losses_in_words({"loss": 0.9951}) == "1.00" and losses_in_words({"loss": 123.4}) == "123"
 
 
 def test_mlflow_holds_the_scalars_and_a_resumed_run_goes_on_in_the_same_run(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ def _stopped_during_validation(folder: Path, epoch: int, batch: int, **options: 
     [
         (2, {}),
         (4, {}),  # the last one
-        (2, {"save_every": 0, "epoch_interval": 2}),
-        (3, {"save_every": 0, "epoch_interval": 2, "epochs": 3}),
+        (2, {"save_every": 0}),
+        (3, {"save_every": 0, "epochs": 3}),
         (1, {"accumulation": 2, "workers": 2}),
         (3, {"learning_rate": 1e-9, "max_norm": 0.0, "patience": 2, "epochs": 12}),  # the one that stops early
     ],

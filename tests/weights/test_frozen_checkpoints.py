@@ -166,7 +166,7 @@ def bert(folder: Path) -> Checkpoint:
     def load(path: Path) -> PretrainingBranch:
         ours = QFormer(encoder_width=8, vocabulary=51, dropout=0.0, **qformer)
         branch = PretrainingBranch(branch=Branch(encoder=Nothing(), qformer=ours), decoder_token_id=50).eval()
-        start_from_text_encoder(branch, str(path))
+        start_from_text_encoder([branch], str(path))
         return branch
 
     def words(ours: PretrainingBranch) -> Tensor:
@@ -286,7 +286,7 @@ def test_bert_and_sam_are_equally_refused_under_other_names(tmp_path: Path) -> N
     save_file(state, tmp_path / "bert" / "model.safetensors", metadata={"format": "pt"})
     qformer = QFormer(encoder_width=8, width=16, layers=2, heads=2, intermediate=32, vocabulary=51, max_positions=20)
     with pytest.raises(WeightsError, match=r"'encoder\.layer\.0\.output\.dense\.bias'"):
-        start_from_text_encoder(Branch(encoder=Nothing(), qformer=qformer), str(tmp_path / "bert"))
+        start_from_text_encoder([Branch(encoder=Nothing(), qformer=qformer)], str(tmp_path / "bert"))
     bare = {key.removeprefix("image_encoder."): value for key, value in meta_names(sam_of_transformers()).items()}
     bare = {key: value for key, value in bare.items() if not key.startswith(("prompt_", "mask_"))}
     del bare["neck.2.weight"]

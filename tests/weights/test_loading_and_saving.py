@@ -14,7 +14,7 @@ from scripts.errors import WeightsError
 from scripts.weights.files import model_files
 from scripts.weights.loading import load_parameters, read_state, shards_of, trained_names, weights_sha256
 from scripts.weights.pretrained import load_pretrained
-from scripts.weights.saving import save_shards, save_trained, trained_state
+from scripts.weights.saving import save_shards, trained_state
 
 
 class Half(nn.Module):
@@ -32,7 +32,7 @@ def test_only_trained_parameters_and_their_buffers_are_saved(tmp_path: Path) -> 
     names = trained_names(network)
     assert {"trained.weight", "trained.running_mean", "extra.bias"} <= set(names)
     assert not [name for name in names if name.startswith("frozen")]
-    save_trained(network, tmp_path / "model.pt")
+    save_shards(trained_state(network), tmp_path / "model.pt")
     assert set(read_state(tmp_path / "model.pt")) == set(names)
 
 
@@ -76,7 +76,8 @@ def test_missing_unexpected_and_misshapen_names_are_refused_by_name() -> None:
 def test_values_really_arrive() -> None:
     source, target = Half(), Half()
     source.trained.running_mean.fill_(3.0)
-    report = load_parameters(target, trained_state(source, torch.float16), source="file")
+    halves = {name: v.half() if v.is_floating_point() else v for name, v in trained_state(source).items()}
+    report = load_parameters(target, halves, source="file")
     assert torch.equal(target.trained.running_mean, source.trained.running_mean)
     torch.testing.assert_close(target.extra.weight, source.extra.weight, atol=1e-3, rtol=1e-3)
     assert report.parameters == sum(value.numel() for value in trained_state(source).values())

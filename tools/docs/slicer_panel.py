@@ -55,7 +55,7 @@ def main() -> None:
             with desktop(place, Path(folder), patch) as shown:
                 draft = _use(shown)
                 _grab(shown, TARGET / f"{name}.png")
-        _draw(draft, TARGET / "words.png")
+        _draw(draft, worker, TARGET / "words.png")
         worker.close()
     print(f"{TARGET.relative_to(ROOT)}: {draft.text}")
 
@@ -103,8 +103,8 @@ def _dark() -> QtGui.QPalette:
     return palette
 
 
-def _draw(draft: Draft, path: Path) -> None:
-    """The slice, and the overlays of its longest words, as the views show them."""
+def _draw(draft: Draft, worker: LocalWorker, path: Path) -> None:
+    """The slice, and of its longest words the maps and SAM's regions, as the views show them."""
     pixels = draft.picture.pixels
     chosen = sorted(sorted(range(len(draft.words)), key=lambda i: -len(draft.words[i]))[:WORDS])
     figure, axes = plt.subplots(1, WORDS + 1, figsize=(3 * (WORDS + 1), 3.7))
@@ -116,7 +116,9 @@ def _draw(draft: Draft, path: Path) -> None:
             heat = overlay.heat(draft.reply, pixels.shape, word)
             alpha = 0.5 * (heat >= scene.CLEAR_BELOW / 100)
             axis.imshow(heat, cmap="inferno", alpha=alpha, vmin=0, vmax=1, interpolation="nearest")
-            axis.contour(overlay.region(heat).astype(np.uint8), [0.5], colors="#4fc3f7", linewidths=1)
+            drawn = overlay.drawn_region(draft.reply, pixels.shape, worker.region(draft.id, word))
+            if drawn.any():
+                axis.contour(drawn.astype(np.uint8), [0.5], colors="#4fc3f7", linewidths=1)
         axis.set_title(title, fontsize=11)
         axis.axis("off")
     figure.text(0.5, 0.08, f"“{draft.text}”", ha="center", fontsize=11)

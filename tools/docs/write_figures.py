@@ -3,7 +3,7 @@
 .venv/bin/python tools/docs/write_figures.py runs/starter/evaluate/evaluation.json
 
 Rewrites the table between ``<!-- figures -->`` and ``<!-- /figures -->`` in README.md, docs/results.md and the model
-card, so that no figure is typed by hand.
+card, and ``eval_metrics`` of the bundle's metadata, so that no figure is typed by hand.
 """
 
 from __future__ import annotations
@@ -65,11 +65,21 @@ def table(evaluation: dict) -> str:
     return "\n".join(lines)
 
 
+def write_metrics(evaluation: dict, path: Path) -> None:
+    """Put the scores that ``metadata.json`` has into it anew."""
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    scores = {score["name"]: score["value"] for score in evaluation["systems"]["predictions"]}
+    metadata["eval_metrics"] = {name: round(scores[name], 3) for name in metadata["eval_metrics"]}
+    path.write_text(json.dumps(metadata, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or not Path(arguments[0]).is_file():
         print("usage: tools/docs/write_figures.py EVALUATION.json (written by configs/evaluate.json)", file=sys.stderr)
         return 2
-    made = table(json.loads(Path(arguments[0]).read_text(encoding="utf-8")))
+    evaluation = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    write_metrics(evaluation, ROOT / "bundle" / "configs" / "metadata.json")
+    made = table(evaluation)
     for name in PAGES:
         page = ROOT / name
         text = page.read_text(encoding="utf-8")

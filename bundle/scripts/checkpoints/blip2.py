@@ -100,7 +100,7 @@ def check_heads(source: str | Path, heads: int) -> None:
         )
 
 
-def export_blip2(network: CaptionNetwork, folder: str | Path, *, max_shard_size: str = "5GB") -> Path:
+def export_blip2(network: CaptionNetwork, folder: str | Path) -> Path:
     """Write the general branch as a folder that ``Blip2ForConditionalGeneration.from_pretrained`` reads.
 
     The vocabulary grows by one row, the image placeholder that this class wants, where the tokenizer has none.
@@ -108,7 +108,6 @@ def export_blip2(network: CaptionNetwork, folder: str | Path, *, max_shard_size:
     Args:
         network: with a general branch over an EVA encoder, its tokens normalised.
         folder: to write.
-        max_shard_size: weights beyond it are split over several files.
 
     Raises:
         WeightsError: the general branch has parts that BLIP-2 has not, or language-model adapters are unmerged.
@@ -129,7 +128,7 @@ def export_blip2(network: CaptionNetwork, folder: str | Path, *, max_shard_size:
         model = Blip2ForConditionalGeneration(config)
     model.load_state_dict(state, strict=True, assign=True)
     _add_placeholder(model, language_model)
-    model.save_pretrained(folder, max_shard_size=max_shard_size)
+    model.save_pretrained(folder, max_shard_size="5GB")
     if network.tokenizer is not None:
         network.tokenizer.save_pretrained(folder)
     return Path(folder)

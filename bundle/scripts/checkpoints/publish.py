@@ -32,17 +32,17 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kinds = parser.add_subparsers(dest="kind", required=True)
+    kinds = parser.add_subparsers(dest="kind", required=True, help="what is published")
     encoder = kinds.add_parser("encoder", help="the tuned encoder that a stage-1 checkpoint holds")
-    encoder.add_argument("checkpoint")
-    encoder.add_argument("branch", choices=("general", "detail"))
-    encoder.add_argument("output")
+    encoder.add_argument("checkpoint", help="model.pt of a stage-1 run")
+    encoder.add_argument("branch", choices=("general", "detail"), help="whose encoder")
+    encoder.add_argument("output", help="file to write")
     reader = kinds.add_parser("reader", help="one concept reader of those that runs of tune_general.json exported")
-    reader.add_argument("readers", nargs="+")
-    reader.add_argument("output")
+    reader.add_argument("readers", nargs="+", help="concept_reader.safetensors of each run")
+    reader.add_argument("output", help="file to write")
     model = kinds.add_parser("model", help="the trained parameters of a run")
     model.add_argument("checkpoint", help="a run's model.pt, or its folder for the last epoch")
-    model.add_argument("output")
+    model.add_argument("output", help="file to write; shards where it is over 25 MB")
     given = parser.parse_args(arguments)
     try:
         if given.kind == "encoder":

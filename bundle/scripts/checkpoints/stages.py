@@ -14,7 +14,7 @@ from scripts.errors import WeightsError
 from scripts.kernels.device import device_of
 from scripts.networks.branch import Branch
 from scripts.networks.caption_network import CaptionNetwork
-from scripts.networks.lora import ALPHA_NAMES
+from scripts.networks.lora import ADAPTER_NAMES, ALPHA_NAMES
 from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork
 from scripts.weights.loading import LoadReport, load_parameters, read_state
 from scripts.weights.pretrained import load_pretrained
@@ -29,8 +29,6 @@ __all__ = [
     "text_tokenizer",
     "trained_network",
 ]
-
-_ADAPTERS = "language_model.*.lora_*"
 
 # What stage 1 trains and stage 2 has no use for: the text path and the heads of the three objectives.
 _STAGE1_ONLY = ("*.word_embeddings.*", "*.position_embeddings.*", "*.text_feed_forward.*")
@@ -54,23 +52,26 @@ def text_tokenizer(source: str) -> object:
     return tokenizer
 
 
-def start_from_text_encoder(module: Branch | PretrainingBranch, source: str) -> None:
-    """Start a branch from a BERT-style encoder; prints what was loaded.
+def start_from_text_encoder(modules: Sequence[Branch | PretrainingBranch], source: str) -> None:
+    """Start branches from a BERT-style encoder; prints what was loaded, once for branches that took the same.
 
     Self-attention, text path and feed-forwards of its Q-Former, and in stage 1 the head of ITG where the encoder has
     one of its own.
 
     Args:
-        module: a branch of either stage.
+        modules: branches of either stage.
         source: ``"starter"`` (MiniLM), a local folder or a hub name.
     """
     state = _text_encoder_state(source)
-    label = f"text encoder {source!r}"
-    initialise_from_bert(getattr(module, "branch", module).qformer, state, source=label).log()
-    if isinstance(module, PretrainingBranch):
-        report = initialise_head_from_bert(module.generation, state, source=f"{label}, language-model head")
-        if report is not None:
-            report.log()
+    reports: list[LoadReport] = []
+    label = f"text encoder {source!r}" + (f", for each of {len(modules)} branches" if len(modules) > 1 else "")
+    for module in modules:
+        found = [initialise_from_bert(getattr(module, "branch", module).qformer, state, source=label)]
+        if isinstance(module, PretrainingBranch):
+            found.append(initialise_head_from_bert(module.generation, state, source=f"{label}, language-model head"))
+        reports += [report for report in found if report is not None and report not in reports]
+    for report in reports:
+        report.log()
 
 
 def _text_encoder_state(source: str) -> dict[str, Tensor]:
@@ -156,8 +157,8 @@ def load_trained(network: nn.Module, path: str | Path) -> LoadReport:
         network,
         state,
         source=f"{network_kind} {path}",
-        may_miss=(ALPHA_NAMES if any(fnmatch.fnmatchcase(name, _ADAPTERS) for name in state) else _ADAPTERS,),
-        may_ignore=(_ADAPTERS,) if adapted else (),  # they are in the weights already
+        may_miss=(ALPHA_NAMES if any(fnmatch.fnmatchcase(name, ADAPTER_NAMES) for name in state) else ADAPTER_NAMES,),
+        may_ignore=(ADAPTER_NAMES,) if adapted else (),  # they are in the weights already
     )
     report.random = [name for name in report.random if not fnmatch.fnmatchcase(name, ALPHA_NAMES)]  # a setting
     return report
@@ -169,14 +170,13 @@ def trained_network(network: nn.Module, path: str | Path, device: torch.device |
     return network.to(device_of(device)).eval()
 
 
-def export_encoder(path: str | Path, branch: str, output: str | Path, *, dtype: str = "float16") -> Path:
+def export_encoder(path: str | Path, branch: str, output: str | Path) -> Path:
     """Write the tuned encoder that a checkpoint holds as a file that the encoder's ``weights`` can name.
 
     Args:
         path: ``model.pt`` of a run whose encoder was trained: by concepts (``ConceptNetwork``) or in stage 1.
         branch: ``general`` or ``detail``.
         output: file to write, atomically.
-        dtype: stored precision.
 
     Raises:
         WeightsError: the checkpoint holds no parameter of that branch's encoder.
@@ -187,5 +187,5 @@ def export_encoder(path: str | Path, branch: str, output: str | Path, *, dtype: 
         state = state or {n.removeprefix(prefix): value for n, value in trained.items() if n.startswith(prefix)}
     if not state:
         raise WeightsError(f"{path} holds no tuned {branch} encoder: its run did not train that encoder")
-    stored = {name: v.to(getattr(torch, dtype)) if v.is_floating_point() else v for name, v in state.items()}
+    stored = {name: v.half() if v.is_floating_point() else v for name, v in state.items()}
     return write_state(stored, output)

@@ -57,8 +57,7 @@ def start_branches(
     if rest and pretrained and isinstance(network, CaptionNetwork):
         load_pretrained_branches(network, pretrained, branches=rest)
     elif text_encoder:
-        for name in rest:
-            start_from_text_encoder(network.branches[name], text_encoder)
+        start_from_text_encoder([network.branches[name] for name in rest], text_encoder)
     elif rest:
         print(f"the Q-Formers of {', '.join(rest)} start at random")
     return network

@@ -23,6 +23,7 @@ from typing import Any
 
 from scripts.atomic import write_atomically
 from scripts.data.datalist import inference_items
+from scripts.data.record_lines import each_line, json_line
 from scripts.errors import InputError, show_sentences
 from scripts.provenance.archive_origin import check_origin, made_with
 
@@ -40,7 +41,7 @@ class FeatureWorker:
 
     def __init__(self, files: Sequence[str], values: Mapping[str, Any]) -> None:
         from scripts.data import feature_caches
-        from scripts.training import set_float32_precision
+        from scripts.kernels.precision import set_float32_precision
 
         get = _parser(files, values).get_parsed_content
         set_float32_precision(get("float32_precision"))  # part of the cache's key, as in training
@@ -150,7 +151,7 @@ def caption_archive(
     if waiting:
         _map(waiting, CaptionWorker, (str(bundle_root), values, str(parts)), workers=workers, batch=8, on_gpu=on_gpu)
         done = _finished(parts)
-    lines = [json.dumps(done[_name(item["image"])]) + "\n" for item in items]
+    lines = [json_line(done[_name(item["image"])]) for item in items]
     write_atomically(Path(output_dir) / "captions.jsonl", lambda file: file.writelines(line.encode() for line in lines))
     failed = sum(bool(done[_name(item["image"])].get("error")) for item in items)
     return {"total": len(items), "captioned_now": len(waiting), "failed": failed}
@@ -218,13 +219,13 @@ def _finished(folder: Path) -> dict[str, Row]:
     """
     done: dict[str, Row] = {}
     for file in sorted(folder.glob("*.jsonl")):
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for _, line in each_line(file):
             try:
                 record = json.loads(line)
                 name = _name(record["image"])
                 if name not in done or done[name].get("error"):
                     done[name] = record
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
     return done
 
@@ -250,16 +251,17 @@ def _value(text: str) -> tuple[str, Any]:
 def main() -> None:
     show_sentences()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    jobs = parser.add_subparsers(dest="job", required=True)
-    features, caption = jobs.add_parser("features"), jobs.add_parser("caption")
-    features.add_argument("config_file", nargs="+")
-    features.add_argument("--dataset_dir", required=True)
-    caption.add_argument("source")
-    caption.add_argument("--output_dir", required=True)
+    jobs = parser.add_subparsers(dest="job", required=True, help="what the workers do")
+    features = jobs.add_parser("features", help="compute and keep the encoder tokens of a datalist")
+    caption = jobs.add_parser("caption", help="caption a folder, file or datalist")
+    features.add_argument("config_file", nargs="+", help="training config and its overlays")
+    features.add_argument("--dataset_dir", required=True, help="folder of the images")
+    caption.add_argument("source", help="file, folder or datalist")
+    caption.add_argument("--output_dir", required=True, help="folder of captions.jsonl")
     for job in (features, caption):
-        job.add_argument("--bundle_root", default=".")
-        job.add_argument("--workers", type=int, default=2)
-        job.add_argument("--set", type=_value, action="append", default=[], metavar="NAME=VALUE")
+        job.add_argument("--bundle_root", default=".", help="the bundle's folder")
+        job.add_argument("--workers", type=int, default=2, help="processes (default %(default)s)")
+        job.add_argument("--set", type=_value, action="append", default=[], metavar="NAME=VALUE", help="a config value")
     options = parser.parse_args()
     values = {"bundle_root": options.bundle_root, **dict(options.set)}
     if options.job == "features":

@@ -139,11 +139,11 @@ def _build_parser() -> argparse.ArgumentParser:
     add("--slices", default="8", help="views of a volume: a number, informative:N, middle, ... (default %(default)s)")
     add("--validation", type=float, help="share of entries, where the set has no validation (default 0.1)")
     add("--test", type=float, help="share of entries, where the set has no split (default 0.1)")
-    add("--seed", type=int, default=0)
+    add("--seed", type=int, default=0, help="of the parts that are drawn")
     add("--crossing", default="refuse", choices=CROSSING, help="groups on two sides of an official split")
     add("--max-missing", type=float, default=0.05, help="share of missing image files that still is no failure")
     add("--exclude", action="append", default=[], metavar="DATALIST", help="leave out images that are in this datalist")
-    add("--quiet", action="store_true")
+    add("--quiet", action="store_true", help="no counts of what was read")
     own = parser.add_argument_group("tables and datalists of your own")
     own.add_argument("--table", default="", help="file below DIR (default: the only one)")
     own.add_argument("--image-column", default="", help="column, or a template such as images/{ID}.png")
@@ -151,8 +151,8 @@ def _build_parser() -> argparse.ArgumentParser:
     own.add_argument("--group-column", default="", help="column or template: patient, study or article")
     own.add_argument("--group-pattern", default="", help="regular expression: its first group in the path is the group")
     own.add_argument("--split-column", default="", help="column that says training, validation or test")
-    own.add_argument("--licence-column", default="")
-    own.add_argument("--modality-column", default="")
+    own.add_argument("--licence-column", default="", help="column that --licence looks at")
+    own.add_argument("--modality-column", default="", help="column that is kept as modality")
     own.add_argument("--format", default="", help="csv, tsv, jsonl, json, parquet or xlsx (default: by the name)")
     own.add_argument("--columns", default="", help="names of a table without a header line, with commas between")
     own.add_argument("--separator", default="", help="between cells (default: found)")
@@ -175,8 +175,10 @@ def _check(words: Sequence[str]) -> int:
     """Check a datalist: every entry, every file, no group on two sides."""
     from scripts.data.check import check_datalist
 
-    parser = argparse.ArgumentParser(prog="python -m scripts.commands.datalist check")
-    parser.add_argument("file")
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.commands.datalist check", description="Checks every entry and image of a datalist."
+    )
+    parser.add_argument("file", help="the datalist")
     parser.add_argument("--dataset_dir", help="folder of the images (default: of the file)")
     given = parser.parse_args(words)
     result = check_datalist(given.file, given.dataset_dir or Path(given.file).parent)
@@ -188,8 +190,10 @@ def _look(words: Sequence[str]) -> int:
     """Write a page and a picture of a datalist."""
     from scripts.data.look import look
 
-    parser = argparse.ArgumentParser(prog="python -m scripts.commands.datalist look")
-    parser.add_argument("file")
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.commands.datalist look", description="Shows what is in a datalist, on one page."
+    )
+    parser.add_argument("file", help="the datalist")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="look.html, look.png and look.json go here")
     parser.add_argument("--dataset_dir", help="folder of the images (default: of the file)")
     parser.add_argument("--images", type=int, default=500, help="so many drawn images are opened; 0 opens all")
@@ -203,8 +207,11 @@ def _leaks(words: Sequence[str]) -> int:
     """Report duplicates across the sections of a datalist, or between two."""
     from scripts.data.leaks import leak_report
 
-    parser = argparse.ArgumentParser(prog="python -m scripts.commands.datalist leaks")
-    parser.add_argument("file")
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.commands.datalist leaks",
+        description="Finds images that stand in two sections, or in two datalists.",
+    )
+    parser.add_argument("file", help="the datalist")
     parser.add_argument("--dataset_dir", help="folder of the images (default: of the file)")
     parser.add_argument("--against", help="another datalist; otherwise the file's own sections are compared")
     parser.add_argument("--json", help="write all pairs here")

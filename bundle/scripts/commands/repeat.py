@@ -18,11 +18,12 @@ from typing import Any
 import torch
 
 from scripts.captioning import caption_batch
+from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError, WeightsError, show_sentences
 from scripts.given_values import typed_settings
+from scripts.kernels.precision import set_float32_precision
 from scripts.predictor import CaptionPredictor
 from scripts.provenance.trace import same
-from scripts.training.autocast import set_float32_precision
 
 __all__ = ["main", "read_records", "repeat"]
 
@@ -38,9 +39,8 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        records = [json.loads(text)] if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
-    except (OSError, ValueError) as error:
+        records = [json.loads(path.read_bytes())] if path.suffix == ".json" else read_json_lines(path)
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as captions ({error}): give a captions.jsonl") from None
     for number, record in enumerate(records, start=1):
         if not isinstance(record, dict) or "trace" not in record:
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.commands.repeat", description=__doc__.splitlines()[0])
     parser.add_argument("trace", type=Path, help="captions.jsonl, or one record as .json")
     parser.add_argument("--line", type=int, default=0, help="only this line, counted from 1")
-    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE)
+    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE, help="the bundle's folder")
     parser.add_argument("--config", action="append", default=[], help="another overlay, relative to the bundle")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a config value, such as weights"

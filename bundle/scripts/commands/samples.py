@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel
@@ -28,5 +29,13 @@ def write_samples(folder: str | Path) -> list[Path]:
     return [Path(shutil.copyfile(source, folder / name)) for name, source in sources.items()]
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    about = f"Copies {len(SAMPLES)} real images that pydicom and nibabel ship as test data."
+    parser = argparse.ArgumentParser(prog="python -m scripts.commands.samples", description=about)
+    parser.add_argument("folder", help="where they go; it is made where it is not there")
+    write_samples(parser.parse_args(arguments).folder)
+
+
 if __name__ == "__main__":
-    write_samples(sys.argv[1])
+    main()

@@ -27,6 +27,8 @@ from pathlib import Path
 
 import uvicorn
 
+from scripts.commands.body_limits import Sizes
+from scripts.commands.connections import PatientProtocol
 from scripts.commands.service.app import create_app
 from scripts.commands.service.guard import Rules
 from scripts.commands.service.service import Service
@@ -52,6 +54,7 @@ class CaptionServer:
         token: which requests must bear; "" asks for none.
         waiting: as many requests may wait.
         batch: as many that ask for the same are captioned together.
+        seconds: within which a request is answered, once its body is there.
 
     Raises:
         OSError: the address cannot be served.
@@ -68,6 +71,7 @@ class CaptionServer:
         token: str = "",
         waiting: int = 32,
         batch: int = 8,
+        seconds: float = 300.0,
     ) -> None:
         self.predictor = predictor
         self.root = Path(root).resolve()
@@ -76,11 +80,13 @@ class CaptionServer:
         self.server_address = self._socket.getsockname()
         self._ended = threading.Event()
         self._ended.set()
-        self.service = Service(predictor, self.root, waiting=waiting, batch=batch)
+        self.service = Service(predictor, self.root, waiting=waiting, batch=batch, seconds=seconds)
+        sizes = Sizes()
         rules = Rules(listening=host, host_names=tuple(host_names), token=token)
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                create_app(self.service, rules),
+                create_app(self.service, rules, sizes),
+                http=PatientProtocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -137,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 token=_token(options.token_file),
                 waiting=options.waiting,
                 batch=options.batch,
+                seconds=options.seconds,
             )
         except OSError as error:
             reason = error.strerror or error
@@ -177,13 +184,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.commands.serve", description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, help="the only folder that is read, beside what clients send")
     parser.add_argument("--host", default="127.0.0.1", help="an IP address; 0.0.0.0 lets the network in, unprotected")
-    parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument("--port", type=int, default=8765, help="0 takes a free one (default %(default)s)")
     parser.add_argument("--host_name", "--host-name", action="append", default=[], help="a name that a proxy passes on")
     parser.add_argument("--token_file", type=Path, help="file with the token of requests; or MSMEDCAP_TOKEN")
     parser.add_argument("--waiting", type=int, default=32, help="as many requests may wait")
     parser.add_argument("--batch", type=int, default=8, help="as many that ask for the same are captioned together")
+    parser.add_argument("--seconds", type=float, default=300.0, help="within which a request is answered")
     parser.add_argument("--open", action="store_true", help="open the page in a browser, where there is one")
-    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE)
+    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE, help="the bundle's folder")
     parser.add_argument("--config", action="append", default=[], help="an overlay, relative to the bundle")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a config value")
     return parser

@@ -4,8 +4,13 @@
 
     > {"id": 1, "do": "caption", "image": "slice.png", "options": {"window": "40/400", "explain": true}}
     < {"id": 1, "ok": true, "result": {"caption": "...", "confidence": 0.61, ...}}
-    > {"id": 2, "do": "report", "source": "series_folder", "caption": "...", "output": "report.dcm"}
-    < {"id": 2, "ok": true, "result": {"file": "report.dcm"}}
+    > {"id": 2, "do": "region", "caption": "the reply's id", "word": 4}
+    < {"id": 2, "ok": true, "result": {"size": 256, "inside": "base64"}}
+    > {"id": 3, "do": "report", "source": "series_folder", "caption": "...", "output": "report.dcm"}
+    < {"id": 3, "ok": true, "result": {"file": "report.dcm"}}
+
+A region is what SAM's mask decoder draws around the peak of a word of the last explained caption, which its ``id``
+names: bits ``[size, size]`` over the network's square, row by row, the first in the highest bit of a byte.
 
 A report of a caption that was withheld (``"abstained": true``) needs ``"edited"`` or ``"confirmed": true``.
 What a request does wrong comes back as ``{"ok": false, "error": "one sentence"}`` and the worker lives on; it ends when
@@ -15,9 +20,11 @@ its input ends. Programs whose own Python should not load torch (3D Slicer) star
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -25,11 +32,13 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from scripts.commands.options import options_of
 from scripts.commands.replies import reply_of
 from scripts.errors import InputError, WeightsError
 from scripts.kernels.allocator import keep_memory
-from scripts.predictor import CaptionPredictor
+from scripts.predictor import Caption, CaptionPredictor
 from scripts.reading.dicom.source_plane import images_in
 
 __all__ = ["Worker", "main"]
@@ -49,9 +58,11 @@ class Worker:
         self.bundle = Path(bundle)
         self.overrides = overrides
         self._predictor: CaptionPredictor | None = None
+        self._last: tuple[str, Caption] | None = None
         self._known: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "hello": self._hello,
             "caption": self._caption,
+            "region": self._region,
             "report": self._report,
         }
 
@@ -83,8 +94,23 @@ class Worker:
             raise InputError("a caption request names its 'image', a path")
         options = options_of(dict(request.get("options") or {})).given()
         options["prompt"] = options.get("prompt") or None
-        caption = self._network().caption(image, **options)
-        return reply_of(caption, show_withheld=True).model_dump(exclude={"id"})
+        self._last = secrets.token_urlsafe(12), self._network().caption(image, **options)
+        return {**reply_of(self._last[1], show_withheld=True).model_dump(), "id": self._last[0]}
+
+    def _region(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Draw the region of a word of the last caption.
+
+        Raises:
+            InputError: another image was captioned since, or the word has no region.
+        """
+        if self._last is None or request.get("caption") != self._last[0]:
+            raise InputError("another image was captioned since: caption this one again to see the region of a word")
+        explanation, word = self._last[1].case.explanation, request.get("word")
+        regions = None if explanation is None else explanation.regions
+        if regions is None or not isinstance(word, int) or not 0 <= word < len(regions):
+            raise InputError("there is no region for this word")
+        inside = regions[word, 0].cpu().numpy() > 0
+        return {"size": len(inside), "inside": base64.b64encode(np.packbits(inside)).decode("ascii")}
 
     def _report(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Write a caption as a report of the source's own patient and study: ``format`` ``dicom_sr`` or ``fhir``.
@@ -140,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     worker = Worker(given.bundle, **({"weights": given.weights} if given.weights else {}))
+    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # a line of other bytes is one bad request
     serve(worker, sys.stdin, replies)
     return 0
 

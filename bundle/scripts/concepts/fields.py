@@ -148,6 +148,23 @@ def read_fields(caption: str) -> CaptionFields:
     )
 
 
+def before_finding(caption: str) -> str:
+    """What a caption says before it comes to the finding; all of it where it comes to none."""
+    text = " ".join(caption.split())
+    finding = _FINDING.search(text)
+    return text[: finding.start()] if finding else text
+
+
+def planes_in(text: str) -> set[str]:
+    """All planes and projections that a text names, by their canonical names; within a longer name only that one."""
+    found = [(match.span(), name) for name, p in _PLANE_PATTERNS.items() for match in p.finditer(text.lower())]
+    return {
+        name
+        for (start, end), name in found
+        if not any(left <= start and end <= right and (left, right) != (start, end) for (left, right), _ in found)
+    }
+
+
 def _split_view(opening: str) -> tuple[str, str, str]:
     match = _VIEW.search(opening)
     if match is None:

@@ -24,8 +24,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from scripts.concepts.header import EXCLUDED
 from scripts.concepts.prior import CaptionPrior
-from scripts.concepts.vocabulary import UNKNOWN, ConceptVocabulary
+from scripts.concepts.stated import Stated
+from scripts.concepts.statement_check import contradicts, disagreement
+from scripts.concepts.vocabulary import UNKNOWN, ConceptVocabulary, whole_words
 
 __all__ = ["CONCEPT_WEIGHT", "ConceptGuide"]
 
@@ -44,6 +47,8 @@ class ConceptGuide:
         weight: of the reading beside the language model's log-probability.
         prior: how common captions are; None does without.
         prior_weight: of its log-probability, which is taken off.
+        known: what each image's file states; a caption that contradicts it, or ends without saying it, counts
+            ``EXCLUDED`` once more.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class ConceptGuide:
         weight: float = 1.0,
         prior: CaptionPrior | None = None,
         prior_weight: float = 0.0,
+        known: Sequence[Stated] = (),
     ) -> None:
         self.vocabulary = vocabulary
         self.decode = decode
@@ -64,6 +70,7 @@ class ConceptGuide:
         self.weight = weight
         self.prior = prior if prior_weight > 0 else None
         self.prior_weight = prior_weight
+        self.known = list(known) or [Stated()] * len(concepts)
         self._images = [
             _Reading(row.double().cpu(), [read[number].double().cpu() for read in fields.values()])
             for number, row in enumerate(concepts)
@@ -83,7 +90,10 @@ class ConceptGuide:
     def judge(self, image: int, text: str, ended: bool) -> float:
         """What one caption of one image gets beside its log-probability."""
         common = 0.0 if self.prior is None else self.prior.logprob(text, ended)
-        return self.weight * self.score(image, text, ended) - self.prior_weight * common
+        stated = self.known[image]
+        refused = stated and (disagreement(text, stated) if ended else contradicts(whole_words(text), stated))
+        score = self.score(image, text, ended) + (EXCLUDED if refused else 0.0)
+        return self.weight * score - self.prior_weight * common
 
     def score(self, image: int, text: str, ended: bool) -> float:
         """Log-probability of what one caption says of one image, or its bound, without the weight."""

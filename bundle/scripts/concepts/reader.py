@@ -36,8 +36,9 @@ from torch.nn import functional as F
 
 from scripts.atomic import write_atomically
 from scripts.concepts.guide import ConceptGuide
-from scripts.concepts.header import HeaderAnswers, only_agreeing
+from scripts.concepts.header import only_agreeing
 from scripts.concepts.prior import CaptionPrior
+from scripts.concepts.stated import Stated
 from scripts.concepts.vocabulary import FIELDS, ConceptVocabulary
 from scripts.encoders.efficientnet import EfficientNetEncoder
 from scripts.encoders.pooled import PooledEncoders
@@ -105,7 +106,7 @@ class ConceptReader(nn.Module):
         starts: Sequence[str],
         weight: float,
         prior_weight: float = 0.0,
-        known: Sequence[HeaderAnswers] = (),
+        known: Sequence[Stated] = (),
     ) -> ConceptGuide:
         """The guide of beams for these images; see :class:`ConceptGuide` for ``decode`` to ``prior_weight``.
 
@@ -116,7 +117,7 @@ class ConceptReader(nn.Module):
         concepts, fields = self(tokens, token_mask)
         if known:
             fields = only_agreeing(fields, self.vocabulary, known)
-        says = {"weight": weight, "prior": self.prior, "prior_weight": prior_weight}
+        says = {"weight": weight, "prior": self.prior, "prior_weight": prior_weight, "known": known}
         return ConceptGuide(self.vocabulary, concepts, fields, decode=decode, starts=starts, **says)
 
     def support(
@@ -124,7 +125,7 @@ class ConceptReader(nn.Module):
         tokens: Tensor,
         captions: Sequence[str],
         token_mask: Tensor | None = None,
-        known: Sequence[HeaderAnswers] = (),
+        known: Sequence[Stated] = (),
     ) -> list[float]:
         """How far each image bears its caption out: log-probability of the plane, modality and organ that it names.
 

@@ -86,10 +86,11 @@ def load_calibration(path: str | Path, weights: Mapping[str, str] | None = None)
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         calibration = Calibration(**stored)
-        float(calibration.slope), float(calibration.offset)
-        if calibration.feature not in FEATURES:
-            raise ValueError(calibration.feature)
-    except (ValueError, TypeError) as error:
+        if not all(_is_number(value) for value in (calibration.slope, calibration.offset)):
+            raise ValueError("slope and offset are numbers")
+        if calibration.feature not in FEATURES or not isinstance(calibration.weights, Mapping):
+            raise ValueError("feature and weights")
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path} is no calibration ({type(error).__name__}): run python -m scripts.studies.calibrate"
         ) from None
@@ -104,6 +105,11 @@ def load_calibration(path: str | Path, weights: Mapping[str, str] | None = None)
         )
         return None
     return calibration
+
+
+def _is_number(value: Any) -> bool:
+    """A finite one; JSON in Python also reads NaN and Infinity."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def fit(mean_logprobs: np.ndarray, right: np.ndarray, *, ridge: float = 1e-3, steps: int = 100) -> tuple[float, float]:

@@ -18,7 +18,7 @@ class ConfidenceRule:
 
     A caption whose confidence (the calibrated one where there is a calibration, else the geometric mean of its token
     probabilities) is below ``abstain_below`` is withheld: ``caption`` and ``tokens`` are null, ``abstained`` is true,
-    ``error`` stays null. Nobody can then act on words that the model itself doubts.
+    ``withheld`` says why, ``error`` stays null. Nobody can then act on words that the model itself doubts.
 
     Args:
         calibration: file that ``scripts.studies.calibrate`` wrote; ignored with a warning where it was fitted for other
@@ -42,7 +42,12 @@ class ConfidenceRule:
         """The record with what is known of its certainty; ``samples``: captions drawn for the same image."""
         judged = dict(record)
         if record["caption"] is None:
-            return {**judged, "calibrated_confidence": None, "agreement": None, "abstained": False}
+            return {
+                **judged,
+                "calibrated_confidence": None,
+                "agreement": None,
+                "abstained": bool(record.get("withheld")),
+            }
         judged["calibrated_confidence"] = None
         found = evidence(record, self.calibration.feature) if self.calibration is not None else None
         if found is not None:
@@ -54,6 +59,9 @@ class ConfidenceRule:
         judged["abstained"] = bool(self.abstain_below > 0 and (sure is None or sure < self.abstain_below))
         if judged["abstained"]:
             judged["caption"] = judged["tokens"] = None
+            judged["withheld"] = (
+                f"not sure enough: {sure or 0:.0%} likely right, asked for are {self.abstain_below:.0%}"
+            )
         return judged
 
 

@@ -1,25 +1,31 @@
-"""Data: datalists, the feature cache, the data set and its batches."""
+"""Data: datalists, the feature cache, the data set and its batches.
+
+Names load their modules at first use: what captioning takes from here (datalists, batches) comes without MONAI.
+"""
+
+from importlib import import_module
+from typing import Any
 
 from scripts import loads_submodules
-from scripts.data.cache.cache_options import CacheOptions
-from scripts.data.cache.feature_cache import BuildReport, FeatureCache, feature_caches
-from scripts.data.collate import collate_cases
-from scripts.data.datalist import image_paths, inference_items, load_datalist
-from scripts.data.dataset import CaptionDataset, caption_dataset
-from scripts.data.epoch_sampler import EpochSampler
 
-__all__ = [
-    "BuildReport",
-    "CacheOptions",
-    "CaptionDataset",
-    "EpochSampler",
-    "FeatureCache",
-    "caption_dataset",
-    "collate_cases",
-    "feature_caches",
-    "image_paths",
-    "inference_items",
-    "load_datalist",
-]
+_MODULES = {
+    "BuildReport": "cache.feature_cache",
+    "CacheOptions": "cache.cache_options",
+    "CaptionDataset": "dataset",
+    "EpochSampler": "epoch_sampler",
+    "FeatureCache": "cache.feature_cache",
+    "caption_dataset": "dataset",
+    "collate_cases": "collate",
+    "feature_caches": "cache.feature_cache",
+    "image_paths": "datalist",
+    "inference_items": "datalist",
+    "load_datalist": "datalist",
+}
+__all__ = list(_MODULES)
+_submodule = loads_submodules(__name__)
 
-__getattr__ = loads_submodules(__name__)
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return _submodule(name)

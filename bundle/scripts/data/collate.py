@@ -7,17 +7,15 @@ from typing import Any
 
 import torch
 
-IGNORED_LABEL = -100  # what PyTorch's cross entropy leaves out
 
-
-def collate_cases(cases: Sequence[dict[str, Any]], *, pad_token_id: int = 0) -> dict[str, Any]:
+def collate_cases(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Collate dictionaries of one case each into one batch.
 
     * ``image`` ``[3, H, W]`` becomes ``[B, 3, H, W]``; if any case has views ``[V, 3, H, W]``, ``image`` becomes
       ``[B, V, 3, H, W]``, zero padded, with ``image_mask [B, V]`` (bool, True where a view is).
     * ``*_tokens`` ``[N, C]`` become ``[B, N, C]``; where N differs, zero padded, with ``*_tokens_mask [B, N]`` (bool).
-    * ``input_ids`` and other ``*_ids`` ``[T]`` are padded right with ``pad_token_id``, ``*_mask`` with 0, ``labels``
-      with -100; ``attention_mask`` is made where ``input_ids`` come without.
+    * ``input_ids`` and other ``*_ids`` and ``*_mask`` ``[T]`` are padded right with 0; ``attention_mask`` is made where
+      ``input_ids`` come without.
     * Other tensors of equal shape are stacked; everything else becomes a list, with None where a case lacks it.
 
     B = cases, V = views, N = encoder tokens, C = their width, T = text tokens.
@@ -35,9 +33,8 @@ def collate_cases(cases: Sequence[dict[str, Any]], *, pad_token_id: int = 0) -> 
             batch.update(_collate_images(values))
         elif key.endswith("_tokens"):
             batch.update(_collate_tokens(key, values))
-        elif key.endswith(("_ids", "_mask")) or key == "labels":
-            padding = {"labels": IGNORED_LABEL}.get(key, 0 if key.endswith("_mask") else pad_token_id)
-            batch[key] = _pad([torch.as_tensor(value) for value in values], padding)
+        elif key.endswith(("_ids", "_mask")):
+            batch[key] = _pad([torch.as_tensor(value) for value in values])
         else:
             batch[key] = _stack_or_list(values)
     if "input_ids" in batch and "attention_mask" not in batch:
@@ -62,20 +59,20 @@ def _collate_images(images: list[torch.Tensor]) -> dict[str, torch.Tensor]:
         return {"image": torch.stack(images)}
     views = [image if image.ndim == 4 else image[None] for image in images]
     counts = [len(view) for view in views]
-    return {"image": _pad(views, 0), "image_mask": _length_mask(counts, max(counts))}
+    return {"image": _pad(views), "image_mask": _length_mask(counts, max(counts))}
 
 
 def _collate_tokens(key: str, tokens: list[torch.Tensor]) -> dict[str, torch.Tensor]:
     counts = [len(token) for token in tokens]
     if len(set(counts)) == 1:
         return {key: torch.stack(tokens)}
-    return {key: _pad(tokens, 0), f"{key}_mask": _length_mask(counts, max(counts))}
+    return {key: _pad(tokens), f"{key}_mask": _length_mask(counts, max(counts))}
 
 
-def _pad(tensors: list[torch.Tensor], value: int) -> torch.Tensor:
-    """Stack tensors that differ in their first size, ``[n_i, ...] -> [B, max n, ...]``."""
+def _pad(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Stack tensors that differ in their first size, ``[n_i, ...] -> [B, max n, ...]``, filled with 0."""
     longest = max(len(tensor) for tensor in tensors)
-    padded = tensors[0].new_full((len(tensors), longest, *tensors[0].shape[1:]), value)
+    padded = tensors[0].new_zeros((len(tensors), longest, *tensors[0].shape[1:]))
     for row, tensor in zip(padded, tensors, strict=True):
         row[: len(tensor)] = tensor
     return padded

@@ -21,6 +21,7 @@ from scripts.errors import InputError
 _log = logging.getLogger(__name__)
 _VOLUMES = (".dcm", ".dicom", ".nii", ".nii.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgh", ".mgz")
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".pgm", ".ppm", ".pnm")
+_TABLES = (".csv", ".tsv", ".xlsx", ".parquet")
 IMAGE_SUFFIXES = _VOLUMES + _PICTURES
 """File name endings that count as images when a folder is searched (DICOM also by its preamble)."""
 
@@ -99,6 +100,8 @@ def inference_items(path: str | os.PathLike[str], *, section: str | None = None)
         if not items:
             raise InputError(f"{path} holds no image; expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
         return items
+    if path.suffix.lower() in _TABLES:
+        raise InputError(f"{path} is a table: {_to_convert(path, path.parent)}.")
     if is_datalist(path):
         section = section or first_section(path)
         return load_datalist(path, section=section, dataset_dir=path.parent)
@@ -150,11 +153,27 @@ class _PathGuard:
 
 
 def _find_datalist(path: Path, dataset_dir: Path) -> Path:
-    if path.is_file():
-        return path
-    if not path.is_absolute() and (dataset_dir / path).is_file():
-        return dataset_dir / path
-    raise InputError(f"datalist {path} does not exist (also looked in {dataset_dir}); set 'datalist' to a JSON file.")
+    for found in (path,) if path.is_absolute() else (path, dataset_dir / path):
+        if found.suffix.lower() in _TABLES:
+            raise InputError(f"datalist {found} is a table: {_to_convert(found, dataset_dir)}.")
+        if found.is_file():
+            return found
+    tables = [file for file in sorted(dataset_dir.glob("*.*")) if file.suffix.lower() in _TABLES]
+    hint = (
+        f"{tables[0]} is there, a table: {_to_convert(tables[0], dataset_dir)}"
+        if tables
+        else "set 'datalist' to a JSON file"
+    )
+    raise InputError(f"datalist {path} does not exist (also looked in {dataset_dir}); {hint}.")
+
+
+def _to_convert(table: Path, dataset_dir: Path) -> str:
+    """The command that makes a datalist of a table."""
+    output = dataset_dir / f"{table.with_suffix('').name}.json"
+    return (
+        f"python -m scripts.commands.datalist table --source {dataset_dir} --table {table.name} --output {output} "
+        "makes a datalist of it (--image-column and --caption-column name its columns)"
+    )
 
 
 class _Object(dict[str, Any]):

@@ -57,10 +57,12 @@ class JsonLines(Sequence[Entry]):
         return len(self._offsets)
 
     @overload
-    def __getitem__(self, index: int) -> Entry: ...
+    def __getitem__(self, index: int) -> Entry:
+        """One entry."""
 
     @overload
-    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: slice) -> list[Entry]:
+        """Several."""
 
     def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
         if isinstance(index, slice):

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scripts.encoders.frozen import FrozenEncoder, weights_state
@@ -135,10 +134,10 @@ class EfficientNetEncoder(FrozenEncoder):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Feature map ``[B, 1280, S/32, S/32]`` of normalised pixels ``[B, 3, S, S]``."""
-        x = F.relu6(self.stem(pixels.contiguous(memory_format=torch.channels_last)))
+        x = self.stem(pixels.contiguous(memory_format=torch.channels_last), "relu6")
         for block in self.blocks:
             x = block(x)
-        return F.relu6(self.head(x))
+        return self.head(x, "relu6")
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Tokens ``[B, N, 1280]``, the feature map's positions row by row."""
@@ -165,6 +164,6 @@ class Block(nn.Module):
         self.residual = stride == 1 and inputs == stage.outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = x if self.expand is None else F.relu6(self.expand(x))
-        out = self.project(F.relu6(self.depthwise(hidden)))
+        hidden = x if self.expand is None else self.expand(x, "relu6")
+        out = self.project(self.depthwise(hidden, "relu6"))
         return out + x if self.residual else out

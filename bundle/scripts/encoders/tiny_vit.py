@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from scripts.encoders.frozen import FrozenEncoder, strip_prefix, weights_state
 from scripts.encoders.token_grid import Layout, TokenGrid
-from scripts.kernels.bottleneck import bottleneck, gelu
+from scripts.kernels.bottleneck import bottleneck
 from scripts.kernels.convolution import ChannelNorm, ConvNorm
+from scripts.kernels.laid_out import KeptWeights, activated, laid_out_linear
 from scripts.kernels.window_attention import attend
 
 __all__ = ["TinyViTEncoder"]
@@ -181,7 +182,7 @@ class ConvBlock(nn.Module):
         self.project = ConvNorm(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return gelu(bottleneck(x, self.expand, self.depthwise, self.project) + x)
+        return activated(bottleneck(x, self.expand, self.depthwise, self.project) + x, "gelu")
 
 
 class WindowBlock(nn.Module):
@@ -198,6 +199,7 @@ class WindowBlock(nn.Module):
             nn.GELU(),
             nn.Linear(width * expansion, width),
         )
+        self.kept = KeptWeights(), KeptWeights()
 
     def forward(self, x: Tensor) -> Tensor:
         batch, width, height, breadth = x.shape
@@ -212,7 +214,8 @@ class WindowBlock(nn.Module):
         attended = attended.reshape(batch, rows * side, columns * side, width)[:, :height, :breadth]
         tokens = self.local((tokens + attended).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         norm, widen, _, narrow = self.mlp
-        return (tokens + narrow(gelu(widen(norm(tokens))))).permute(0, 3, 1, 2)
+        wide = laid_out_linear(self.kept[0], widen, norm(tokens), "gelu")
+        return (tokens + laid_out_linear(self.kept[1], narrow, wide)).permute(0, 3, 1, 2)
 
 
 class OffsetAttention(nn.Module):
@@ -229,11 +232,12 @@ class OffsetAttention(nn.Module):
         offset = (position[:, None] - position[None, :]).abs()
         index = offset[:, None, :, None] * window + offset[None, :, None, :]
         self.register_buffer("offset_index", index.reshape(window * window, -1), persistent=False)
+        self.kept = KeptWeights(), KeptWeights()
 
     def forward(self, x: Tensor) -> Tensor:
         windows, count, _ = x.shape
         # Each head's query, key and value lie together in the published projection.
-        qkv = self.qkv(self.norm(x)).view(windows, count, self.heads, -1).transpose(1, 2)
+        qkv = laid_out_linear(self.kept[0], self.qkv, self.norm(x)).view(windows, count, self.heads, -1).transpose(1, 2)
         query, key, value = qkv.chunk(3, dim=-1)
         bias = self.offset_bias.index_select(1, self.offset_index.flatten()).view(self.heads, count, count)
-        return self.proj(attend(query, key, value, bias))
+        return laid_out_linear(self.kept[1], self.proj, attend(query, key, value, bias))

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -94,7 +93,6 @@ def explain(
     method: Method = "attention",
     *,
     prompts: Sequence[Prompt] | None = None,
-    mask_weights: str | Path = "starter",
 ) -> list[Explanation]:
     """Explain generated captions.
 
@@ -105,7 +103,6 @@ def explain(
         token_ids: ``[B, T]`` as generated; lengths: ``[B]``, tokens of each that count.
         method: "attention" (one pass of the language model) or "gradient" (and one backward pass a word).
         prompts: what was given to ``generate``; the network's own by default.
-        mask_weights: checkpoint of the SAM branch's mask decoder; "starter" is LiteMedSAM.
 
     Raises:
         InputError: an unknown method.
@@ -120,16 +117,14 @@ def explain(
             one = {name: _row(pair, row) for name, pair in encoded.items()}
             ids = token_ids[row, : int(lengths[row])].to(device)
             views = None if image is None else image[row].detach().clone()
-            finder = partial(_regions, network, mask_weights, views)
+            finder = partial(_regions, network, views)
             found.append(_explain_one(network, one, ids, method, None if prompts is None else [prompts[row]], finder))
     return found
 
 
-def _regions(
-    network: CaptionNetwork, weights: str | Path, views: Tensor | None, maps: Mapping[str, Tensor]
-) -> Tensor | None:
+def _regions(network: CaptionNetwork, views: Tensor | None, maps: Mapping[str, Tensor]) -> Tensor | None:
     """See :attr:`Explanation.regions`."""
-    finder, _ = region_finder(network, weights)
+    finder, _ = region_finder(network)
     if finder is None or views is None or not len(maps[finder.branch]):
         return None
     return finder.regions(views if views.ndim == 4 else views[None], maps[finder.branch])

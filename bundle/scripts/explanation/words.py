@@ -15,7 +15,8 @@ class Tokenizer(Protocol):
 
     all_special_ids: list[int]
 
-    def decode(self, token_ids: list[int], **options: bool) -> str: ...
+    def decode(self, token_ids: list[int], **options: bool) -> str:
+        """The text of token ids."""
 
 
 @dataclass(frozen=True)

@@ -130,12 +130,14 @@ class Generated:
         lengths: `[B*R]` int64, number of new tokens, the end token included.
         sequence_scores: `[B*R]` float32: what beams are ranked by (length-penalised sum of processed
             log-probabilities); without beams, the mean of `token_logprobs`.
+        composed: `[B*R]` bool: captions that were not decoded but put in place of contradicting ones; None for none.
     """
 
     token_ids: Tensor
     token_logprobs: Tensor
     lengths: Tensor
     sequence_scores: Tensor
+    composed: Tensor | None = None
 
 
 @dataclass

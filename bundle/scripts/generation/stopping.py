@@ -14,7 +14,8 @@ from scripts.generation.options import GenerationOptions
 class TextDecoder(Protocol):
     """The part of a transformers tokenizer that stop strings need."""
 
-    def decode(self, token_ids: list[int]) -> str: ...
+    def decode(self, token_ids: list[int]) -> str:
+        """The text of token ids."""
 
 
 class Stopping:

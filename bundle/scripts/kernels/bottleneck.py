@@ -14,20 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scripts.kernels.convolution import ConvNorm
+from scripts.kernels.laid_out import is_tracked
 
-__all__ = ["bottleneck", "gelu", "is_tracked"]
+__all__ = ["bottleneck"]
 
 BAND = 1 << 22  # numbers of the expanded map at a time: 16 MB of float32
-
-
-def is_tracked(*tensors: Tensor) -> bool:
-    """Whether autograd follows any of these, so that nothing may be overwritten."""
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-
-
-def gelu(x: Tensor) -> Tensor:
-    """GELU of a result that nobody else reads: in place unless autograd follows it."""
-    return F.gelu(x) if is_tracked(x) else torch.ops.aten.gelu_(x)
 
 
 def bottleneck(x: Tensor, expand: ConvNorm, depthwise: ConvNorm, project: ConvNorm) -> Tensor:
@@ -42,7 +33,7 @@ def bottleneck(x: Tensor, expand: ConvNorm, depthwise: ConvNorm, project: ConvNo
     weights = (expand.conv.weight, depthwise.conv.weight, project.conv.weight)
     wide = expand.conv.out_channels * x.shape[0] * x.shape[3]
     if x.device.type != "cpu" or wide * x.shape[2] <= BAND or is_tracked(x, *weights):
-        return project(gelu(depthwise(gelu(expand(x)))))
+        return project(depthwise(expand(x, "gelu"), "gelu"))
     stride, height = depthwise.conv.stride[0], x.shape[2]
     rows = -(-height // stride)
     step = max(1, BAND // (wide * stride))
@@ -50,11 +41,11 @@ def bottleneck(x: Tensor, expand: ConvNorm, depthwise: ConvNorm, project: ConvNo
     for top in range(0, rows, step):
         bottom = min(top + step, rows)
         first, last = top * stride - 1, (bottom - 1) * stride + 1  # the rows that the filter sees, zeros outside
-        band = gelu(expand(x[:, :, max(first, 0) : last + 1]))
+        band = expand(x[:, :, max(first, 0) : last + 1], "gelu")
         above, below = int(first < 0), int(last >= height)
         if above or below:
             band = F.pad(band, (0, 0, above, below))
-        part = project(gelu(depthwise(band, pad_rows=False)))
+        part = project(depthwise(band, "gelu", pad_rows=False))
         if top == 0:
             size = (x.shape[0], part.shape[1], rows, part.shape[3])
             whole = torch.empty(size, dtype=part.dtype, memory_format=torch.channels_last)

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scripts.kernels.laid_out import KeptWeights, activated, can_be_laid_out, laid_out_convolution, state_of
+
 __all__ = ["ChannelNorm", "ConvNorm", "same_padding"]
 
 
@@ -44,20 +46,32 @@ class ConvNorm(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs, eps=eps)
         self.same = same
+        self.kept = KeptWeights()
 
-    def forward(self, x: Tensor, *, pad_rows: bool = True) -> Tensor:
-        """``pad_rows=False``: the caller has put the rows above and below that the kernel sees."""
+    def forward(self, x: Tensor, activation: str = "", *, pad_rows: bool = True) -> Tensor:
+        """``activation``: ``gelu`` or ``relu6`` of the result.
+
+        ``pad_rows=False``: the caller has put the rows above and below that the kernel sees.
+        """
         norm, conv = self.norm, self.conv
         kernel, stride = conv.kernel_size[0], conv.stride[0]
         padding = (kernel // 2 if pad_rows else 0, kernel // 2)
         if self.same and stride > 1:
             x, padding = F.pad(x, same_padding(x.shape[-2:], kernel, stride)), (0, 0)
         if norm.training:
-            return norm(F.conv2d(x, conv.weight, None, stride, padding, groups=conv.groups))
+            return activated(norm(F.conv2d(x, conv.weight, None, stride, padding, groups=conv.groups)), activation)
+        parts = (conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        if can_be_laid_out(x, *parts):
+            state = tuple(state_of(part) for part in parts)
+            sizes = {"stride": stride, "padding": padding, "groups": conv.groups, "activation": activation}
+            return laid_out_convolution(self.kept, x, state, self._folded, **sizes)
+        return activated(F.conv2d(x, *self._folded(), stride, padding, groups=conv.groups), activation)
+
+    def _folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the convolution with the normalisation in them."""
+        norm = self.norm
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        weight = conv.weight * scale[:, None, None, None]
-        bias = norm.bias - norm.running_mean * scale
-        return F.conv2d(x, weight, bias, stride, padding, groups=conv.groups)
+        return self.conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
 
 
 def same_padding(size: tuple[int, int], kernel: int, stride: int) -> tuple[int, int, int, int]:

@@ -13,6 +13,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from scripts.kernels.laid_out import state_of
+
 
 @cache
 def type_can_be_packed(dtype: torch.dtype) -> bool:
@@ -44,7 +46,7 @@ class PackedLinear(nn.Module):
         same = inputs.dtype == weight.dtype and type_can_be_packed(inputs.dtype)
         if not same or torch.is_autocast_enabled("cpu"):
             return torch.cat([linear(inputs) for linear in self._linears], dim=-1)
-        state = [_state(value) for linear in self._linears for value in linear._parameters.values()]
+        state = [state_of(value) for linear in self._linears for value in linear._parameters.values()]
         if state != self._state:
             weights, self._bias = self._joined()
             self._packed = torch.ops.mkldnn._reorder_linear_weight(weights.detach())
@@ -56,10 +58,3 @@ class PackedLinear(nn.Module):
         biases = [linear.bias for linear in self._linears]
         weights = torch.cat([linear.weight for linear in self._linears])
         return weights, None if biases[0] is None else torch.cat(biases)
-
-
-def _state(value: Tensor | None) -> tuple | None:
-    """Changes whenever the values may have changed; inference tensors have no version and never do."""
-    if value is None:
-        return None
-    return value.data_ptr(), value.dtype, None if value.is_inference() else value._version

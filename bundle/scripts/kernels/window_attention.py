@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scripts.kernels.bottleneck import is_tracked
+from scripts.kernels.laid_out import is_tracked
 
 __all__ = ["attend"]
 

@@ -219,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--predictions", required=True, help="captions.jsonl, a JSON list, or an ID,Caption CSV")
     parser.add_argument("--references", required=True, help="datalist.json, JSON Lines, or an ID,Caption CSV")
     parser.add_argument("--split", help="split of the datalist (default: validation)")
-    parser.add_argument("--protocol", default="coco", choices=sorted(PROTOCOLS))
+    parser.add_argument("--protocol", default="coco", choices=sorted(PROTOCOLS), help="how words are cut")
     parser.add_argument("--baselines", action="store_true", help="also score commonest caption and 1-NN retrieval")
     parser.add_argument("--images", help="folder of the pictures (default: beside the references)")
     parser.add_argument("--cache-dir", default=str(DEFAULT_CACHE), help="where pooled image features are kept")
@@ -254,7 +254,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--allow-missing", action="store_true", help="score only references that have a prediction")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help="bootstrap draws (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap draws")
     parser.add_argument("--json", help="write the whole result here")
     parser.add_argument("--markdown", help="write the table here")
     return parser

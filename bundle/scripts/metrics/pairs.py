@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError
 
 
@@ -74,17 +75,6 @@ def _item(record: Mapping[str, Any], path: Path) -> Item:
     return Item(_image_name(image), texts, record.get("fields"), record.get("modality"), record)
 
 
-def _lines(path: Path) -> list[Mapping[str, Any]]:
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}, line {number}: not JSON ({error.msg}); write one object a line") from None
-    return records
-
-
 def _of_split(records: list[Mapping[str, Any]], path: Path, split: str | None) -> list[Mapping[str, Any]]:
     """Of a JSON Lines datalist, the entries of one split; of other lines, all."""
     records = [record for record in records if "datalist" not in record]
@@ -122,7 +112,7 @@ def read_items(path: str | Path, split: str | None = None) -> list[Item]:
         with path.open(encoding="utf-8", newline="") as stream:
             records: Sequence[Mapping[str, Any]] = list(csv.DictReader(stream))
     elif path.suffix == ".jsonl":
-        records = _of_split(_lines(path), path, split)
+        records = _of_split(read_json_lines(path), path, split)
     else:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))

@@ -100,7 +100,8 @@ def seed_difference(
         InputError: a side is empty, or they are not of the same images.
     """
     images = _image_count([*first, *second])
-    _image_count(first), _image_count(second)
+    for side in (first, second):
+        _image_count(side)
     values = [[statistic.value for statistic in side] for side in (first, second)]
     seeds = min(len(side) for side in values)
     image_part = (_image_variance(second, first, resamples, seed, groups), _group_count(images, groups) - 1)

@@ -84,8 +84,8 @@ def _wanted(images: Path) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m scripts.metrics.submission", description=__doc__.splitlines()[0])
-    parser.add_argument("captions")
-    parser.add_argument("output")
+    parser.add_argument("captions", help="captions.jsonl of a run")
+    parser.add_argument("output", help="the .csv to write")
     parser.add_argument("--images", help="folder of the test images, or a file with their IDs")
     given = parser.parse_args(arguments)
     try:

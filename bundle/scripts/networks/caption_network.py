@@ -7,23 +7,29 @@ width, T caption tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from scripts.errors import NOT_EXPORTED, InputError
 from scripts.generation import Generated, GenerationOptions, Generator
 from scripts.generation.options import Watch
 from scripts.given_values import switch
+from scripts.networks.agreeing import Composer, agreeing
 from scripts.networks.branch import Branch, encoder_tokens, token_names
 from scripts.networks.language_model import LanguageModel
-from scripts.networks.prompts import Prompt, continued
+from scripts.networks.lora import ADAPTER_NAMES
+from scripts.networks.prompts import Prompt, continued, refuse_long
+from scripts.weights.whole import take_trained
 
 if TYPE_CHECKING:
+    from scripts.concepts.familiarity import Familiarity
     from scripts.concepts.guide import ConceptGuide
-    from scripts.concepts.header import HeaderAnswers
     from scripts.concepts.reader import ConceptReader
+    from scripts.concepts.stated import Stated
 
 __all__ = ["CaptionNetwork"]
 
@@ -46,6 +52,7 @@ class CaptionNetwork(nn.Module):
         concept_reader: guides the beams of an image by what it reads in it (:mod:`.concept_reader`).
         concept_weight: of the reader beside the language model; 0 leaves the beams to the language model.
         prior_weight: how much of a caption's commonness among the reader's training captions is taken off.
+        familiarity: says which images do not look like those the reader knows; None takes any.
     """
 
     def __init__(
@@ -60,6 +67,7 @@ class CaptionNetwork(nn.Module):
         concept_reader: ConceptReader | None = None,
         concept_weight: float = 0.0,
         prior_weight: float = 0.0,
+        familiarity: Familiarity | None = None,
     ) -> None:
         super().__init__()
         if not branches:
@@ -82,6 +90,12 @@ class CaptionNetwork(nn.Module):
         self.concept_reader = concept_reader
         self.concept_weight = concept_weight
         self.prior_weight = prior_weight
+        self.familiarity = familiarity
+        take_trained(self, has_already=ADAPTER_NAMES if language_model.adapted else "")
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """``torch.jit.script`` asks this first, and so do MONAI's export commands."""
+        raise InputError(NOT_EXPORTED)
 
     @property
     def tokenizer(self) -> object:
@@ -109,15 +123,26 @@ class CaptionNetwork(nn.Module):
             for name, encoder in self.encoders.items()
         }
 
+    def strange(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> list[bool]:
+        """Whether each image looks unlike all that the network knows."""
+        if self.familiarity is None or "reader" not in encoded:
+            return [False] * len(next(iter(encoded.values()))[0])
+        return self.familiarity.strange(*encoded["reader"]).tolist()
+
     def image_prefix(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> Tensor:
         """``[B, Q * branches, D]`` of encoder tokens by branch."""
         parts = [self.projections[name](branch(*encoded[name])) for name, branch in self.branches.items()]
         return torch.cat(parts, dim=1)
 
     def prompt_ids(self, prompts: list[str], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Token ids ``[B, T]`` and mask of prompts of different lengths, padded on the left."""
+        """Token ids ``[B, T]`` and mask of prompts of different lengths, padded on the left.
+
+        Raises:
+            InputError: a prompt is too long.
+        """
         rows = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in prompts]
         longest = max(len(row) for row in rows)
+        refuse_long(longest)
         ids = torch.full((len(rows), longest), self.language_model.pad_token_id, device=device)
         mask = torch.zeros_like(ids)
         for index, row in enumerate(rows):
@@ -172,26 +197,32 @@ class CaptionNetwork(nn.Module):
         *,
         prompts: Sequence[Prompt] | None = None,
         options: GenerationOptions | None = None,
-        known: Sequence[HeaderAnswers] = (),
+        known: Sequence[Stated] = (),
         watch: Watch | None = None,
     ) -> Generated:
         """Captions after the ``prefix`` of ``encoded`` images, as :meth:`prefix` gave it; ``watch`` sees each step.
 
-        With a concept reader, beams are guided by what it reads in the images, and by what is ``known`` of each.
+        With a concept reader, beams are guided by what it reads in the images. However they are decoded, captions do
+        not contradict what is ``known`` of each image from its file (`agreeing`).
         """
         options = options or self.options
-        embeddings, mask = prefix
+        prompts = prompts or [self.prompt] * len(prefix[0])
         guide = None
         if self.concept_reader is not None and self.concept_weight > 0 and options.num_beams > 1:
-            given = [prompt.given for prompt in prompts or [self.prompt] * len(embeddings)]
-            guide = None if options.do_sample else self._guide(encoded, given, known)
-        return self.generator.generate(embeddings.to(self.language_model.dtype), mask, options, guide, watch)
+            guide = None if options.do_sample else self._guide(encoded, [prompt.given for prompt in prompts], known)
+        embeddings, mask = prefix[0].to(self.language_model.dtype), prefix[1]
+        if not any(known):
+            return self.generator.generate(embeddings, mask, options, guide, watch)
+        several = options if options.num_beams == 1 else replace(options, num_return=options.num_beams)
+        made = self.generator.generate(embeddings, mask, several, guide, watch)
+        composer = Composer(self, (embeddings, mask), encoded, known, prompts, options.num_return)
+        return agreeing(made, self.captions(made.token_ids, prompts), known, prompts, composer)
 
     def _guide(
         self,
         encoded: Mapping[str, tuple[Tensor, Tensor | None]],
         starts: Sequence[str],
-        known: Sequence[HeaderAnswers],
+        known: Sequence[Stated],
     ) -> ConceptGuide:
         decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
         weights = {"weight": self.concept_weight, "prior_weight": self.prior_weight, "known": known}
@@ -216,7 +247,7 @@ class CaptionNetwork(nn.Module):
         encoded: Mapping[str, tuple[Tensor, Tensor | None]],
         token_ids: Tensor,
         prompts: Sequence[Prompt] | None = None,
-        known: Sequence[HeaderAnswers] = (),
+        known: Sequence[Stated] = (),
     ) -> list[float] | None:
         """How far the images bear their captions ``[B, T]`` out: log-probability of plane, modality and organ.
 
@@ -248,7 +279,12 @@ class CaptionNetwork(nn.Module):
 
         Returns:
             ``{"loss": scalar}`` with ``input_ids``; else token ids ``[B, max_new_tokens]``, padded.
+
+        Raises:
+            InputError: it is being traced for an export.
         """
+        if torch.jit.is_tracing():
+            raise InputError(NOT_EXPORTED)
         encoded = self.encode(image, image_mask, **cached)
         if input_ids is None:
             return self.generate(encoded).token_ids

@@ -75,6 +75,7 @@ class LanguageModel(nn.Module):
             tokenizer.pad_token = tokenizer.eos_token
         if caption_end:
             tokenizer.eos_token = _only_token(tokenizer, caption_end)
+        self.register_load_state_dict_post_hook(_loaded)
 
     @property
     def width(self) -> int:
@@ -109,7 +110,7 @@ class LanguageModel(nn.Module):
             base.set_attn_implementation(wanted)
 
     def after_loading(self) -> None:
-        """Take up the alpha of loaded adapters; :func:`scripts.weights.loading.load_parameters` calls it."""
+        """Take up the alpha of loaded adapters; ``load_state_dict`` and ``load_parameters`` call it."""
         if self.tunable:
             follow_alpha(self.model)
 
@@ -154,9 +155,27 @@ class LanguageModel(nn.Module):
         total = F.cross_entropy(logits, input_ids[real], label_smoothing=label_smoothing, reduction="sum")
         return total / gather(real.sum().float()[None]).mean()
 
+    @torch.no_grad()
+    def caption_logprobs(self, prefix: Tensor, prefix_mask: Tensor, ids: Tensor) -> Tensor:
+        """Natural logarithm of the probability of each token of one caption ``ids`` ``[T]``, ``[T]`` float32.
+
+        Args:
+            prefix: ``[1, P, D]``; prefix_mask: ``[1, P]``.
+        """
+        embeddings = torch.cat([prefix, self.embed(ids[None]).to(prefix.dtype)], dim=1)
+        mask = F.pad(prefix_mask, (0, len(ids)), value=1)
+        rows = torch.zeros_like(mask, dtype=torch.bool)
+        rows[:, prefix.shape[1] - 1 : -1] = True
+        logits = self.caption_logits(embeddings.to(self.dtype), mask, rows).float()
+        return logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
+
     @property
     def dtype(self) -> torch.dtype:
         return self.model.get_input_embeddings().weight.dtype
+
+
+def _loaded(module: LanguageModel, _: object) -> None:
+    module.after_loading()
 
 
 def _attention_of(model: nn.Module) -> str | None:

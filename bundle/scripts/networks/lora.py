@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from scripts.errors import WeightsError
 
-__all__ = ["ALPHA_NAMES", "add_adapters", "adapters_in", "follow_alpha", "with_adapters"]
+__all__ = ["ADAPTER_NAMES", "ALPHA_NAMES", "add_adapters", "adapters_in", "follow_alpha", "with_adapters"]
 
 _WRAPPER = "base_model.model."  # what peft puts before a wrapped model's names
 _DOWN, _UP, _ALPHA = ".lora_A.default.weight", ".lora_B.default.weight", ".lora_A.default.alpha"
+ADAPTER_NAMES = "language_model.*.lora_*"
+"""Pattern of the names of adapters in a caption network's checkpoint."""
 ALPHA_NAMES = f"*{_ALPHA}"
 """Pattern of the names that checkpoints may lack: those written before alpha was stored."""
 

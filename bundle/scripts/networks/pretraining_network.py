@@ -23,6 +23,7 @@ from scripts.networks.losses import (
     same_text,
 )
 from scripts.networks.qformer import EncoderMemory
+from scripts.weights.whole import take_trained
 
 __all__ = ["PretrainingBranch", "PretrainingNetwork"]
 
@@ -250,6 +251,7 @@ class PretrainingNetwork(nn.Module):
         self.branches = nn.ModuleDict(branches)
         self.weights = {name: float((weights or {}).get(name, 1.0)) for name in OBJECTIVES}
         self.learning = tuple(self.branches)
+        take_trained(self)
 
     @property
     def batch_names(self) -> tuple[str, ...]:

@@ -10,7 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Prompt", "continued", "spoken"]
+from scripts.errors import InputError
+
+__all__ = ["MAX_TOKENS", "Prompt", "continued", "refuse_long", "spoken"]
+
+MAX_TOKENS = 512
+"""Of a prompt. Memory and time of a caption grow with each, and more than a page of words begins no caption."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,12 @@ class Prompt:
     def given(self) -> str:
         """The text where it is part of what is read, else ""."""
         return self.text if self.is_spoken else ""
+
+
+def refuse_long(tokens: int) -> None:
+    """Raises: InputError where a prompt has more than `MAX_TOKENS` tokens."""
+    if tokens > MAX_TOKENS:
+        raise InputError(f"the prompt has {tokens:,} tokens, at most {MAX_TOKENS} can begin a caption: shorten it")
 
 
 def spoken(prompt: str, tokenizer: Any) -> str:

@@ -8,7 +8,6 @@ image has, by which a FHIR server matches its own resources. The caption stands 
 from __future__ import annotations
 
 import html
-import json
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.atomic import write_text_atomically
+from scripts.data.record_lines import json_text
 from scripts.errors import InputError
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.dicom.document import MANUFACTURER, MODEL, Draft, derived_uid, file_name
@@ -60,7 +60,7 @@ def write_fhir(
     draft = Draft.of(record, edited=edited, when=when)
     report = build_report(study, draft)
     target = Path(path) if path is not None else Path(folder) / file_name(study, _uid(study, draft), ".json")  # type: ignore[arg-type]
-    return write_text_atomically(target, json.dumps(report, ensure_ascii=False, indent=2) + "\n")
+    return write_text_atomically(target, json_text(report, indent=2) + "\n")
 
 
 def build_report(source: SourceStudy, draft: Draft) -> dict[str, Any]:

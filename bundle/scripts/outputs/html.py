@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from scripts.atomic import write_atomically, write_text_atomically
+from scripts.data.record_lines import json_text
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.record import source_name
 
@@ -59,7 +59,10 @@ class HtmlWriter:
             "input": record.get("trace", {}).get("input", {}),
             "prompt": record.get("prompt") or "",
             **{key: record.get(key) for key in ("caption", "confidence", "calibrated_confidence", "agreement")},
-            **{key: record.get(key) for key in ("abstained", "modality", "window", "slice", "notes", "error")},
+            **{
+                key: record.get(key)
+                for key in ("abstained", "withheld", "modality", "window", "slice", "notes", "error")
+            },
             "output_errors": record.get("output_errors"),
         }
         self._note_run(record)
@@ -175,7 +178,7 @@ def _save(picture: Image.Image, side: int, path: Path, *, quality: int) -> None:
 
 def _script_json(value: Mapping[str, Any]) -> str:
     """JSON that may stand inside a ``<script>``: nothing in it can end the element or start markup."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json_text(value, separators=(",", ":"))
     for character in ("<", ">", "&", "\u2028", "\u2029"):
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

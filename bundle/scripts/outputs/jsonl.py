@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts.atomic import flush_folder
+from scripts.data.record_lines import json_line
 from scripts.errors import InputError
 from scripts.folder_lock import FolderLock
 from scripts.outputs.captioned_case import CaptionedCase
@@ -52,7 +52,7 @@ class JsonLinesWriter:
         mode = "a" if self.started else "w"
         self.started = True
         with self._unfinished.open(mode, encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+            file.write(json_line(record))
 
     def finish(self) -> list[Path]:
         with self._unfinished.open("a" if self.started else "w") as file:
@@ -104,7 +104,7 @@ class CaptionWriter:
         self.rule = rule
         self.provenance = dict(provenance or {})
         self.quiet = quiet
-        self.cases = self.captioned = self.failed = 0
+        self.cases = self.captioned = self.withheld = self.failed = 0
 
     def attach(self, engine: Engine) -> None:
         from ignite.engine import Events
@@ -121,7 +121,7 @@ class CaptionWriter:
             InputError: another run writes to the folder, or what an earlier one wrote cannot be removed.
         """
         self.lock.acquire()
-        self.cases = self.captioned = self.failed = self.delivery.failed = 0
+        self.cases = self.captioned = self.withheld = self.failed = self.delivery.failed = 0
         self.timings.started = False
         if not self._go_on(engine):
             self.delivery.begin()
@@ -164,9 +164,11 @@ class CaptionWriter:
         raise error
 
     def write(self, engine: Engine) -> None:
-        """Deliver this batch's cases; readable images take the predictions in order."""
-        made = (engine.state.output.get("pred") or {}).get("captioned")
-        batch = engine.state.batch
+        """Deliver the cases of an engine's batch."""
+        self.add(engine.state.batch, (engine.state.output.get("pred") or {}).get("captioned"))
+
+    def add(self, batch: Mapping[str, Any], made: CaptionedBatch | None) -> None:
+        """Deliver a batch's cases; readable images take the captions in order."""
         entries = _entries(batch)
         good = sum(entry["error"] is None for entry in entries)
         row, lines = 0, []
@@ -220,7 +222,8 @@ class CaptionWriter:
 
     def _count(self, record: Mapping[str, Any]) -> None:
         self.cases += 1
-        self.captioned += record["error"] is None
+        self.withheld += bool(record.get("withheld"))
+        self.captioned += record["error"] is None and not record.get("withheld")
         self.failed += record["error"] is not None or bool(record.get("output_errors"))
 
     def _report(self, record: Mapping[str, Any]) -> None:
@@ -228,11 +231,9 @@ class CaptionWriter:
             print(f"error: {record['error']}", file=sys.stderr)
         elif not self.quiet:
             name = Path(source_name(record["image"])).name
-            sure = record.get("calibrated_confidence")
-            sure = f"confidence {record['confidence']:.2f}" + ("" if sure is None else f", {sure:.0%} likely right")
-            print(f"{name}\n    {record['caption'] or 'withheld: below abstain_below'}   ({sure})")
+            print(f"{name}\n    {_said(record)}")
 
-    def finish(self, engine: Engine) -> None:
+    def finish(self, engine: Engine | None = None) -> None:
         files = self.delivery.finish()
         if self.timings.started:
             self.timings.finish()
@@ -240,7 +241,8 @@ class CaptionWriter:
         self.lock.release()
         if not self.quiet:
             written = ", ".join(str(path) for path in files) or str(self.delivery.output_dir)
-            print(f"{self.captioned} of {self.cases} images captioned: {written}")
+            besides = f", {self.withheld} withheld" if self.withheld else ""
+            print(f"{self.captioned} of {self.cases} images captioned{besides}: {written}")
 
     def exit(self) -> None:
         """End the process with code 1 if any image could not be captioned or written; call it last.
@@ -250,6 +252,15 @@ class CaptionWriter:
         """
         if self.failed:
             raise SystemExit(1)
+
+
+def _said(record: Mapping[str, Any]) -> str:
+    """The caption and how sure it is, or why there is none."""
+    if record.get("withheld"):
+        return f"withheld: {record['withheld']}"
+    sure = record.get("calibrated_confidence")
+    likely = "" if sure is None else f", {sure:.0%} likely right"
+    return f"{record['caption']}   (confidence {record['confidence']:.2f}{likely})"
 
 
 def _entries(batch: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ So are those codes where a volume file does not say how it lies.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +17,7 @@ import nibabel as nib
 import numpy as np
 
 from scripts.atomic import write_atomically, write_text_atomically
+from scripts.data.record_lines import json_text
 from scripts.errors import InputError
 from scripts.explanation.geometry import file_of_view
 from scripts.explanation.masks import WordMask, word_masks
@@ -65,7 +65,7 @@ class NiftiMaskWriter:
                  "prompt": case.record.get("prompt") or "", "method": case.explanation.method,
                  "notice": "Regions that words rest on, drawn by a machine. For research, not for diagnosis.",
                  "masks": listed}  # fmt: skip
-        written.append(write_text_atomically(folder / "masks.json", json.dumps(about, indent=2, ensure_ascii=False)))
+        written.append(write_text_atomically(folder / "masks.json", json_text(about, indent=2)))
         return written
 
     def recall(self, case: CaptionedCase, note: None) -> None:

@@ -30,6 +30,7 @@ def caption_record(
     tokens: Sequence[str] | None = None,
     support: float | None = None,
     prompt: str = "",
+    withheld: str | None = None,
 ) -> dict[str, Any]:
     """One line of ``captions.jsonl``.
 
@@ -47,6 +48,7 @@ def caption_record(
         tokens: text of each generated token, the end token as ``""``.
         support: its natural logarithm, None without a concept reader.
         prompt: words that the caption begins with because they were given; all others are the network's.
+        withheld: why there is no caption although nothing went wrong.
     """
     noted = {} if meta is None else meta.record()
     mean = sum(token_logprobs) / len(token_logprobs) if token_logprobs else None
@@ -65,6 +67,7 @@ def caption_record(
         "model_version": provenance.get("model_version"),
         "weights": provenance.get("weights"),
         "trace": {"input": noted, **provenance.get("trace", {})},
+        "withheld": withheld,
         "error": error,
     }
 
@@ -97,17 +100,20 @@ def captioned_case(
         rule: judges how sure the caption is, and withholds it.
     """
     words = tuple(made.words[row])
+    withheld = made.withheld[row] if made.withheld else None
     record = caption_record(
         source,
-        caption=made.captions[row],
-        token_logprobs=made.logprobs_of(row),
+        caption=None if withheld else made.captions[row],
+        token_logprobs=None if withheld else made.logprobs_of(row),
         tokens=words or None,
         meta=meta,
         error=None,
         provenance=provenance,
         support=None if made.support is None else made.support[row],
         prompt=made.prompts[row],
+        withheld=withheld,
     )
+    record["notes"] += made.notes[row] if made.notes else []
     record["trace"]["pixels"] = None if image is None else pixels_sha256(image)
     record["trace"]["batch"] = batch_trace(row, of)
     if rule is not None:

@@ -18,6 +18,7 @@ FILE = "made_with.json"
 # values that do not change a caption, or whose files count by their hash
 _NOT_COMPARED = {"bundle_root", "config_files", "dataset_dir", "datalist", "section", "output_dir", "outputs"}
 _NOT_COMPARED |= {"output_options", "explain", "workers", "device", "calibration", "weights", "concept_reader"}
+_NOT_COMPARED |= {"familiarity"}
 _NOT_COMPARED |= {"general_encoder_weights", "detail_encoder_weights", "language_model_name"}
 
 
@@ -36,14 +37,16 @@ def made_with(parser: Any, values: Mapping[str, Any]) -> dict[str, dict[str, Any
     parser["provenance#network"] = None
     try:
         found = parser.get_parsed_content("provenance")
-        calibration = str(parser.get_parsed_content("calibration"))
+        judges = {part: str(parser.get_parsed_content(part)) for part in ("calibration", "familiarity")}
     except RuntimeError as error:
         if (cause := user_cause(error)) is not None and cause is not error:
             raise cause from error
         if isinstance(error.__cause__, OSError):
             raise WeightsError(f"the weights cannot be read: {error.__cause__}") from error
         raise
-    weights = {**found["weights"], **(frozen_sha256("calibration", calibration) if calibration else {})}
+    weights = dict(found["weights"])
+    for part, file in judges.items():
+        weights |= frozen_sha256(part, file) if file else {}
     settings = {**values, **found["trace"]["settings"]}
     settings = {name: value for name, value in sorted(settings.items()) if name not in _NOT_COMPARED}
     return json.loads(json.dumps({"weights": weights, "settings": settings}, default=str))

@@ -45,6 +45,7 @@ def provenance(
     *,
     config_files: Sequence[str] = ("configs/inference.json",),
     network: CaptionNetwork | None = None,
+    familiarity: str | Path = "",
 ) -> dict[str, Any]:
     """The part of a caption's record that is the same for a whole run.
 
@@ -56,6 +57,7 @@ def provenance(
         settings: of the run, by the config values' own names, so that they can be given again.
         config_files: the config and its overlays, relative to the bundle.
         network: adds how it is built, its prompt and its generation options.
+        familiarity: file by which images are withheld; it changes no caption, so it is a source but no weights.
 
     Returns:
         ``model_version``, ``weights`` (name and SHA-256 of each file), and ``trace``: ``config``, ``settings``,
@@ -69,6 +71,8 @@ def provenance(
             continue  # a part that this run does without
         hashes.update(frozen_sha256(part, str(source)))
         sources[_KEYS.get(part, part)] = relative_source(source, bundle_root)
+    if str(familiarity):
+        sources["familiarity"] = relative_source(familiarity, bundle_root)
     trace = {"config": list(config_files), "settings": dict(settings or {}), "sources": sources}
     if network is not None:
         trace.update(network_trace(network))

@@ -9,7 +9,6 @@ does not replace a de-identification tool.
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from scripts.reading.case import CaseImage
 
@@ -51,6 +50,8 @@ def find_text(grey: np.ndarray) -> list[Box]:
     scaled = np.clip((grey - low) / (high - low), 0.0, 1.0).astype(np.float32)
     tallest = max(10, height // 16)
     stroke = max(5, tallest // 3)
+    from scipy import ndimage  # a quarter of a second, and few ask for it
+
     thin = scaled - ndimage.grey_opening(scaled, size=(stroke, stroke))
     marks, count = ndimage.label((thin > _CONTRAST) & (scaled > 0.5), structure=np.ones((3, 3)))
     found = ndimage.find_objects(marks, max_label=count)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import math
 import os
+import struct
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,9 @@ _GZIP_LIMIT = 1040
 """Deflate cannot shrink further than 1032 times; a header that claims more is wrong."""
 _KEPT = 2 * MAX_BYTES
 """Bytes of unpacked voxels that are kept at once; of larger files, one volume at a time."""
+_MGH_LOOK = 4096
+_MGH_BYTES = {0: 1, 1: 4, 3: 4, 4: 2}
+"""Types of voxels, https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat."""
 _LABELS = 1002
 """NIFTI_INTENT_LABEL of nifti1.h."""
 
@@ -41,6 +48,7 @@ def open_neuroimage(path: str, ending: str) -> NeuroImage:
     import nibabel as nib
 
     named = FittingName(path, ending)
+    _check_mgz(path)
     try:
         image = nib.load(named.path, mmap="c")
     except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError):
@@ -207,10 +215,29 @@ class _Voxels:
         size, claimed = os.path.getsize(self.file), self.kind.itemsize
         for n in self.shape:
             claimed *= n
-        if claimed + (0 if self.packed else self.offset) > (size * _GZIP_LIMIT if self.packed else size):
-            raise InputError(f"{self.path}: its header claims {claimed:,} bytes of voxels, which the file cannot hold")
-        if claimed // max(1, self.shape[3] if len(self.shape) > 3 else 1) > 4 * MAX_BYTES:
-            raise InputError(f"{self.path}: one volume takes {claimed / 2**30:.1f} GiB; crop or resample it first")
+        volumes = self.shape[3] if len(self.shape) > 3 else 1
+        _check_claim(self.path, claimed, volumes, size * _GZIP_LIMIT if self.packed else size - self.offset)
+
+
+def _check_claim(path: str, claimed: int, volumes: int, most: int) -> None:
+    """Refuse ``claimed`` bytes of voxels where the file holds ``most``, and volumes that no memory holds."""
+    if claimed > most:
+        raise InputError(f"{path}: its header claims {claimed:,} bytes of voxels, which the file cannot hold")
+    if claimed // max(1, volumes) > 4 * MAX_BYTES:
+        raise InputError(f"{path}: one volume takes {claimed / 2**30:.1f} GiB; crop or resample it first")
+
+
+def _check_mgz(path: str) -> None:
+    """A packed MGH file's claim, before nibabel unpacks all of it on its way to what follows the voxels."""
+    with open(path, "rb") as file:
+        head = file.read(_MGH_LOOK)
+    if head[:2] != b"\x1f\x8b":
+        return
+    with contextlib.suppress(zlib.error, struct.error):
+        version, *sides, frames, kind = struct.unpack(">7i", zlib.decompressobj(31).decompress(head, 28)[:28])[:6]
+        if version == 1 and kind in _MGH_BYTES and min(*sides, frames) > 0:
+            claimed = math.prod(sides) * frames * _MGH_BYTES[kind]
+            _check_claim(path, claimed, frames, os.path.getsize(path) * _GZIP_LIMIT)
 
 
 def _scaled(plane: np.ndarray, scale: tuple[float, float], colour: bool) -> np.ndarray:

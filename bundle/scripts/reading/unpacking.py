@@ -28,7 +28,8 @@ class _Decompressor(Protocol):
     eof: bool
     unused_data: bytes
 
-    def decompress(self, data: bytes, max_length: int = ..., /) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = ..., /) -> bytes:
+        """At most so many bytes of what ``data`` holds."""
 
 
 def unpacked(

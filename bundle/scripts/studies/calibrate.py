@@ -14,7 +14,6 @@ part of it. Writes ``models/calibration.json`` of the bundle (not with ``--limit
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 
 from scripts.atomic import write_text_atomically
 from scripts.confidence.calibration import Calibration, evidence, fit
+from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError, show_sentences
 from scripts.studies.calibration_figures import best_feature, judge, measure, write_report
 
@@ -52,9 +52,8 @@ def made_before(bundle_root: Path, items: Sequence[dict[str, Any]], captions: Pa
     from scripts.predictor import CaptionPredictor
 
     try:
-        lines = [json.loads(line) for line in captions.read_text(encoding="utf-8").splitlines()]
-        by_image = {str(line["image"]): line for line in lines if line["token_logprobs"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        by_image = {str(line["image"]): line for line in read_json_lines(captions) if line["token_logprobs"]}
+    except (KeyError, TypeError) as error:
         raise InputError(f"{captions} cannot be read as captions ({error}): give a captions.jsonl") from None
     absent = [str(item["image"]) for item in items if str(item["image"]) not in by_image]
     if absent:
@@ -82,10 +81,12 @@ def read_items(options: argparse.Namespace) -> list[dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study that the command line describes."""
     parser = argparse.ArgumentParser(prog="python -m scripts.studies.calibrate", description=__doc__.splitlines()[0])
-    parser.add_argument("--datalist", type=Path, required=True)
-    parser.add_argument("--section", default="validation")
-    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE)
-    parser.add_argument("--output_dir", type=Path, default=Path("runs/confidence"))
+    parser.add_argument("--datalist", type=Path, required=True, help="images with captions")
+    parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
+    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE, help="the bundle's folder")
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("runs/confidence"), help="of all results (default %(default)s)"
+    )
     parser.add_argument("--captions", type=Path, help="captions.jsonl of configs/evaluate.json: not made again")
     parser.add_argument("--samples", type=int, default=5, help="captions drawn for each image; 0 skips agreement")
     parser.add_argument("--limit", type=int, default=0, help="a check on this many images; stores no calibration")

@@ -11,6 +11,7 @@ import numpy as np
 
 from scripts.concepts.fields import field_agreement
 from scripts.confidence.calibration import bins_of, cross_fitted, evidence, expected_calibration_error, risk_coverage
+from scripts.data.record_lines import json_line
 
 __all__ = ["area_under_roc", "best_feature", "judge", "measure", "write_report"]
 
@@ -75,7 +76,7 @@ def measure(records: Sequence[Mapping[str, Any]], right: np.ndarray) -> dict[str
 
 def write_report(study: Mapping[str, Any], records: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """``confidence.json``, ``captions.jsonl`` and both pictures in ``folder``."""
-    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    lines = "".join(json_line(record) for record in records)
     (folder / "captions.jsonl").write_text(lines, encoding="utf-8")
     (folder / "confidence.json").write_text(json.dumps(study, indent=1) + "\n", encoding="utf-8")
     _draw_reliability(study, folder / "reliability.png")

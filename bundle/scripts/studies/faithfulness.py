@@ -26,6 +26,7 @@ from torch import Tensor
 
 from scripts.atomic import write_text_atomically
 from scripts.data.datalist import load_datalist
+from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError, WeightsError
 from scripts.explanation.geometry import content_box
 from scripts.explanation.occlusion import Box, best_tile, blurred, hidden, tiles_of
@@ -102,20 +103,26 @@ def _chosen(folder: Path, section: str, count: int) -> tuple[list[str], dict[str
 
 def _kept(path: Path, settings: str) -> dict[str, dict[str, Any]]:
     """Results of an earlier run with the same settings, by image."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    lines = read_json_lines(path) if path.is_file() else []
     return {line["image"]: line for line in lines if line["settings"] == settings}
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.studies.faithfulness", description=__doc__)
     parser.add_argument("--dataset_dir", required=True, type=Path, help="folder with datalist.json")
-    parser.add_argument("--section", default="validation")
+    parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
     parser.add_argument("--count", type=int, default=100, help="images, evenly spread over the section")
     parser.add_argument("--at_most", type=int, default=None, help="images in this call; call again to go on")
-    parser.add_argument("--method", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument(
+        "--method", nargs="+", default=list(METHODS), choices=METHODS, help="maps to test (default: both)"
+    )
     parser.add_argument("--side", type=int, default=3, help="tiles a row and a column")
-    parser.add_argument("--bundle_root", type=Path, default=Path(__file__).resolve().parents[2])
-    parser.add_argument("--output_dir", type=Path, default=Path("runs/faithfulness"))
+    parser.add_argument(
+        "--bundle_root", type=Path, default=Path(__file__).resolve().parents[2], help="the bundle's folder"
+    )
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("runs/faithfulness"), help="of all results (default %(default)s)"
+    )
     return parser.parse_args(arguments)
 
 

@@ -11,7 +11,6 @@ finding. No Q-Former and no language model takes part, and what the file states 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 from scripts.atomic import write_text_atomically
 from scripts.concepts.reader import ConceptReader, load_concept_reader
 from scripts.data.datalist import load_datalist
+from scripts.data.record_lines import json_line
 from scripts.errors import InputError, show_sentences
 from scripts.transforms.preprocessing import Preprocessing
 
@@ -50,10 +50,12 @@ def named_fields(reader: ConceptReader, image: Tensor) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the captions that the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m scripts.studies.reader_alone", description=__doc__.splitlines()[0])
-    parser.add_argument("--datalist", type=Path, required=True)
-    parser.add_argument("--section", default="validation")
-    parser.add_argument("--reader", type=Path, default=DEFAULT_READER)
-    parser.add_argument("--output", type=Path, default=Path("runs/reader_alone/captions.jsonl"))
+    parser.add_argument("--datalist", type=Path, required=True, help="images with captions")
+    parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
+    parser.add_argument(
+        "--reader", type=Path, default=DEFAULT_READER, help="the concept reader (default: the shipped one)"
+    )
+    parser.add_argument("--output", type=Path, default=Path("runs/reader_alone/captions.jsonl"), help="file to write")
     options = parser.parse_args(arguments)
     show_sentences()
     reader = load_concept_reader(options.reader)
@@ -64,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number, item in enumerate(items, start=1):
         image, _ = preprocessing.load(item["image"])
         caption = sentence(named_fields(reader, image))
-        lines.append(json.dumps({"image": str(item["image"]), "caption": caption}, ensure_ascii=False))
+        lines.append(json_line({"image": str(item["image"]), "caption": caption}))
         print(f"\r{number} of {len(items)} read", end="", flush=True)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(options.output, "\n".join(lines) + "\n")
+    write_text_atomically(options.output, "".join(lines))
     print(f"\n{options.output}")
     return 0
 

@@ -3,7 +3,7 @@
 from scripts import loads_submodules
 from scripts.training.accumulation import WeightedAccumulation
 from scripts.training.attach import AttachAll
-from scripts.training.autocast import AutocastInferer, scales_loss, set_float32_precision
+from scripts.training.autocast import AutocastInferer, scales_loss
 from scripts.training.batches import PrepareCase, loss_of, loss_parts
 from scripts.training.best import higher_is_better, lower_is_better
 from scripts.training.checkpoint_files import read_checkpoint
@@ -16,9 +16,11 @@ from scripts.training.prepare_network import prepare_network
 from scripts.training.prepare_run import open_run, prepare_run
 from scripts.training.progress import ProgressBar
 from scripts.training.resumable import bare_network
+from scripts.training.run_end import RunEnd
 from scripts.training.run_record import RunRecord
 from scripts.training.sample_captions import SampleCaptions
 from scripts.training.spread import VectorSpread
+from scripts.training.tracking import tracked
 from scripts.training.weight_average import WeightAverage
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "NonFiniteError",
     "PrepareCase",
     "ProgressBar",
+    "RunEnd",
     "RunRecord",
     "SampleCaptions",
     "StepSchedule",
@@ -50,7 +53,7 @@ __all__ = [
     "prepare_run",
     "read_checkpoint",
     "scales_loss",
-    "set_float32_precision",
+    "tracked",
 ]
 
 __getattr__ = loads_submodules(__name__)

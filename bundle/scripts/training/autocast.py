@@ -1,4 +1,4 @@
-"""Arithmetic precision in MONAI's engines: autocast on any device, and the float32 switch of oneDNN."""
+"""Arithmetic precision in MONAI's engines: autocast on any device."""
 
 from __future__ import annotations
 
@@ -57,20 +57,3 @@ def scales_loss(amp_dtype: str | None, device: torch.device | str) -> bool:
 def _device_of(network: Any) -> torch.device:
     parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
     return parameter.device if parameter is not None else torch.device("cpu")
-
-
-def set_float32_precision(mode: str = "exact") -> str:
-    """Choose how float32 matrices are multiplied; returns the mode that was set before.
-
-    ``exact`` is PyTorch's default. ``fast`` lets CUDA use TF32 and sends CPU products to oneDNN, which is 1.5-2x
-    faster on CPUs where MKL is slow; whether it then rounds to bfloat16 depends on the CPU, so it is a choice.
-
-    Raises:
-        InputError: another mode.
-    """
-    modes = {"exact": "highest", "fast": "medium"}
-    if mode not in modes:
-        raise InputError(f"float32 precision must be exact or fast, not {mode}.")
-    before = "exact" if torch.get_float32_matmul_precision() == "highest" else "fast"
-    torch.set_float32_matmul_precision(modes[mode])
-    return before

@@ -56,12 +56,9 @@ class Checkpoints:
         resume: ``auto`` goes on from the newest usable checkpoint in ``folder``, or starts; a path goes on from
             that file; empty starts afresh and moves older files of ``folder`` aside.
         save_every: also save at the first optimizer step so many iterations after a save; 0 saves at epoch ends only.
-        epoch_interval: save after so many epochs.
         keep_last: full checkpoints to keep; the second is there in case the disk damages the newest.
         keep_best: best models to keep.
         settings: of the run, by name, for a resumed run to be compared with; None takes those of the command line.
-        stop_signals: signals that save and end the run cleanly: after a step, or in the middle of a validation, which
-            the resumed run then begins with.
 
     Raises:
         InputError: ``resume`` names no usable checkpoint, it is of the middle of an epoch with other data or settings,
@@ -80,11 +77,9 @@ class Checkpoints:
         average: WeightAverage | None = None,
         resume: str = "auto",
         save_every: int = 0,
-        epoch_interval: int = 1,
         keep_last: int = 2,
         keep_best: int = 1,
         settings: Mapping[str, str] | None = None,
-        stop_signals: tuple[str, ...] = ("SIGTERM", "SIGUSR1"),
     ) -> None:
         self.folder = Path(folder)
         self.network = bare_network(network)
@@ -96,12 +91,11 @@ class Checkpoints:
         self.average = average
         self.resume = resume
         self.save_every = save_every
-        self.epoch_interval = epoch_interval
         self.keep_last = max(1, keep_last)
         self.best = BestModels(folder=self.folder, network=self.network, evaluator=evaluator, keep=keep_best)
         self.settings = command_line_settings() if settings is None else dict(settings)
         self.lock = run_lock(self.folder)
-        self.signal = StopSignal(stop_signals)
+        self.signal = StopSignal()
         self._random_state: dict[str, Any] | None = None
         self._random_state_of_end: dict[str, Any] | None = None  # of an epoch whose end is not done
         self._awaits_validation = False
@@ -343,7 +337,7 @@ class Checkpoints:
         name = self.signal.received()
         if name:
             self._stop(engine, name)
-        elif engine.state.epoch % self.epoch_interval == 0:
+        else:
             self.save(engine)
 
     def _end_epoch(self, engine: Any) -> None:

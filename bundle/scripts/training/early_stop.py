@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
@@ -22,12 +21,11 @@ logger = logging.getLogger(__name__)
 class StopSignal:
     """Remembers that the machine asked the run to end; all processes agree on the iteration at which it does.
 
-    Args:
-        names: signals to listen to; schedulers send SIGTERM, and SIGUSR1 where asked for an early warning.
+    Schedulers send SIGTERM, and SIGUSR1 where asked for an early warning.
     """
 
-    def __init__(self, names: Sequence[str] = ("SIGTERM", "SIGUSR1")) -> None:
-        self._numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    def __init__(self) -> None:
+        self._numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
         self._before: dict[int, Any] = {}
         self._received = ""
 

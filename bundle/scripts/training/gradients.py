@@ -24,12 +24,10 @@ class GradientGuard:
 
     Args:
         max_norm: clip the total norm to this; 0 only measures.
-        name_key: batch entry that names the files of each case.
     """
 
-    def __init__(self, *, max_norm: float = 0.0, name_key: str = "image_path") -> None:
+    def __init__(self, *, max_norm: float = 0.0) -> None:
         self.max_norm = max_norm
-        self.name_key = name_key
 
     def attach(self, engine: Any) -> None:
         """Act after each backward pass of ``engine``, before its optimizer step."""
@@ -60,7 +58,7 @@ class GradientGuard:
         parts = loss_parts(engine.state.output.get(CommonKeys.PRED))
         values = ", ".join(f"{name} {value.item():.4g}" for name, value in parts.items())
         batch = engine.state.batch
-        files = batch.get(self.name_key, []) if isinstance(batch, dict) else []
+        files = batch.get("image_path", []) if isinstance(batch, dict) else []
         state = engine.state
         return (
             f"training stopped in epoch {state.epoch}, iteration {state.iteration}: loss {loss:.4g}, gradient norm "

@@ -11,7 +11,7 @@ from monai.utils import set_determinism
 from scripts.distributed import rank
 from scripts.errors import show_sentences
 from scripts.kernels.allocator import keep_memory
-from scripts.training.autocast import set_float32_precision
+from scripts.kernels.precision import set_float32_precision
 from scripts.training.run_record import log_to, run_lock
 
 

@@ -1,8 +1,10 @@
-"""A progress bar per epoch: rate, time left, loss parts."""
+"""A progress line per epoch that fits 80 columns: how far, time left, losses."""
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from ignite.engine import Events
@@ -44,9 +46,9 @@ class ProgressBar:
             total=length,
             initial=engine.state.iteration % length if length else 0,
             desc=f"{self.name} {engine.state.epoch}/{engine.state.max_epochs}" if several else self.name,
-            unit="batch",
             mininterval=self.interval,
-            dynamic_ncols=True,
+            bar_format="{desc} {percentage:3.0f}% {n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}",
+            ncols=shutil.get_terminal_size(fallback=(80, 24)).columns - 1,
             leave=True,
         )
 
@@ -57,11 +59,32 @@ class ProgressBar:
         if engine.state.iteration % self.every == 0 or ends:
             output = engine.state.output
             parts = loss_parts(output.get(CommonKeys.PRED)) if isinstance(output, dict) else {}
-            shown = {name: f"{value.item():.3f}" for name, value in parts.items()}
-            self._bar.set_postfix(shown, refresh=False)
+            self._bar.set_postfix_str(
+                losses_in_words({name: value.item() for name, value in parts.items()}), refresh=False
+            )
         self._bar.update(1)
 
     def _close(self, _: Any) -> None:
         if self._bar is not None:
             self._bar.close()
         self._bar = None
+
+
+def losses_in_words(parts: Mapping[str, float]) -> str:
+    """``24.2 itc .32 .39 itm .66 .74 itg 10.9 11.1``: the loss, then each part of it, branch by branch.
+
+    Args:
+        parts: ``loss`` and its parts, named like ``general_itc``.
+    """
+    kinds: dict[str, list[str]] = {}
+    for name, value in parts.items():
+        if name != "loss":
+            kinds.setdefault(name.rpartition("_")[2], []).append(_short(value))
+    words = [_short(parts["loss"])] if "loss" in parts else []
+    return " ".join([*words, *(f"{kind} {' '.join(values)}" for kind, values in kinds.items())])
+
+
+def _short(value: float) -> str:
+    """Three digits, no zero in front: ``.32``, ``4.21``, ``10.9``, ``123``."""
+    text = f"{value:.2f}" if abs(value) < 9.995 else f"{value:.1f}" if abs(value) < 99.95 else f"{value:.0f}"
+    return text.replace("0.", ".", 1) if abs(value) < 0.995 else text

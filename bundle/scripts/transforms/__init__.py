@@ -11,6 +11,7 @@ from typing import Any
 from scripts import loads_submodules
 
 MODULES = {
+    "DecodeCaptiond": "captions",
     "EachViewd": "each_view",
     "Letterboxd": "image_steps",
     "LoadCased": "image_steps",

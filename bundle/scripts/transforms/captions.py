@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping
+from typing import Any
 
 import torch
 from monai.config import KeysCollection
@@ -73,4 +74,24 @@ class TokenizeCaptiond(MapTransform):
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
         result = dict(data)
         result["input_ids"] = self.tokenize(result[self.keys[0]])
+        return result
+
+
+class DecodeCaptiond(MapTransform):
+    """Put the text of a caption in the place of its token ids, for programs that run a bundle's ``postprocessing``.
+
+    Args:
+        keys: of token ids ``[T]``, or of a dictionary that holds them as ``pred``, which an inferer gives.
+        network: a `CaptionNetwork`, whose tokenizer and prompt count.
+    """
+
+    def __init__(self, keys: KeysCollection = "pred", *, network: Any) -> None:
+        super().__init__(keys)
+        self.network = network
+
+    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            ids = result[key]["pred"] if isinstance(result[key], Mapping) else result[key]
+            [result[key]] = self.network.captions(torch.as_tensor(ids)[None])
         return result

@@ -13,19 +13,20 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from scripts.reading.slices import Rule
 from scripts.transforms.views import LetterboxViews, ReadViews, WindowViews
 
 __all__ = ["Letterboxd", "LoadCased", "WindowToUnitd"]
 
 
 class _StepTransform(MapTransform):
-    """One of the steps, applied to each key. Subclasses say which."""
+    """One of the steps, applied to each key."""
 
-    step_class: Callable[..., Any]
-
-    def __init__(self, keys: KeysCollection, *, allow_missing_keys: bool = False, **options: Any) -> None:
+    def __init__(
+        self, keys: KeysCollection, step: Callable[[Mapping[Any, Any], str], dict[Any, Any]], allow_missing_keys: bool
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.step = self.step_class(**options)
+        self.step = step
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
@@ -39,11 +40,17 @@ class LoadCased(_StepTransform):
 
     Args:
         keys: of paths in the item.
+        slice, plane, frame, series, modality, mask_text: see `scripts.reading.read_case`.
         allow_missing_keys: as in MONAI.
-        options: slice, plane, frame, series, modality, mask_text: see `scripts.reading.read_case`.
     """
 
-    step_class = ReadViews
+    def __init__(
+        self, keys: KeysCollection, *, slice: Rule = "middle", plane: str = "auto", frame: Rule = "auto",
+        series: int | str | None = None, modality: str | None = None, mask_text: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:  # fmt: skip
+        step = ReadViews(slice=slice, plane=plane, frame=frame, series=series, modality=modality, mask_text=mask_text)
+        super().__init__(keys, step, allow_missing_keys)
 
 
 class WindowToUnitd(_StepTransform):
@@ -51,11 +58,14 @@ class WindowToUnitd(_StepTransform):
 
     Args:
         keys: of images loaded by `LoadCased`.
+        window: see `scripts.windowing.window_image`.
         allow_missing_keys: as in MONAI.
-        options: window: see `scripts.windowing.window_image`.
     """
 
-    step_class = WindowViews
+    def __init__(
+        self, keys: KeysCollection, *, window: str | tuple[float, float] = "auto", allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, WindowViews(window), allow_missing_keys)
 
 
 class Letterboxd(_StepTransform):
@@ -63,8 +73,9 @@ class Letterboxd(_StepTransform):
 
     Args:
         keys: of images in [0, 1].
+        size: side in pixels.
         allow_missing_keys: as in MONAI.
-        options: size: side in pixels.
     """
 
-    step_class = LetterboxViews
+    def __init__(self, keys: KeysCollection, *, size: int = 512, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, LetterboxViews(size), allow_missing_keys)

@@ -223,8 +223,10 @@ def refresh_sums(files: Iterable[str | Path]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.weights.intact", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.weights.intact", description="Checks weight files against the list beside them."
+    )
+    parser.add_argument("folder", type=Path, help="whose weight files are checked against its SHA256SUMS")
     parser.add_argument("--write", action="store_true", help="list the files as they are now")
     given = parser.parse_args(arguments)
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import logging
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,19 @@ from torch import Tensor, nn
 from scripts.errors import WeightsError
 from scripts.weights.intact import check_intact
 
-__all__ = ["LoadReport", "finite", "load_parameters", "read_state", "shards_of", "trained_names", "weights_sha256"]
+__all__ = [
+    "SHARDS",
+    "LoadReport",
+    "finite",
+    "load_parameters",
+    "read_state",
+    "shards_of",
+    "trained_names",
+    "weights_sha256",
+]
+
+SHARDS = "__shards__"
+"""Beside the tensors of a file of a checkpoint: how many files there are."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +61,12 @@ class LoadReport:
             ("unexpected in the file", len(self.unexpected), _groups(self.unexpected)),
         ]
         lines = [f"weights from {self.source}: {self.parameters / 1e6:.2f} M parameters"]
-        lines += [f"  {name:<22}{count:>6} tensors  {groups}" for name, count, groups in rows if count]
+        for name, count, groups in rows:
+            if count:
+                lines.append(f"  {name:<22}{count:>6} tensors")
+                lines += textwrap.wrap(
+                    groups, 78, initial_indent=" " * 6, subsequent_indent=" " * 6, break_on_hyphens=False
+                )
         return "\n".join(lines)
 
     def log(self) -> LoadReport:
@@ -103,7 +121,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         if not file.is_file():
             raise WeightsError(f"weights file {file} does not exist: train first, or give the path of a checkpoint")
         part = _read_file(file)
-        marker = part.pop("__shards__", torch.tensor(expected))
+        marker = part.pop(SHARDS, torch.tensor(expected))
         expected = int(marker) if marker.numel() == 1 else 0
         state.update(part)
     if expected != len(files):

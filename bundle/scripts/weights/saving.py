@@ -9,21 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from scripts.weights.intact import write_sealed
-from scripts.weights.loading import shards_of, trained_names
+from scripts.weights.loading import SHARDS, shards_of, trained_names
 
-__all__ = ["MAX_BYTES", "save_shards", "save_trained", "trained_state", "write_state"]
+__all__ = ["MAX_BYTES", "save_shards", "trained_state", "write_state"]
 
 
 MAX_BYTES = 24_000_000  # model zoos take files up to 25 MB
 
 
-def trained_state(network: nn.Module, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """Name to tensor of what training changes; floating-point tensors in ``dtype`` where given."""
+def trained_state(network: nn.Module) -> dict[str, Tensor]:
+    """Name to tensor of what training changes."""
     state = network.state_dict()
-    values = {name: state[name].detach().cpu() for name in trained_names(network)}
-    if dtype is None:
-        return values
-    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in values.items()}
+    return {name: state[name].detach().cpu() for name in trained_names(network)}
 
 
 def _split(state: dict[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
@@ -45,13 +42,6 @@ def write_state(state: dict[str, Tensor], path: str | Path) -> Path:
     return write_sealed(path, state)
 
 
-def save_trained(
-    network: nn.Module, path: str | Path, *, dtype: torch.dtype = torch.float16, max_bytes: int = MAX_BYTES
-) -> list[Path]:
-    """Write what training changed in ``network`` by :func:`save_shards`."""
-    return save_shards(trained_state(network), path, dtype=dtype, max_bytes=max_bytes)
-
-
 def save_shards(
     state: Mapping[str, Tensor], path: str | Path, *, dtype: torch.dtype = torch.float16, max_bytes: int = MAX_BYTES
 ) -> list[Path]:
@@ -69,7 +59,7 @@ def save_shards(
     parts = _split(stored, max_bytes)
     files = [first if i == 0 else first.with_name(f"{first.stem}_{i + 1}{first.suffix}") for i in range(len(parts))]
     for file, part in zip(files, parts, strict=True):
-        write_state({**part, "__shards__": torch.tensor(len(parts))}, file)
+        write_state({**part, SHARDS: torch.tensor(len(parts))}, file)
     for stale in old - set(files):
         stale.unlink(missing_ok=True)
     return files

@@ -25,7 +25,8 @@ class CaptionBatch(BatchInferTask):
         """Draft captions of ``request["images"]`` (``all``, ``labeled`` or ``unlabeled``).
 
         Returns:
-            image id -> ``caption``, ``confidence``, ``calibrated_confidence`` and ``abstained``, or ``error``.
+            image id -> ``caption``, ``confidence``, ``calibrated_confidence``, ``abstained`` and ``withheld``, or
+            ``error``.
         """
         images = sorted(self.get_images(request, datastore))
         limit = request.get("max_batch_size") or len(images)

@@ -9,34 +9,39 @@ import shutil
 import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import requests
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.local import DataModel, ImageLabelModel
-from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from scripts.predictor import InputError
 from scripts.reading.dicom.kinds import NO_IMAGE_MODALITIES
 
 from .caption_store import CaptionStore
+from .dicomweb_client import CarefulClient, DistrustError
 
 logger = logging.getLogger(__name__)
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 LIST_SECONDS = 10
+LONGEST = 1_000
+_TOLD = {"StudyDate": "00080020", "StudyTime": "00080030", "Modality": "00080060", "RetrieveURL": "00081190",
+         "StudyInstanceUID": "0020000D"}  # fmt: skip
+"""What our record of a series has of its search: the study and series are enough, nobody's identity."""
 
 
 class DicomWebCaptionStore(CaptionStore, DICOMWebDatastore):
     """Series are images, their SeriesInstanceUID the id; files are fetched at first use, whole or not at all.
 
     Args:
-        client: of the server.
+        client: of the server, see `lib.dicomweb_client`.
         search_filter: QIDO-RS filter of the series to offer, such as ``{"Modality": "CT"}``; ``{}`` for all.
         cache_path: where series and captions are kept; MONAI Label's own place by default.
     """
 
-    def __init__(self, *, client: Any, search_filter: dict[str, Any], cache_path: str | None) -> None:
+    def __init__(self, *, client: CarefulClient, search_filter: dict[str, Any], cache_path: str | None) -> None:
         self._thread_lock = threading.RLock()
         self._listed: tuple[float, list[str]] = (0.0, [])
         super().__init__(client, search_filter, cache_path, convert_to_nifti=False)
@@ -49,14 +54,17 @@ class DicomWebCaptionStore(CaptionStore, DICOMWebDatastore):
         """
         asked, series = self._listed
         if time.monotonic() - asked > LIST_SECONDS or not asked:
-            found = self._ask(self._client.search_for_series, search_filters=self._search_filter)
-            series = [_text(item, "0020000E") for item in found if _text(item, "00080060") not in NO_IMAGE_MODALITIES]
+            found = self._search(self._search_filter)
+            named = [_text(item, "0020000E") for item in found if _text(item, "00080060") not in NO_IMAGE_MODALITIES]
+            series = [uid for uid in named if _is_uid(uid)]
+            if len(series) < len(named):
+                logger.warning("DICOMweb: %d series without a valid UID are left out", len(named) - len(series))
             self._listed = (time.monotonic(), series)
         return list(series)
 
     def get_image_uri(self, image_id: str) -> str:
         """Folder with the files of a series; ``""`` where the server has none of that name."""
-        if len(image_id) > 64 or not _UID.fullmatch(image_id):
+        if not _is_uid(image_id):
             return ""
         folder = os.path.realpath(os.path.join(self._datastore.image_path(), image_id))
         with self._thread_lock:
@@ -73,13 +81,14 @@ class DicomWebCaptionStore(CaptionStore, DICOMWebDatastore):
 
     def _fetch(self, image_id: str, folder: str) -> bool:
         """Download a series beside its place and move it there when it is complete."""
-        found = self._ask(self._client.search_for_series, search_filters={"SeriesInstanceUID": image_id})
-        if not any(_text(item, "0020000E") == image_id for item in found):
+        found = self._series(image_id)
+        study = "" if found is None else _text(found, "0020000D")
+        if not _is_uid(study):
             return False
         self.state_folder.mkdir(parents=True, exist_ok=True)
         temporary = tempfile.mkdtemp(prefix="series.", dir=self.state_folder)
         try:
-            self._ask(dicom_web_download_series, None, image_id, temporary, self._client, self._fetch_by_frame)
+            self._ask(self._client.save_series, study, image_id, Path(temporary))
             os.rename(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -87,8 +96,9 @@ class DicomWebCaptionStore(CaptionStore, DICOMWebDatastore):
 
     def _register(self, image_id: str) -> None:
         with self._exclusive():
-            info = {"ts": int(time.time()), "name": image_id, **self._ask(self._dicom_info, image_id)}
-            info.pop("PatientID", None)  # the study and series are enough; nobody's identity in our files
+            found = self._series(image_id) or {}
+            told = {name: _text(found, tag)[:LONGEST] or "UNK" for name, tag in _TOLD.items()}
+            info = {"ts": int(time.time()), "name": image_id, "SeriesInstanceUID": image_id, **told}
             self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=""))
             self._update_datastore_file()
 
@@ -105,17 +115,44 @@ class DicomWebCaptionStore(CaptionStore, DICOMWebDatastore):
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         return [{"image": item.image, "label": item.caption} for item in self.reviewed()]
 
+    def _series(self, image_id: str) -> dict[str, Any] | None:
+        found = self._search({"SeriesInstanceUID": image_id})
+        return next((item for item in found if _text(item, "0020000E") == image_id), None)
+
+    def _search(self, filters: dict[str, Any]) -> list[dict[str, Any]]:
+        found = self._ask(self._client.search_for_series, search_filters=filters)
+        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+            raise InputError("the DICOMweb server answered a search with something else than a list of series")
+        return found
+
     @staticmethod
     def _ask(function: Any, *arguments: Any, **named: Any) -> Any:
+        """Whatever a server answers, what is wrong with it becomes a sentence; its own words stay out of it.
+
+        Raises:
+            InputError: it does not answer, or not as DICOMweb has it.
+        """
         try:
             return function(*arguments, **named)
+        except DistrustError as error:
+            raise InputError(str(error)) from None
+        except requests.exceptions.JSONDecodeError:
+            raise InputError("the DICOMweb server's reply is no DICOM JSON; check its address") from None
         except requests.RequestException as error:
-            logger.warning("DICOMweb: %s", error)
+            logger.warning("DICOMweb: %s", type(error).__name__)
             raise InputError(
                 f"the DICOMweb server did not answer ({type(error).__name__}); check its address"
             ) from None
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise InputError(f"the DICOMweb server's reply cannot be read ({type(error).__name__})") from None
+
+
+def _is_uid(text: str) -> bool:
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def _text(item: dict[str, Any], tag: str) -> str:
-    values = item.get(tag, {}).get("Value") or [""]
-    return str(values[0])
+    """The first value of an attribute, "" where there is none or it is not as DICOM JSON has it."""
+    attribute = item.get(tag)
+    values = attribute.get("Value") if isinstance(attribute, dict) else None
+    return str(values[0]) if isinstance(values, list) and values and isinstance(values[0], str | int) else ""

@@ -21,8 +21,8 @@ MAX_INFO, MAX_DEPTH = 100_000, 20
 """Of what clients add to an image or label: characters of its JSON, and levels of it."""
 DRAFT, REVIEWED = "draft", "reviewed"
 OTHERS = "others"
-JUDGED = ("calibrated_confidence", "abstained")
-"""What a draft says of its own certainty: ``abstained`` where it is below ``abstain_below``."""
+JUDGED = ("calibrated_confidence", "abstained", "withheld")
+"""What a draft says of its own certainty: ``abstained`` where it is withheld, and why."""
 
 
 def read_label(path: str | Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from scripts.data.reviewed import write_dataset
 from scripts.predictor import InputError
 
 from .caption_store import CaptionStore
+from .training_run import follow
 from .versions import Versions
 
 logger = logging.getLogger(__name__)
@@ -102,11 +102,11 @@ class CaptionTrainTask(TrainTask):
         }
         command = [sys.executable, "-m", "monai.bundle", "run", "training"]
         command += [part for name, value in values.items() for part in (f"--{name}", value)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode != 0 or not (run / "model.pt").is_file():
-            print(done.stdout[-4000:])
-            reason = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "no output")
-            raise InputError(f"the training ended with exit code {done.returncode}: {reason.strip()[:300]}")
+        code, said = follow(command)
+        if code != 0 or not (run / "model.pt").is_file():
+            print("\n".join(said))
+            reason = said[-1].strip()[:300] if said else "no output"
+            raise InputError(f"the training ended with exit code {code}: {reason}")
         (run / "model.pt").replace(folder / "model.pt")
         for name in ("history.json", "curves.png"):
             if (run / name).is_file():

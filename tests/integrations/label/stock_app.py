@@ -1,6 +1,6 @@
 """Builds MONAI Label's own ``monaibundle`` app on our bundle and prints what it became; run as a process of its own.
 
-python stock_app.py APP_FOLDER STUDIES
+python stock_app.py APP_FOLDER STUDIES [PATCHED]    # PATCHED: a folder whose monailabel/ goes before the installed one
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def stand_in(name: str, **content: object) -> None:
 
 
 def main() -> None:
-    app_dir, studies = sys.argv[1:3]
+    app_dir, studies, *patched = sys.argv[1:]
     # Before the stand-in: transformers asks once whether there is a torchvision, and would take it for one.
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, image_utils  # noqa: F401
 
@@ -29,14 +29,18 @@ def main() -> None:
     stand_in("torchvision")
     stand_in("torchvision.utils", make_grid=None, save_image=None)
     sys.modules["torchvision"].utils = sys.modules["torchvision.utils"]
+    if patched:
+        import monailabel.tasks.infer
+
+        monailabel.tasks.infer.__path__.insert(0, f"{patched[0]}/monailabel/tasks/infer")
     from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
 
     conf = {"models": "msmedcap", "zoo_source": "local", "sam2": "false"}
     app = get_class_of_subclass_from_file("main", f"{app_dir}/main.py", "MONAILabelApp")(app_dir, studies, conf)
     info = app.info()
     try:
-        app.infer({"model": "msmedcap", "image": "picture", "device": "cpu"})
-        infer = "answered"
+        answer = app.infer({"model": "msmedcap", "image": "picture", "device": "cpu"})
+        infer = f"answered: {answer['params'].get('prediction')}"
     except Exception as error:
         infer = f"{type(error).__name__}: {error}"
     print("RESULT " + json.dumps({"models": info["models"], "trainers": list(info["trainers"]), "infer": infer}))

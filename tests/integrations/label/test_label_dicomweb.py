@@ -17,8 +17,8 @@ if missing_label_server() is not None:
 if missing_orthanc() is not None:
     pytest.skip(str(missing_orthanc()), allow_module_level=True)
 
+from lib.dicomweb_client import CarefulClient  # noqa: E402
 from lib.dicomweb_store import DicomWebCaptionStore  # noqa: E402
-from monailabel.datastore.dicom import DICOMwebClientX  # noqa: E402
 from monailabel.interfaces.exception import ImageNotFoundException  # noqa: E402
 from study_files import body, write_series  # noqa: E402
 
@@ -37,7 +37,7 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Orthanc,
 
 
 def store_of(orthanc: Orthanc, cache: Path) -> DicomWebCaptionStore:
-    return DicomWebCaptionStore(client=DICOMwebClientX(url=orthanc.dicomweb), search_filter={}, cache_path=str(cache))
+    return DicomWebCaptionStore(client=CarefulClient(orthanc.dicomweb), search_filter={}, cache_path=str(cache))
 
 
 def test_a_series_comes_whole_and_reads_as_the_original(orthanc: tuple[Orthanc, Path, str], tmp_path: Path) -> None:

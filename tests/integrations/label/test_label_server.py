@@ -219,9 +219,30 @@ def test_the_server_lives_on_after_all_that(server: LabelServer, studies: Path) 
 
 def test_a_page_of_another_origin_may_not_call(server: LabelServer) -> None:
     answer = server.ask("GET", "/info/", headers={"Origin": "http://elsewhere.example"})
-    assert "access-control-allow-origin" not in answer.headers
+    assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
     own = server.ask("GET", "/info/", headers={"Origin": server.url})
     assert own.headers["access-control-allow-origin"] == server.url
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://elsewhere.example"}, {"Origin": "null"},
+                                     {"Sec-Fetch-Site": "cross-site"}])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/train/caption"), ("POST", "/batch/infer/caption"), ("POST", "/infer/caption?image=picture"),
+     ("PUT", LABEL + "picture"), ("PUT", "/session/"), ("DELETE", "/datastore/?id=picture"), ("DELETE", "/train/")],
+)  # fmt: skip
+def test_a_page_of_another_site_starts_and_changes_nothing(
+    server: LabelServer, method: str, path: str, headers: dict[str, str]
+) -> None:
+    refused = server.ask(method, path, headers=headers, files={"file": ("a.png", b"x")})
+    assert refused.status_code == 403 and "a page of another site may not ask" in refused.json()["detail"]
+    assert server.ask("GET", "/train/").status_code == server.ask("GET", "/batch/infer/").status_code == 404
+    assert "picture" in server.ask("GET", "/datastore/?output=all").json()["objects"]
+
+
+def test_bodies_that_are_too_long_are_refused(server: LabelServer) -> None:
+    long = server.ask("POST", "/train/caption", data=b" " * (2**20 + 1), headers={"Content-Type": "application/json"})
+    assert long.status_code == 413 and "at most 1048576 bytes" in long.json()["detail"]
 
 
 def test_a_page_whose_name_points_here_is_refused(server: LabelServer) -> None:

@@ -35,7 +35,9 @@ class App:
 
     def settings(self) -> Any:
         return types.SimpleNamespace(
-            value=lambda key, default="": self.values.get(key, default), setValue=self.values.__setitem__
+            value=lambda key, default="": self.values.get(key, default),
+            setValue=self.values.__setitem__,
+            remove=lambda key: self.values.pop(key, None),
         )
 
     userSettings = settings

@@ -14,12 +14,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed (make test installs it)")
 
 from ImageCaptioningLib.captioners import local  # noqa: E402
-from ImageCaptioningLib.captioners.choices import LABEL, LOCAL, Choice, keep_choice, load_choice  # noqa: E402
+from ImageCaptioningLib.captioners.choices import LABEL, LOCAL, Choice, forget_setup, keep_choice, load_choice  # noqa: E402
 from ImageCaptioningLib.captioners.local import LocalWorker, close_shared, shared_worker  # noqa: E402
 from ImageCaptioningLib.captioners.server import LabelServer  # noqa: E402
 from ImageCaptioningLib.captioners.service import CaptionService  # noqa: E402
@@ -100,6 +101,16 @@ def test_the_captioners_own_window_is_the_bundles(
     expected = predictor.caption(studies / "volume.nii.gz", slice=7, plane="axial", **QUICK)
     assert draft.text == expected.text and draft.confidence == pytest.approx(expected.confidence, abs=1e-4)
     assert draft.window == expected.record["window"]["text"] and draft.reply["plane"] == "axial"
+
+    explained = logic.caption(volume, place.view, window=CHOSEN, explain="gradient", **QUICK)
+    regions = predictor.caption(studies / "volume.nii.gz", slice=7, plane="axial", explain="gradient", **QUICK)
+    squares = regions.case.explanation.regions[:, 0].numpy() > 0
+    for word in range(len(explained.words)):
+        np.testing.assert_array_equal(worker.region(explained.id, word), squares[word])
+    drawn = [logic.drawing(explained, word)() for word in range(len(explained.words))]
+    assert [mask is not None for mask in drawn] == [bool(square.any()) for square in squares] and any(squares.flat)
+    assert all(mask.shape == explained.picture.pixels.shape for mask in drawn if mask is not None)
+    assert logic.drawing(draft, 0)() is None  # another slice was captioned since: the map's own region stands in
     logic.close()
     worker.close()
 
@@ -191,9 +202,11 @@ def test_a_server_that_vanishes_during_captioning_is_one_sentence(
 def test_a_training_is_followed_and_can_be_stopped(vanishing: tuple[str, list[dict]]) -> None:
     url, replies = vanishing
     report = {"version": "0003", "training": 9, "validation_loss": [1.0]}
+    log = "[2026-01-01 09:00:00,000] [7] [MainThread] [INFO] (monailabel.datastore.local:577) - Invalidate count: 0"
     replies += [
-        {}, {"status": "RUNNING", "details": ["start", "epoch 2/8 loss 1.2"]}, {"status": "DONE", "details": []},
-        {"train_stats": {"caption": report}},
+        {}, {"status": "RUNNING", "details": [log]}, {"status": "RUNNING", "details": [log, "encoding detail 3/6"]},
+        {"status": "RUNNING", "details": ["encoding detail 6/6", "epoch 2/8, batch 5/10", "validate 1/4"]},
+        {"status": "DONE", "details": []}, {"train_stats": {"caption": report}},
     ]  # fmt: skip
     seen = []
 
@@ -202,15 +215,19 @@ def test_a_training_is_followed_and_can_be_stopped(vanishing: tuple[str, list[di
             seen.append((self.text, self.fraction))
 
     assert LabelServer(url).train(Watched()) == report
-    assert seen == [("epoch 2/8 loss 1.2", 0.25)]
+    assert seen == [
+        ("the server prepares the training", None), ("preparing the training: 3 of 6", None),
+        ("training: epoch 2 of 8, batch 5 of 10", 1.5 / 8),
+    ]  # fmt: skip
     replies += [{}, {"status": "RUNNING", "details": []}, {"stopped": True}]
     progress = Progress()
     progress.cancel()
     with pytest.raises(CancelledError):
         LabelServer(url).train(progress, 0.01)
     assert replies == []  # the server was told
-    replies += [{}, {"status": "ERROR", "details": ["3 captions are reviewed; at least 5"]}]
-    with pytest.raises(CaptioningError, match="training failed: 3 captions are reviewed"):
+    error = "scripts.errors.InputError: 1 captions are reviewed; correct and save at least 2 before training"
+    replies += [{}, {"status": "ERROR", "details": ["Traceback", error]}]
+    with pytest.raises(CaptioningError, match="training failed: 1 captions are reviewed"):
         LabelServer(url).train(Progress(), 0.01)
 
 
@@ -241,12 +258,16 @@ def test_the_bundles_own_service_captions(bundle_root: Path, tmp_path: Path, pre
                 time.sleep(0.5)
         assert version == predictor.provenance["model_version"]
         reply = service.caption(png, window="none", num_beams=1)
-        expected = predictor.caption(png)
-        assert len(reply["caption"].split()) > 3 and reply["resize"]["from"] == [96, 80]
-        if not service._taken():  # a service that takes no options beside an upload captions with its own
-            assert reply["caption"] == expected.text
+        expected = predictor.caption(png, window="none", num_beams=1)
+        assert reply["caption"] == expected.text and reply["resize"]["from"] == [96, 80]
+        explained = service.caption(png, window="none", num_beams=1, explain="gradient")
+        regions = predictor.caption(png, window="none", num_beams=1, explain="gradient").case.explanation.regions
+        for word in range(len(explained["explanation"]["words"])):
+            np.testing.assert_array_equal(service.region(explained["id"], word), regions[word, 0].numpy() > 0)
+        with pytest.raises(CaptioningError, match="no region for this word"):
+            service.region(explained["id"], 999)
         (tmp_path / "broken.png").write_bytes(b"no image")
-        with pytest.raises(CaptioningError, match="upload"):
+        with pytest.raises(CaptioningError, match="broken.png"):
             service.caption(tmp_path / "broken.png")
     finally:
         process.terminate()
@@ -264,6 +285,9 @@ def test_the_choice_is_kept_without_its_token() -> None:
     kept["ImageCaptioning/cpu_only"] = "true"  # Qt's settings give text
     assert load_choice(lambda key, default: kept.get(key, default)).cpu_only is True
     assert load_choice(lambda key, default: default).mode == LOCAL
+    forget_setup(kept.pop)
+    assert not {"ImageCaptioning/source", "ImageCaptioning/wheels", "ImageCaptioning/python"} & set(kept)
+    assert kept["ImageCaptioning/label_url"] == "https://label.example"
 
 
 def test_in_the_panel_a_dead_worker_and_a_vanished_server_cost_one_sentence_and_no_edit(

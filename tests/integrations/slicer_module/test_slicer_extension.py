@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -95,7 +96,7 @@ class TestIndex:
         assert "# Image Captioning" in page and "Apache" in page and "arxiv.org/abs/2311.01004" in page
         pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page)
         assert pictures and all((published / picture).is_file() for picture in pictures)
-        assert "ImageCaptioning" in page and "not for diagnosis" in page
+        assert "one module, **Image Captioning**" in page and "not for diagnosis" in page
         description = _told(published)["EXTENSION_DESCRIPTION"]
         assert 40 < len(description) < 300 and "Apache" in description
 
@@ -107,6 +108,22 @@ class TestIndex:
         command = [sys.executable, str(tool), address, str(tmp_path / "x")]
         made = subprocess.run(command, capture_output=True, text=True)
         assert made.returncode != 0 and "begins with Slicer" in made.stderr and not (tmp_path / "x").exists()
+
+    def test_every_place_names_one_home(self, published: Path, tmp_path: Path) -> None:
+        assert self._check(published) == (0, f"{published}: fit to be pushed as branch 'main'\n")
+        assert self._check(EXTENSION)[0] == 1 and "is no home yet" in self._check(EXTENSION)[1]
+        assert f'HOME = "{REPOSITORY}"' in (published / "ImageCaptioning" / "ImageCaptioning.py").read_text()
+        moved = shutil.copytree(published, tmp_path / "moved")
+        (moved / "ImageCaptioning.json").write_text('{"scm_url": "https://github.com/other/SlicerImageCaptioning.git"}')
+        (moved / "Screenshots" / "words.png").unlink()
+        code, said = self._check(moved)
+        assert code == 1 and "names another repository" in said and "words.png is no picture" in said
+
+    @staticmethod
+    def _check(folder: Path) -> tuple[int, str]:
+        command = [sys.executable, str(ROOT / "tools" / "slicer_extension.py"), "--check", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.returncode, done.stdout
 
 
 class TestCMake:
@@ -153,22 +170,15 @@ class TestTranslations:
         assert done.returncode == 0, done.stdout
 
     @pytest.mark.parametrize("language", ["de", "fr"])
-    def test_the_panel_is_translated_whole_and_its_blanks_stay(self, language: str) -> None:
+    def test_every_text_is_translated_and_its_blanks_and_ends_stay(self, language: str) -> None:
         path = MODULE / "Resources" / "Translations" / f"ImageCaptioning_{language}.ts"
-        for context in ET.parse(path).iter("context"):
-            panel = context.findtext("name").split(".")[0] in (
-                "ImageCaptioning",
-                "ImageCaptioningPanel",
-                "Caption",
-                "Captioner",
-            )
-            for message in context.iter("message"):
-                source, translation = message.findtext("source"), message.find("translation")
-                if translation.get("type") == "unfinished":
-                    assert not panel, source
-                    continue
-                blanks = [re.findall(r"\{[^}]+\}", text) for text in (source, translation.text)]
-                assert sorted(blanks[0]) == sorted(blanks[1]), source
+        for message in ET.parse(path).iter("message"):
+            source, translation = message.findtext("source"), message.find("translation")
+            assert translation.get("type") is None and translation.text, source
+            blanks = [re.findall(r"\{[^}]+\}", text) for text in (source, translation.text)]
+            assert sorted(blanks[0]) == sorted(blanks[1]), source
+            ends = [re.sub(r"[\s\u00a0]", "", text)[-1] for text in (source, translation.text)]
+            assert ends[0] == ends[1] or ends[0] not in ".:?", source
 
 
 class TestPanelFiles:

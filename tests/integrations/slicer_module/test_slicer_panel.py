@@ -96,6 +96,38 @@ def test_caption_show_and_accept(shown: Desktop) -> None:
     assert shown.app.copied == "a nodule, corrected"
 
 
+def test_a_region_is_the_captioners_own_where_it_draws_one(shown: Desktop) -> None:
+    plain, asked = shown.backend.caption, []
+    lies = {"from": [96, 80], "to": [96, 80], "offset": [0, 8], "size": 96}
+    shown.backend.caption = lambda file, **options: {**plain(file, **options), "id": "c1", "resize": lies}
+
+    def region(caption: str, word: int) -> np.ndarray:
+        asked.append((caption, word))
+        square = np.zeros((96, 96), bool)
+        square[10:20, 38:58] = word == 1
+        return square
+
+    shown.backend.region = region
+    caption_ui = _captioned(shown)
+    words = shown.panel.caption.words.buttons
+    composite = shown.place.mrml.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    caption_ui.showAsComboBox.setCurrentIndex(1)
+    words[2].click()
+    assert shown.wait().startswith("Region: drawn by SAM's mask decoder") and asked == [("c1", 1)]
+    mask = slicer.util.arrayFromVolume(shown.place.mrml.GetNodeByID(composite.GetLabelVolumeID()))[0]
+    expected = np.zeros((96, 80), bool)
+    expected[10:20, 30:50] = True
+    np.testing.assert_array_equal(mask > 0, expected)
+    words[1].click()  # the captioner outlines nothing: the map's own region, and that is said
+    assert shown.wait().endswith("nothing was outlined in the image.") and asked[-1] == ("c1", 0)
+    words[0].click()  # the whole caption has a map only
+    assert shown.status.endswith("nothing was outlined in the image.") and len(asked) == 2
+    words[2].click()
+    words[2].click()  # released before the region came
+    shown.wait()
+    assert composite.GetLabelVolumeID() is None
+
+
 def test_the_captioners_own_window_gets_the_values_and_is_named(shown: Desktop) -> None:
     shown.panel.ui.windowComboBox.setCurrentIndex(1)
     assert shown.panel.ui.windowLabel.text == ""
@@ -275,6 +307,43 @@ def test_a_volume_that_fails_does_not_stop_the_others(shown: Desktop, tmp_path: 
 
     shown.backend.caption = caption
     assert shown.press(shown.panel.ui.allButton) == "1 volumes have a draft now. series: the first one is broken"
+
+
+def test_a_text_that_was_changed_is_kept_when_the_module_is_left(shown: Desktop) -> None:
+    _captioned(shown).captionEdit.setPlainText("half written")
+    shown.widget.exit()
+    [node] = scene.captions_of(shown.place.mrml, shown.volume)
+    assert (node.GetText(), scene.told(node, "Status")) == ("half written", "draft")
+    shown.widget.enter()
+    assert shown.panel.caption.text == "half written" and not shown.panel.caption.has_unkept_edit
+
+
+@pytest.mark.parametrize(("language", "button", "says"), [
+    ("de_DE", "Diese Schicht beschreiben", "In der Szene ist kein Volumen"),
+    ("fr-FR", "Décrire cette coupe", "Il n'y a pas de volume dans la scène"),
+])  # fmt: skip
+def test_the_panel_speaks_the_users_language(
+    language: str, button: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with desktop(Scene(), tmp_path, monkeypatch, language=language) as shown:
+        assert shown.panel.ui.captionButton.text == button
+        shown.press(shown.panel.ui.allButton)
+        assert shown.status.startswith(says)
+
+
+def test_removing_the_set_up_leaves_nothing_in_the_settings(shown: Desktop) -> None:
+    box = shown.panel.captioner
+    box.ui.sourceEdit.setText("/bundles/msmedcap.zip")
+    box.ui.wheelsPath.currentPath = "/wheels"
+    box.choice()
+    box.installation.root.mkdir(parents=True)
+    (box.installation.root / "packages").mkdir()
+    box.refresh()
+    assert shown.press(box.ui.removeButton) == "Removed."
+    assert not box.installation.root.exists()
+    told = "".join(str(value) for value in shown.app.values.values())
+    assert "msmedcap.zip" not in told and "/wheels" not in told
+    assert "ImageCaptioning/source" not in shown.app.values and box.ui.sourceEdit.text == ""
 
 
 def test_the_panels_choices_are_saved_with_the_scene(shown: Desktop) -> None:

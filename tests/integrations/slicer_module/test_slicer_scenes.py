@@ -118,8 +118,6 @@ def place() -> Scene:
 def test_the_map_lies_where_the_mark_is(place: Scene, tmp_path: Path, what: str, orientation: str, window: str) -> None:
     """To half a voxel of the coarsest side, through letterbox, window, mirrored and turned views."""
     volume, voxel = WHAT[what](place, tmp_path)
-    if volume.GetImageData().GetDimensions()[2] == 1 and orientation != "Axial":
-        pytest.skip("a picture has one plane")
     at = _mark(volume, voxel)[:3]
     display = volume.GetDisplayNode()
     if hasattr(display, "SetWindowLevelMinMax"):
@@ -133,11 +131,32 @@ def test_the_map_lies_where_the_mark_is(place: Scene, tmp_path: Path, what: str,
         view.GetSliceToRAS().DeepCopy(cut.ravel().tolist())
         view.UpdateMatrices()
     logic = CaptionLogic(place.mrml, PointsAtTheBrightest())
+    if volume.GetImageData().GetDimensions()[2] == 1 and orientation != "Axial":
+        with pytest.raises(CaptioningError, match="turn it with 'Rotate to volume plane'"):  # it shows a line only
+            logic.caption(volume, view, window=window, explain="gradient")
+        return
     draft = logic.caption(volume, view, window=window, explain="gradient")
     assert np.linalg.norm(_brightest(logic.show(draft, 0))[:3] - at) <= _half_a_voxel(volume) + 1e-6
     assert np.linalg.norm(_brightest(logic.show_region(draft, 0))[:3] - at) <= _half_a_voxel(volume) + 1e-6
     assert (draft.picture.values is None) == (window == SHOWN or what == "colour film")
     logic.close()
+
+
+def test_a_picture_that_lies_askew_is_captioned_in_its_own_plane(place: Scene) -> None:
+    """As a localizer does: the view that is turned to it shows all of it, and none of the straight ones do."""
+    [film] = samples.load_film(place.mrml)
+    turn = vtk.vtkTransform()
+    turn.RotateX(30)  # about an axis of its own, so that it keeps its size
+    grid = vtk.vtkMatrix4x4()
+    film.GetIJKToRASMatrix(grid)
+    vtk.vtkMatrix4x4.Multiply4x4(turn.GetMatrix(), grid, grid)
+    film.SetIJKToRASMatrix(grid)
+    own = middle_view(film)
+    assert slice_picture(film, own).pixels.shape[:2] == (128, 128)
+    centre = matrix(own.GetSliceToRAS())[:3, 3]
+    for orientation in ("Axial", "Coronal", "Sagittal"):
+        with pytest.raises(CaptioningError, match="Rotate to volume plane"):
+            slice_picture(film, place.look(orientation, tuple(centre)))
 
 
 def test_what_the_captioner_reads_is_the_picture_whatever_way_the_view_is_turned(place: Scene, tmp_path: Path) -> None:

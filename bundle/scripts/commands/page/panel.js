@@ -6,6 +6,8 @@ import { heatOf, outlineOf, Viewer } from "./viewer.js";
 const STEPS = { send: "sending", wait: "waiting for its turn", read: "reading the file", qformer: "asking the image", generate: "writing the caption",
   prefill: "writing the caption", explain: "finding where each word looked", sample: "drawing other captions" };
 export const stepText = (step) => STEPS[step] || (step?.startsWith("encode") ? `looking at the image (${step.slice(7)})` : step || "");
+const withheldText = (reply) => reply.caption === "" ? `Not captioned: this ${reply.withheld.split(":")[0]}.`
+  : `Withheld from programs: ${reply.withheld || "the model is less sure than it is asked to be"}. Read it, and edit or confirm it.`;
 const tint = (p) => `rgba(var(--low), ${(0.6 * (1 - p)).toFixed(3)})`;
 
 export class Panel {
@@ -62,9 +64,9 @@ export class Panel {
     this.viewer.canvas.setAttribute("aria-label", `Picture of ${item.name}: ${item.text ?? reply.caption}`);
     const unsure = reply.abstained || reply.withheld;
     this.text.replaceChildren(...[
-      unsure && make("p", { class: "withheld", text: `Withheld from programs: ${typeof reply.withheld === "string" ? reply.withheld : "the model is less sure than it is asked to be"}. Read it, and edit or confirm it.` }),
+      unsure && make("p", { class: "withheld", text: withheldText(reply) }),
       this.editing ? this.editor() : this.captionOf(edited),
-      !this.editing && !edited && make("p", { class: "legend" }, make("span", { text: "unlikely word" }), make("i"), make("span", { text: "likely word" })),
+      !this.editing && !edited && reply.caption && make("p", { class: "legend" }, make("span", { text: "unlikely word" }), make("i"), make("span", { text: "likely word" })),
       this.branches(), this.doubts(), this.actions(unsure, edited), this.why(), this.read(), this.model()].filter(Boolean));
     this.paint();
   }

@@ -37,7 +37,7 @@ export class Worklist {
 
   draw(item) {
     const { reply } = item, state = item.error ? "error" : !reply ? "waiting" : reply.abstained || reply.withheld ? "withheld" : "";
-    const text = item.error || item.text || reply?.caption || item.words || stepText(item.step);
+    const text = item.error || item.text || reply?.caption || reply?.withheld || item.words || stepText(item.step);
     item.blank ||= make("div", { class: "blank" });
     const parts = [item.small || item.blank, make("div", {}, make("div", { class: "text" + (item.error ? " wrong" : ""), text }),
       make("div", { class: "meta" }, reply?.modality && make("span", { class: "tag", text: reply.modality }),

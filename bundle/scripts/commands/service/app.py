@@ -14,11 +14,16 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from scripts.commands.body_limits import BodyLimits, Sizes
+from scripts.commands.connections import HEAD_SECONDS
+from scripts.commands.options import MAX_PROMPT
 from scripts.commands.service.caption_routes import caption_router, unforeseen
 from scripts.commands.service.guard import Guard, Rules
 from scripts.commands.service.image_routes import image_router, kinds
 from scripts.commands.service.refusals import RefusedError
 from scripts.commands.service.service import MAX_VIEWS, Service
+from scripts.commands.service.uploads import MAX_FILES
+from scripts.networks.prompts import MAX_TOKENS
 
 __all__ = ["create_app"]
 
@@ -29,8 +34,8 @@ TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".s
 THERE_ARE = "there are GET /, /health, /metrics, /docs and POST /caption"
 
 
-def create_app(service: Service, rules: Rules) -> ASGIApp:
-    """The application, guarded by ``rules``."""
+def create_app(service: Service, rules: Rules, sizes: Sizes) -> ASGIApp:
+    """The application, guarded by ``rules``, with bodies of ``sizes``."""
     app = FastAPI(
         title="MSMedCap captioning",
         version=str(service.predictor.provenance.get("model_version") or "0"),
@@ -39,21 +44,24 @@ def create_app(service: Service, rules: Rules) -> ASGIApp:
         redoc_url=None,
     )
     _add_sentences(app)
-    _add_state(app, service, rules)
+    _add_state(app, service, sizes)
     app.include_router(caption_router(service))
     app.include_router(image_router(service))
     _add_page(app)
-    return Guard(GZipMiddleware(app, minimum_size=2_000, compresslevel=1), rules, service.meters)
+    limited = BodyLimits(GZipMiddleware(app, minimum_size=2_000, compresslevel=1), sizes)
+    return Guard(limited, rules, service.meters)
 
 
-def _add_state(app: FastAPI, service: Service, rules: Rules) -> None:
+def _add_state(app: FastAPI, service: Service, sizes: Sizes) -> None:
     @app.head("/health", include_in_schema=False)
     @app.get("/health")
     def health() -> dict[str, Any]:
         """What is loaded, and the limits of requests."""
         provenance = service.predictor.provenance
-        limits = {"waiting": service.waiting, "views": MAX_VIEWS, "json_bytes": rules.max_json,
-                  "upload_bytes": rules.max_upload, "body_seconds": rules.seconds}  # fmt: skip
+        limits = {"waiting": service.waiting, "views": MAX_VIEWS, "prompt_characters": MAX_PROMPT,
+                  "prompt_tokens": MAX_TOKENS, "json_bytes": sizes.max_json, "upload_bytes": sizes.max_upload,
+                  "upload_files": MAX_FILES, "head_seconds": HEAD_SECONDS, "body_seconds": sizes.seconds,
+                  "answer_seconds": service.seconds}  # fmt: skip
         told = {key: provenance.get(key) for key in ("model_version", "weights")}
         return {"status": "ready", **told, "limits": limits, "waiting": service.line.waiting, "documents": kinds()}
 

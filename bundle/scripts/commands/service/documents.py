@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Any
 
 from scripts.commands.replies import CaptionReply
 from scripts.commands.service.refusals import RefusedError
+from scripts.data.record_lines import json_text
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.case_files import clean
 
@@ -66,7 +66,7 @@ def document(
 
 def _json(case: CaptionedCase, edited: bool, path: Path) -> None:
     record = {**case.record, "edited": edited}
-    path.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json_text(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _sr(case: CaptionedCase, edited: bool, path: Path) -> None:

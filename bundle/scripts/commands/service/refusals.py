@@ -11,5 +11,8 @@ class RefusedError(Exception):
     """A request that gets a status and a sentence."""
 
     def __init__(self, status: HTTPStatus, sentence: str) -> None:
-        super().__init__(" ".join(sentence.split()))
+        super().__init__(status, sentence)
         self.status = status
+
+    def __str__(self) -> str:
+        return " ".join(self.args[1].split())

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -42,6 +42,7 @@ class Asked:
         options: of the caption.
         hidden: what must not be told -> what stands for it.
         keep: remember the caption, for its region and documents.
+        below_root: names of those that lie in the served folder.
     """
 
     image: str | list[str]
@@ -49,6 +50,7 @@ class Asked:
     options: CaptionOptions
     hidden: Mapping[str, str] = field(default_factory=dict)
     keep: bool = False
+    below_root: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,16 @@ class Service:
         root: the only folder that paths in requests may name.
         waiting: as many requests may wait; one more is refused.
         batch: as many that ask for the same are captioned together.
+        seconds: within which a request is answered; then its work is dropped.
     """
 
-    def __init__(self, predictor: CaptionPredictor, root: Path, *, waiting: int = 32, batch: int = 8) -> None:
+    def __init__(
+        self, predictor: CaptionPredictor, root: Path, *, waiting: int = 32, batch: int = 8, seconds: float = 300.0
+    ) -> None:
         self.predictor = predictor
         self.root = root
         self.waiting = waiting
+        self.seconds = seconds
         self.under_way = 0
         self.library = Library(root)
         self.stacks = Stacks()
@@ -93,11 +99,13 @@ class Service:
         if several and len(image) > MAX_VIEWS:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"a case has at most {MAX_VIEWS} views, not {len(image)}")
         hidden: dict[str, str] = {}
-        found = [self._path(name, hidden) for name in (image if several else [image])]
+        names_given = image if several else [image]
+        found = [self._path(name, hidden) for name in names_given]
         hidden[f"{self.root}/"] = ""
         paths, names = [path for path, _ in found], [name for _, name in found]
-        keep = any(str(name).startswith(PREFIX) for name in (image if several else [image]))
-        return Asked(*((paths, names) if several else (paths[0], names[0])), options, hidden, keep)
+        below_root = [name for name in names_given if not name.startswith(PREFIX)]
+        keep = len(below_root) < len(names_given)
+        return Asked(*((paths, names) if several else (paths[0], names[0])), options, hidden, keep, below_root)
 
     def _path(self, name: Any, hidden: dict[str, str]) -> tuple[str, str]:
         if not (isinstance(name, str) and name.startswith(PREFIX)):
@@ -118,7 +126,10 @@ class Service:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests wait: try again later")
         self.under_way += 1
         try:
-            caption = await self._caption(asked, told)
+            caption = await asyncio.wait_for(self._caption(asked, told), self.seconds)
+        except TimeoutError:
+            late = f"not answered within {self.seconds:g} s: ask for less, or later"
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, late) from None
         except (InputError, WeightsError) as error:
             raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, hide(str(error), asked.hidden)) from None
         except (TypeError, ValueError) as error:
@@ -137,6 +148,8 @@ class Service:
         pixels, meta = await anyio.to_thread.run_sync(
             lambda: self.predictor.load(asked.image, **parts.reading), limiter=self._readers, abandon_on_cancel=True
         )
+        for name in asked.below_root:  # a link may have been put in its place since it was looked at
+            inside(self.root, name)
         job = Job(asked.image, pixels, meta, parts.reading, options, parts.prompt, parts.explain, told)
         if not self.line.add(job):
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests wait: try again later")

@@ -127,12 +127,15 @@ class Cases:
         caption = self._caption(rows, known)
         words = len(caption.split())
         if not caption:
-            return self._count("no caption")
+            self._count("no caption")
+            return
         if words < (self.layout.min_words if self.options.min_words is None else self.options.min_words):
-            return self._count("caption too short")
+            self._count("caption too short")
+            return
         licence = self._text("image_licence", rows[0]) or (self.layout.licence if self.layout.commercial else "")
         if self.options.licence == "commercial" and not allows_commercial_use(licence):
-            return self._count("licence not commercial")
+            self._count("licence not commercial")
+            return
         images = list(dict.fromkeys(path for row in rows for path in self._images(row)))
         if not images:
             return

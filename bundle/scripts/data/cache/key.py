@@ -133,4 +133,4 @@ def _files_of(path: str) -> list[str]:
         return series_files(path) if is_series_path(path) else [path]
     if not os.path.isdir(path):
         return [path]
-    return sorted(entry.path for entry in os.scandir(path) if entry.is_file())
+    return sorted(entry.path for entry in os.scandir(path) if os.path.isfile(entry))

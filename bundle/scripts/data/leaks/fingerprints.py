@@ -158,7 +158,7 @@ def _medical_picture(path: str) -> Image.Image:
 def _content(path: str) -> str:
     """SHA-256 over the bytes of a file; of a folder over all its files, in the order of their hashes."""
     if os.path.isdir(path):
-        files = sorted(entry.path for entry in os.scandir(path) if entry.is_file())
+        files = sorted(entry.path for entry in os.scandir(path) if os.path.isfile(entry))
         return hashlib.sha256("".join(sorted(map(_content, files))).encode()).hexdigest()
     try:
         with open(path.removesuffix("::series"), "rb") as stream:

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", help="folder of the pictures (default: beside the datalist)")
     parser.add_argument("--cache-dir", default=str(DEFAULT_CACHE), help="where pooled image features are kept")
     parser.add_argument("--no-images", action="store_true", help="no pictures and no captions of the data set")
-    parser.add_argument("--title", default="Caption report")
+    parser.add_argument("--title", default="Caption report", help="heading of the page")
     parser.add_argument("--html", default="report.html", help="page to write (default %(default)s)")
     parser.add_argument("--markdown", help="Markdown to write as well")
     return parser

@@ -71,7 +71,7 @@ class Draft:
         """
         text = " ".join(_writable(str(record.get("caption") or "")).split())
         if not any(character.isprintable() for character in text.replace(" ", "")):
-            withheld = "it is withheld, as the model was not sure enough" if record.get("abstained") else "it is empty"
+            withheld = f"it is withheld: {record['withheld']}" if record.get("withheld") else "it is empty"
             raise InputError(f"{record.get('image')}: has no caption to report: {record.get('error') or withheld}")
         names = json.dumps(record.get("weights") or {}, sort_keys=True)
         weights = hashlib.sha256(names.encode()).hexdigest()

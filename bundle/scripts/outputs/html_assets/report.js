@@ -22,8 +22,8 @@ function make(tag, options = {}, ...children) {
 
 const percent = (value) => (value === null || value === undefined ? "–" : Math.round(100 * value) + " %");
 const sureness = (one) => one.calibrated_confidence ?? one.confidence;
-const status = (one) => (one.error ? "error" : one.abstained ? "withheld" : "caption");
-const sentence = (one) => one.error || (one.abstained ? "Withheld: less sure than abstain_below" : one.caption) || "";
+const status = (one) => (one.error ? "error" : one.abstained || one.withheld ? "withheld" : "caption");
+const sentence = (one) => one.error || (one.withheld ? `Withheld: ${one.withheld}` : one.caption) || "";
 const paths = (one) => [].concat(one.image);
 const tint = (p) => `rgba(var(--low), ${(0.6 * (1 - p)).toFixed(3)})`;
 

@@ -183,8 +183,7 @@ def _refuse_bomb(file: DicomFile, stream: BinaryIO) -> None:
     head = stream.read(2048)
     if head[128:132] == b"DICM" and DeflatedExplicitVRLittleEndian.encode() + b"\x00" in head:
         stream.seek(0)
-        meta = pydicom.filereader.read_partial(stream, stop_when=lambda tag, *_: tag.group > 2, defer_size=None)
-        del meta
+        pydicom.filereader.read_partial(stream, stop_when=lambda tag, *_: tag.group > 2, defer_size=None)
         start = _end_of_meta(stream)
         stream.seek(start)
         inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0

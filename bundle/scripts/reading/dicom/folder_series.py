@@ -62,9 +62,9 @@ def series_files(path: str) -> list[str]:
 
 
 def plain_files(folder: str) -> list[str]:
-    """Paths of the files of a folder, sorted, hidden ones left out."""
-    with os.scandir(folder) as entries:
-        return sorted(e.path for e in entries if not e.name.startswith(".") and e.is_file())
+    """Paths of the files of a folder, sorted, hidden ones and links to nothing left out."""
+    paths = (os.path.join(folder, name) for name in os.listdir(folder) if not name.startswith("."))
+    return sorted(path for path in paths if os.path.isfile(path))  # an entry of scandir raises for a loop of links
 
 
 def _starts_as_dicom(file: str) -> bool:

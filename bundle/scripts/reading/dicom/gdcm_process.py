@@ -64,7 +64,7 @@ def decode_frame_apart(frame: bytes, runner: DecodeRunner) -> bytes:
         process = _process()
         try:
             decoded = _exchange(process, REQUEST.pack(*numbers) + names + frame)
-        except (OSError, EOFError, TimeoutError, struct.error):
+        except (OSError, EOFError, struct.error):
             _stop()
             decoded = b""
     if not decoded:

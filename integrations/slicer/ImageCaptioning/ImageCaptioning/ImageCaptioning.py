@@ -28,7 +28,8 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 FOLDER = Path(__file__).resolve().parent
-DOCUMENTATION = "https://github.com/OWNER/SlicerImageCaptioning#readme"
+HOME = ""
+"""Address of the extension's repository; ``tools/slicer_extension.py`` writes it where the extension is published."""
 OFFER_MS = 700
 _translators: list[Any] = []
 """Held here: Qt does not."""
@@ -45,9 +46,10 @@ class ImageCaptioning(ScriptedLoadableModule):
         self.parent.dependencies = []
         self.parent.contributors = ["The MSMedCap bundle authors"]
         self.parent.helpText = _(
-            "Describes the slice of a view in words: a draft by a machine, for research, not for diagnosis. "
-            'See the <a href="{url}">documentation</a>.'
-        ).format(url=DOCUMENTATION)
+            "Describes the slice of a view in words: a draft by a machine, for research, not for diagnosis."
+        )
+        if HOME:
+            self.parent.helpText += " " + _('See the <a href="{url}">documentation</a>.').format(url=HOME + "#readme")
         self.parent.acknowledgementText = _("The method is MSMedCap: Zhang et al., ICASSP 2024, {link}.").format(
             link='<a href="https://arxiv.org/abs/2311.01004">arXiv 2311.01004</a>'
         )
@@ -56,7 +58,7 @@ class ImageCaptioning(ScriptedLoadableModule):
 
 def install_translation() -> None:
     """Load the module's own translation: Slicer looks for translations in its own folder only."""
-    language = slicer.app.applicationLocaleName
+    language = slicer.app.applicationLocaleName.replace("-", "_")  # Slicer's settings have either, as fr-FR
     for name in (language, language.split("_")[0]):
         file = FOLDER / "Resources" / "Translations" / f"ImageCaptioning_{name}.qm"
         if file.is_file():
@@ -126,7 +128,8 @@ class ImageCaptioningWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._offer.start()
 
     def exit(self) -> None:
-        """The user opened another module."""
+        """The user opened another module: a text that was changed is kept as a draft, to be saved with the scene."""
+        self.panel.keep_edit()
         self._offer.stop()
         for shortcut in self._shortcuts:
             shortcut.setEnabled(False)
@@ -134,6 +137,8 @@ class ImageCaptioningWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """The module is about to go, with Slicer or to be loaded anew."""
+        if self.panel is not None:
+            self.panel.keep_edit()
         self._set_parameters(None)
         self.removeObservers()
         if self.panel is not None:

@@ -36,11 +36,12 @@ class Draft:
 
     @property
     def text(self) -> str:
-        return str(self.reply["caption"])
+        """The caption; "" for an image that the captioner does not caption (``withheld_because`` says why)."""
+        return str(self.reply["caption"] or "")
 
     @property
     def confidence(self) -> float:
-        return float(self.reply["confidence"])
+        return float(self.reply["confidence"] or 0)
 
     @property
     def model_version(self) -> str:
@@ -72,6 +73,11 @@ class Draft:
         """The captioner's reason, where it gives one."""
         reason = self.reply.get("withheld")
         return reason if isinstance(reason, str) else ""
+
+    @property
+    def id(self) -> str:
+        """What the captioner calls it, while it keeps it; "" where it does not."""
+        return str(self.reply.get("id") or "")
 
     @property
     def words(self) -> list[str]:

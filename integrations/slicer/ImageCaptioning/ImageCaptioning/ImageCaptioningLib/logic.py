@@ -7,12 +7,15 @@ touches no node and may run in a thread.
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from . import overlay, scene
 from .drafts import NOTICE, Draft, window_text
@@ -24,6 +27,7 @@ from .images.turning import turned
 from .sources import IMAGE_ID, picture_id, plane_of, series_uid, source_files
 from .words import _
 
+logger = logging.getLogger(__name__)
 SHOWN, CHOSEN = "shown", "chosen"
 """Whose window: the view's, or the captioner's choice."""
 
@@ -142,11 +146,32 @@ class CaptionLogic:
         heat = overlay.heat(draft.reply, draft.picture.pixels.shape[:2], word)
         return scene.show_overlay(self.scene, draft.volume, draft.picture, heat)
 
-    def show_region(self, draft: Draft, word: int | None = None) -> Any:
-        """Mask of the part of the map around its peak, as a label map in the slice's place."""
+    def drawing(self, draft: Draft, word: int | None) -> Callable[[], np.ndarray | None] | None:
+        """A function that asks the captioner for its own region of a word; None where it draws none.
+
+        Returns:
+            of the function: bool ``[H, W]``, or None where the captioner no longer knows the caption.
+        """
+        if word is None or not draft.id or not hasattr(self.backend, "region"):
+            return None
+        shape = draft.picture.pixels.shape[:2]
+
+        def draw() -> np.ndarray | None:
+            try:
+                found = overlay.drawn_region(draft.reply, shape, self.backend.region(draft.id, word))
+            except CaptioningError as error:
+                logger.info("no region of the captioner's own: %s", error)  # the map's stands in, and that is said
+                return None
+            return found if found.any() else None
+
+        return draw
+
+    def show_region(self, draft: Draft, word: int | None = None, drawn: np.ndarray | None = None) -> Any:
+        """A region as a label map in the slice's place: ``drawn``, else the part of the map around its peak."""
         still_there(draft)
-        heat = overlay.heat(draft.reply, draft.picture.pixels.shape[:2], word)
-        return scene.show_mask(self.scene, draft.volume, draft.picture, overlay.region(heat))
+        if drawn is None:
+            drawn = overlay.region(overlay.heat(draft.reply, draft.picture.pixels.shape[:2], word))
+        return scene.show_mask(self.scene, draft.volume, draft.picture, drawn)
 
     def sending(self, draft: Draft, text: str, *, confirmed: bool = False) -> Callable[[], str]:
         """A function that sends a corrected caption to MONAI Label, to train on; gives the image's id there.
@@ -252,7 +277,8 @@ def _allow(draft: Draft, text: str, confirmed: bool) -> None:
 
 def _checked(reply: Any) -> dict[str, Any]:
     try:
-        str(reply["caption"]), float(reply["confidence"])
+        if not (reply.get("withheld") and not reply["caption"]):  # withheld without words: no medical image
+            str(reply["caption"]), float(reply["confidence"])
     except (KeyError, TypeError, ValueError):
         raise CaptioningError(_("the captioner's answer has no caption: is it the captioning bundle?")) from None
     return reply

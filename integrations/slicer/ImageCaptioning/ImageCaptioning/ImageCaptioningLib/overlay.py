@@ -38,9 +38,7 @@ def heat(reply: dict[str, Any], shape: tuple[int, int], word: int | None = None)
     explanation = reply.get("explanation")
     if not explanation or not explanation["maps"]:
         raise CaptioningError(_("this caption has no explanation: caption again with 'Explain each word' on"))
-    resize = reply["resize"]
-    if list(resize["from"]) != list(shape):
-        raise CaptioningError(_("the caption is of a picture of another size: caption the slice again"))
+    resize = _place(reply, shape)
     total = np.zeros(shape)
     for branch, maps in explanation["maps"].items():
         maps, share = np.asarray(maps, float), np.asarray(explanation["share"][branch], float)
@@ -51,6 +49,28 @@ def heat(reply: dict[str, Any], shape: tuple[int, int], word: int | None = None)
     if peak <= NO_PREFERENCE * mean:
         return np.zeros(shape)
     return np.clip((total - mean) / (peak - mean), 0, 1)
+
+
+def drawn_region(reply: dict[str, Any], shape: tuple[int, int], square: np.ndarray) -> np.ndarray:
+    """A region that the captioner drew over the network's square, at the picture's pixels.
+
+    Args:
+        reply: see :func:`heat`.
+        shape: rows and columns of the picture that was captioned.
+        square: bool ``[s, s]``.
+
+    Returns:
+        bool ``[H, W]``.
+    """
+    return _on_pixels(square.astype(float), _place(reply, shape), shape) >= HALF
+
+
+def _place(reply: dict[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
+    """How the picture lies in the network's square."""
+    resize = reply["resize"]
+    if list(resize["from"]) != list(shape):
+        raise CaptioningError(_("the caption is of a picture of another size: caption the slice again"))
+    return resize
 
 
 def region(heat: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from ImageCaptioningLib.drafts import Draft
 from slicer.i18n import tr as _
 
 from .chips import Chips
+from .planes import plane_name
 
 MAP, REGION = 0, 1
 
@@ -47,7 +48,8 @@ class CaptionBox:
         self.ui.captionEdit.setPlainText(self._kept)
         self.ui.aboutLabel.setText(about(draft))
         reason = draft.withheld_because
-        self.ui.withheldLabel.setText(withheld_text() + (f"\n{reason}" if reason else ""))
+        doubt = [withheld_text()] if draft.text else []  # without words there is nothing to edit or confirm
+        self.ui.withheldLabel.setText("\n".join([*doubt, reason] if reason else doubt))
         self.ui.withheldLabel.setVisible(draft.withheld)
         self._show_doubts(draft)
         self._show_findings(draft)
@@ -119,7 +121,8 @@ def withheld_text() -> str:
 def about(draft: Draft) -> str:
     """Which slice, which window and whose, which model."""
     picture = draft.picture
-    where = picture.orientation.lower() if picture.plane is None else f"{picture.plane} {picture.index}"
+    where = plane_name(picture.plane or picture.orientation.lower())
+    where += "" if picture.plane is None else f" {picture.index}"
     parts = [_("{slice} of {volume}").format(slice=where, volume=draft.volume.GetName())]
     if picture.frame is not None:
         parts.append(_("frame {number}").format(number=picture.frame + 1))

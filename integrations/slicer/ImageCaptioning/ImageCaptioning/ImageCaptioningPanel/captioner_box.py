@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import ctk
 import qt
 import slicer
-from ImageCaptioningLib.captioners.choices import LABEL, LOCAL, SERVICE, Choice, keep_choice, load_choice
+from ImageCaptioningLib.captioners.choices import (
+    LABEL,
+    LOCAL,
+    SERVICE,
+    SETUP,
+    Choice,
+    forget_setup,
+    keep_choice,
+    load_choice,
+)
 from ImageCaptioningLib.captioners.found import running_servers
 from ImageCaptioningLib.jobs import Job
 from ImageCaptioningLib.setup.installation import Installation, Wish
@@ -115,9 +125,13 @@ class CaptionerBox:
         question = _("Delete {folder} with all that was set up? Captions in the scene stay.")
         if self._tasks.busy or not slicer.util.confirmYesNoDisplay(question.format(folder=self.installation.root)):
             return
-        self._tasks.start(
-            _("Removing ..."), lambda _progress: self.installation.remove(), lambda _result: self._ended(_("Removed."))
-        )
+        self._tasks.start(_("Removing ..."), lambda _progress: self.installation.remove(), self._removed)
+
+    def _removed(self, _result: Any) -> None:
+        """Nothing of it stays in Slicer's settings either."""
+        self._fill(replace(self.choice(), **{name: getattr(Choice(), name) for name in SETUP}))
+        forget_setup(slicer.app.settings().remove)
+        self._ended(_("Removed."))
 
     def on_connect(self) -> None:
         choice = self.choice()

@@ -9,6 +9,8 @@ import qt
 from ImageCaptioningLib import scene
 from slicer.i18n import tr as _
 
+from .planes import plane_name
+
 
 class HistoryBox:
     """Lists what was captioned of a volume.
@@ -47,9 +49,9 @@ def where(node: Any) -> str:
     """Such as ``axial 12``, or ``oblique 34.0 mm``; with the frame of a sequence."""
     plane, number, frame = (scene.told(node, name) for name in ("Plane", "Slice", "Frame"))
     if plane:
-        place = f"{plane} {number}"
+        place = f"{plane_name(plane)} {number}"
     else:
-        place = f"{scene.told(node, 'Orientation').lower()} {float(scene.told(node, 'Offset') or 0):.1f} mm"
+        place = f"{plane_name(scene.told(node, 'Orientation').lower())} {float(scene.told(node, 'Offset') or 0):.1f} mm"
     return place + (" " + _("frame {number}").format(number=int(frame) + 1) if frame else "")
 
 

@@ -18,11 +18,13 @@ from ImageCaptioningLib.setup.installation import Installation
 from ImageCaptioningLib.sources import remember_source
 from slicer.i18n import tr as _
 
-from .caption_box import REGION, CaptionBox, withheld_text
+from .caption_box import CaptionBox, withheld_text
 from .captioner_box import CaptionerBox
 from .history_box import HistoryBox
 from .parameters import WindowBy
+from .planes import plane_name
 from .tasks import Tasks
+from .word_view import WordView
 
 EXPLAIN = "gradient"
 """How words are explained: these maps tell one word from another, attention maps hardly do."""
@@ -43,7 +45,8 @@ class Panel:
         self._choice: Any = None
         self.captioner: CaptionerBox | None = None
         self.tasks = Tasks(ui.progressBar, ui.statusLabel, ui.cancelButton, self.refresh)
-        self.caption = CaptionBox(caption_ui, self._show_word, self._hide_word)
+        self.words = WordView(self.tasks, lambda: self._logic(any_captioner=True), self._drafted)
+        self.caption = CaptionBox(caption_ui, self.words.show, self.words.hide)
         self.history = HistoryBox(ui.historyTable, lambda node: self.tasks.attempt(lambda: self._recall(node)))
         self.captioner = CaptionerBox(captioner_ui, self.tasks, Installation(folder), self._on_captioner)
         self._connect()
@@ -110,12 +113,13 @@ class Panel:
         if draft.volume.GetScene() is None:
             raise CaptioningError(_("the volume was closed while it was captioned: the caption was dropped"))
         self.caption.show(draft)
-        self._hide_word()
+        self.words.hide()
         self.refresh()
-        self.tasks.tell(withheld_text() if draft.withheld else _("Read it, correct it, accept it."))
+        doubt = withheld_text() if draft.text else draft.withheld_because
+        self.tasks.tell(doubt if draft.withheld else _("Read it, correct it, accept it."))
 
     def _all_arrived(self, work: Round) -> None:
-        kept = [draft for draft in work.drafts if draft.volume.GetScene() is not None]
+        kept = [draft for draft in work.drafts if draft.text and draft.volume.GetScene() is not None]
         for draft in kept:
             known = scene.find_caption(slicer.mrmlScene, draft.volume, draft.picture)
             if known is None or scene.told(known, "Status") != "accepted":
@@ -255,6 +259,11 @@ class Panel:
             self.caption.clear()
         self.history.show(slicer.mrmlScene, None)
 
+    def keep_edit(self) -> None:
+        """Keep a text that the user changed, where its volume is still there; also when the panel is left."""
+        if self.caption.draft is not None and self.caption.draft.volume.GetScene() is not None:
+            self.tasks.attempt(self._keep_edit)
+
     def close(self) -> None:
         """End what runs; a local captioner stays for the next panel."""
         self.tasks.cancel()
@@ -265,19 +274,6 @@ class Panel:
     def _on_captioner(self, title: str) -> None:
         self.ui.captionerBox.text = _("Captioner: {name}").format(name=title)
         self.refresh()
-
-    def _show_word(self, word: int | None, kind: int) -> None:
-        self.tasks.attempt(lambda: self._draw(word, kind))
-
-    def _draw(self, word: int | None, kind: int) -> None:
-        logic, draft = self._logic(any_captioner=True), self._drafted()
-        if kind == REGION:
-            slicer.util.setSliceViewerLayers(foreground=None, label=logic.show_region(draft, word), labelOpacity=0.5)
-        else:
-            slicer.util.setSliceViewerLayers(foreground=logic.show(draft, word), foregroundOpacity=0.5, label=None)
-
-    def _hide_word(self) -> None:
-        slicer.util.setSliceViewerLayers(foreground=None, label=None)
 
     def _recall(self, node: Any) -> None:
         """Show a kept caption with its slice, to be edited."""
@@ -366,7 +362,7 @@ def slice_text(volume: Any, slice_node: Any) -> str:
         return str(error)
     if plane is None:
         return _("across the volume's slices")
-    return _("{plane} slice {number}").format(plane=plane, number=index)
+    return _("{plane} slice {number}").format(plane=plane_name(plane), number=index)
 
 
 def view_window(volume: Any) -> str:

@@ -13,6 +13,8 @@ from .service import CaptionService
 
 SETTINGS = "ImageCaptioning/"
 LOCAL, LABEL, SERVICE = "local", "label", "service"
+SETUP = ("source", "python", "wheels", "cpu_only")
+"""Fields that only the set-up on this computer needs."""
 DEFAULT_URL = {LABEL: "http://127.0.0.1:8000", SERVICE: "http://127.0.0.1:8765"}
 
 
@@ -72,3 +74,9 @@ def keep_choice(choice: Choice, set_value: Callable[[str, Any], None]) -> None:
     for field in fields(Choice):
         if field.name != "token":
             set_value(SETTINGS + field.name, getattr(choice, field.name))
+
+
+def forget_setup(remove: Callable[[str], None]) -> None:
+    """Take what the set-up was asked for out of Slicer's settings; ``remove(key)`` removes one."""
+    for name in SETUP:
+        remove(SETTINGS + name)

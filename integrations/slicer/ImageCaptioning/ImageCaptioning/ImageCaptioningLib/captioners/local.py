@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -62,6 +63,19 @@ class LocalWorker:
     def caption(self, file: Path, **options: Any) -> dict[str, Any]:
         """Caption a picture; the reply's keys are those of the bundle's worker."""
         return self._ask("caption", image=str(file), options=options)
+
+    def region(self, caption: str, word: int) -> Any:
+        """SAM's region of a word of the last caption: bool ``[s, s]`` over the network's square.
+
+        Args:
+            caption: the reply's ``id``.
+            word: its place among the explained words.
+        """
+        import numpy as np  # Slicer's Python has it; the set-up does without
+
+        drawn = self._ask("region", caption=caption, word=word)
+        bits = np.unpackbits(np.frombuffer(base64.b64decode(drawn["inside"]), np.uint8))
+        return bits[: drawn["size"] ** 2].reshape(drawn["size"], -1).astype(bool)
 
     def report(self, source: Sequence[str], output: Path, **content: Any) -> Path:
         """Write a DICOM SR or FHIR report (``format``) of the source's patient and study."""

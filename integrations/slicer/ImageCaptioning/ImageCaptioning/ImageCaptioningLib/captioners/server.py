@@ -7,7 +7,6 @@ import hashlib
 import io
 import ipaddress
 import json
-import re
 import shutil
 import urllib.parse
 import zipfile
@@ -19,6 +18,7 @@ import requests
 from ..errors import CaptioningError
 from ..jobs import CancelledError, Progress
 from ..words import _
+from .training import GOES_ON, failure, how_far
 
 TASK = "caption"
 SECONDS = 300
@@ -136,14 +136,14 @@ class LabelServer:
         """
         self._json("POST", f"/train/{TASK}", json={})
         try:
-            while (state := self._json("GET", "/train/")).get("status") in ("SUBMITTED", "RUNNING", "PENDING"):
-                progress.text, progress.fraction = _last_line(state), _epochs(state)
+            while (state := self._json("GET", "/train/")).get("status") in GOES_ON:
+                progress.text, progress.fraction = how_far(state)
                 progress.wait(seconds)
         except CancelledError:
             self._ask("DELETE", "/train/")
             raise
         if state.get("status") != "DONE":
-            raise CaptioningError(_("the training failed: {reason}").format(reason=_last_line(state) or "?"))
+            raise CaptioningError(_("the training failed: {reason}").format(reason=failure(state)))
         return self._json("GET", "/info/").get("train_stats", {}).get(TASK, {})
 
     def cancel(self) -> None:
@@ -195,26 +195,6 @@ class LabelServer:
 
     def close(self) -> None:
         self._session.close()
-
-
-def _lines(state: dict[str, Any]) -> list[str]:
-    """What a training printed, oldest first."""
-    details = state.get("details") or []
-    lines = details.splitlines() if isinstance(details, str) else [str(line) for line in details]
-    return [line.strip() for line in lines if line.strip()]
-
-
-def _last_line(state: dict[str, Any]) -> str:
-    return next(reversed(_lines(state)), "")[:200]
-
-
-def _epochs(state: dict[str, Any]) -> float | None:
-    """Share of the epochs that are done, where the training prints them as ``epoch 3/10``."""
-    for line in reversed(_lines(state)):
-        found = re.search(r"epoch\D{0,3}(\d+)\s*/\s*(\d+)", line, re.IGNORECASE)
-        if found and int(found[2]) > 0:
-            return min(1.0, int(found[1]) / int(found[2]))
-    return None
 
 
 class _RefusedError(CaptioningError):

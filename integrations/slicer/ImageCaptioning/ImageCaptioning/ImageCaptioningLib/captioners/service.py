@@ -8,10 +8,10 @@ from typing import Any
 import requests
 
 from ..errors import CaptioningError
+from ..images.pixels import read_png
 from ..words import _
 
 SECONDS = 300
-TYPES = {".png": "image/png", ".mha": "application/octet-stream"}
 
 
 class CaptionService:
@@ -37,7 +37,6 @@ class CaptionService:
         self._session = requests.Session()
         self._session.headers.update({"Authorization": f"Bearer {token}"} if token else {})
         self._session.verify = certificate or True
-        self._options: set[str] | None = None
 
     def check(self) -> str:
         """The model version.
@@ -47,17 +46,30 @@ class CaptionService:
         """
         told = self._json("GET", "/health")
         if told.get("status") != "ready":
-            raise CaptioningError(_("{url} is not the captioning service: check the address").format(url=self.url))
+            raise self._another()
         return str(told.get("model_version", ""))
 
     def caption(self, file: Path, **options: Any) -> dict[str, Any]:
-        """Caption a picture, with those options that the service takes beside an uploaded image."""
-        taken = {name: value for name, value in options.items() if name in self._taken()}
-        query = {name: str(value).lower() if isinstance(value, bool) else value for name, value in taken.items()}
-        headers = {"Content-Type": TYPES.get(file.suffix, "application/octet-stream")}
-        reply = self._json("POST", "/caption", params=query, data=file.read_bytes(), headers=headers)
-        shown = ((reply.get("trace") or {}).get("input") or {}) if isinstance(reply.get("trace"), dict) else {}
-        return {"resize": shown.get("resize"), **reply}
+        """Caption a picture, which the service keeps for an hour: the regions of its words are drawn from it."""
+        handed = self._json("POST", "/images", params={"name": file.name}, data=file.read_bytes())
+        try:
+            image = handed["images"][0]["id"]
+        except (KeyError, IndexError, TypeError):
+            raise self._another() from None
+        return self._json("POST", "/caption", json={"image": image, **options})
+
+    def region(self, caption: str, word: int) -> Any:
+        """SAM's region of a word of a caption: bool ``[s, s]`` over the network's square.
+
+        Args:
+            caption: the reply's ``id``.
+            word: its place among the explained words.
+        """
+        reply = self._ask("GET", f"/captions/{caption}/region/{word}")
+        if reply.headers.get("content-type") != "image/png":
+            self._object(reply)  # says why there is none
+            raise self._another()
+        return read_png(reply.content) > 127
 
     def cancel(self) -> None:
         """Stop waiting for an answer: what is asked next goes over new connections."""
@@ -66,40 +78,39 @@ class CaptionService:
     def close(self) -> None:
         self._session.close()
 
-    def _taken(self) -> set[str]:
-        """Names of options that ``POST /caption`` takes in its query, as the service itself describes them."""
-        if self._options is None:
-            try:
-                told = self._json("GET", "/openapi.json")
-                listed = told["paths"]["/caption"]["post"].get("parameters", [])
-                self._options = {item["name"] for item in listed if item.get("in") == "query"}
-            except (CaptioningError, KeyError, TypeError):
-                self._options = set()  # a service that does not describe itself takes none
-        return self._options
-
     def _json(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        return self._object(self._ask(method, path, **more))
+
+    def _ask(self, method: str, path: str, **more: Any) -> requests.Response:
         try:
-            reply = self._session.request(method, self.url + path, timeout=self._seconds, **more)
-            found = reply.json()
+            return self._session.request(method, self.url + path, timeout=self._seconds, **more)
         except requests.exceptions.SSLError:
             raise CaptioningError(
                 _("the certificate of {url} is not trusted: name its authority's file").format(url=self.url)
             ) from None
-        except requests.exceptions.JSONDecodeError:
-            found = None
         except requests.RequestException as error:
             kind = type(error).__name__
             raise CaptioningError(
                 _("no answer from {url} ({kind}): is the captioning service started?").format(url=self.url, kind=kind)
             ) from None
+
+    def _object(self, reply: requests.Response) -> dict[str, Any]:
+        """The reply's JSON object; a refusal becomes its sentence."""
+        try:
+            found = reply.json()
+        except requests.exceptions.JSONDecodeError:
+            found = None
         if reply.status_code in (401, 403) and not isinstance(found, dict):
             raise CaptioningError(
                 _("{url} asks for a token that allows this: sign in and enter it").format(url=self.url)
             )
         if not isinstance(found, dict):
-            raise CaptioningError(_("{url} is not the captioning service: check the address").format(url=self.url))
+            raise self._another()
         if reply.status_code >= 400:
             said = found.get("error") or found.get("detail")
             failed = _("the service failed (HTTP {code}); see its log").format(code=reply.status_code)
             raise CaptioningError(said if isinstance(said, str) else failed)
         return found
+
+    def _another(self) -> CaptioningError:
+        return CaptioningError(_("{url} is not the captioning service: check the address").format(url=self.url))

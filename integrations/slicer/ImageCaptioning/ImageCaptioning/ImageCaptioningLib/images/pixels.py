@@ -26,6 +26,18 @@ def write_png(pixels: np.ndarray, path: Path) -> Path:
     return path
 
 
+def read_png(content: bytes) -> np.ndarray:
+    """The first channel ``[H, W]`` of a PNG, rows from top to bottom."""
+    reader = vtk.vtkPNGReader()
+    reader.SetMemoryBuffer(content)
+    reader.SetMemoryBufferLength(len(content))
+    reader.Update()
+    image = reader.GetOutput()
+    width, height, _depth = image.GetDimensions()
+    values = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    return values.reshape(height, width, -1)[::-1, :, 0]
+
+
 def write_metaimage(values: np.ndarray, to_ras: np.ndarray, path: Path) -> Path:
     """Write ``[H, W]`` as a volume of one slice in its place (MetaImage, .mha).
 

@@ -68,7 +68,7 @@ def slice_picture(volume: Any, slice_node: Any) -> Picture:
         slice_node: ``vtkMRMLSliceNode`` of the view.
 
     Raises:
-        CaptioningError: there is no image, or the view lies outside it.
+        CaptioningError: there is no image, the view lies outside it, or cuts a single picture into a line.
     """
     if volume is None or volume.GetImageData() is None:
         raise CaptioningError(_("there is no volume to caption: choose one that has an image"))
@@ -77,6 +77,10 @@ def slice_picture(volume: Any, slice_node: Any) -> Picture:
     low, high = _extent(to_slice, size)
     if low[2] > GRID or high[2] < -GRID:
         raise CaptioningError(_("the slice lies outside the volume: move the slider onto the image"))
+    if _cuts_a_picture(to_slice, size):
+        raise CaptioningError(
+            _("the view cuts across a picture of one plane: turn it with 'Rotate to volume plane' in the view's bar")
+        )
     spacing = _spacing(to_slice, high - low)
     count = np.maximum(1, np.round((high - low)[:2] / spacing)).astype(int)
     origin = (low + high)[:2] / 2 - (count - 1) * spacing / 2
@@ -186,6 +190,13 @@ def _extent(to_slice: np.ndarray, size: tuple[int, int, int]) -> tuple[np.ndarra
     corners = np.array([[i, j, k, 1] for i in ends[0] for j in ends[1] for k in ends[2]]).T
     placed = (to_slice @ corners)[:3]
     return placed.min(axis=1), placed.max(axis=1)
+
+
+def _cuts_a_picture(to_slice: np.ndarray, size: tuple[int, int, int]) -> bool:
+    """Whether a view meets a picture, which is one voxel thick, in a line and not in its plane."""
+    directions = to_slice[:3, :3] / np.linalg.norm(to_slice[:3, :3], axis=0)
+    in_plane = [axis for axis in range(3) if size[axis] > 1]
+    return len(in_plane) == 2 and bool(np.abs(directions[2, in_plane]).max() > ALONG)
 
 
 def _spacing(to_slice: np.ndarray, extent: np.ndarray) -> float:

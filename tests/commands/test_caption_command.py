@@ -1,0 +1,62 @@
+"""``python -m scripts.commands.caption``: the lines of `inference.json`, without MONAI; sentences for errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from scripts.commands.samples import write_samples
+
+QUICK = ["--set", "num_beams=2", "--set", "max_new_tokens=6", "--set", "device=cpu"]
+
+
+def caption(bundle_root: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "scripts.commands.caption", *arguments]
+    return subprocess.run(command, cwd=bundle_root, capture_output=True, text=True, timeout=280)
+
+
+def test_it_writes_what_the_run_of_the_config_writes(bundle_root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    write_samples(source)
+    (source / "broken.png").write_bytes(b"\x89PNG no more")
+    done = caption(bundle_root, str(source), "--output_dir", str(tmp_path / "quick"), *QUICK)
+    assert done.returncode == 1, done.stderr[-2000:]  # of the broken file
+    assert done.stdout.startswith(
+        f"For research, not for diagnosis. Captioning {source}; the network is being loaded ...\n"
+    )
+    assert "4 of 5 images captioned" in done.stdout and "broken.png" in done.stderr
+    values = [word.removeprefix("--set").replace("=", " ", 1) for word in QUICK if word != "--set"]
+    words = [part for value in values for part in (f"--{value.split()[0]}", value.split()[1])]
+    run = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json", *words]
+    run += ["--dataset_dir", str(source), "--output_dir", str(tmp_path / "slow")]
+    assert subprocess.run(run, cwd=bundle_root, capture_output=True, timeout=280).returncode == 1
+    quick, slow = (
+        [json.loads(line) for line in (tmp_path / name / "captions.jsonl").read_text().splitlines()]
+        for name in ("quick", "slow")
+    )
+    assert [{**record, "trace": None} for record in quick] == [{**record, "trace": None} for record in slow]
+    trace = [record["trace"]["settings"] for record in (*quick, *slow)]
+    assert trace.count(trace[0]) == len(trace)
+
+
+def test_errors_are_sentences(bundle_root: Path, tmp_path: Path) -> None:
+    for wrong, said in (("weights=absent.pt", "absent.pt"), ('outputs=["jpeg"]', "jpeg"), ("num_beams", "KEY=VALUE")):
+        done = caption(bundle_root, str(tmp_path), "--output_dir", str(tmp_path / "out"), "--set", wrong)
+        assert done.returncode == 1
+        assert said in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_neither_monai_nor_transformers_is_imported(bundle_root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    write_samples(source)
+    program = (
+        "import sys\n"
+        "from scripts.commands.caption_run import CaptionRun\n"
+        "assert CaptionRun('.', num_beams=1, max_new_tokens=2)(*sys.argv[1:]) == 0\n"
+        "print([name for name in ('monai', 'transformers', 'ignite', 'matplotlib') if name in sys.modules])\n"
+    )
+    command = [sys.executable, "-c", program, str(source), str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=bundle_root, capture_output=True, text=True, timeout=280)
+    assert done.stdout.strip().splitlines()[-1] == "[]", done.stderr[-2000:]
