@@ -111,8 +111,9 @@ ablation: $(READY) ## DATA=folder | what each branch, token layout and stage bri
 bench: $(READY) ## | all benchmarks
 	@$(PY) benchmarks/run_all.py
 
-package: $(READY) ## | dist/*.zip for a model zoo, MONAI Label or MONAI Deploy, and the hub card
+package: $(READY) ## | dist/*.zip for MONAI Label, MONAI Deploy or a model zoo; the hub card in dist/hub
 	@$(PY) tools/package.py $(BUNDLE) dist
+	@$(PY) tools/hub_card.py dist/hub
 
 # URL: where large_files/ will be uploaded to. Without it the zoo's checks fetch from dist/zoo itself.
 zoo: $(READY) ## [URL=address] | the folder for a pull request to MONAI's model zoo, in dist/zoo

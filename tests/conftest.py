@@ -63,8 +63,8 @@ def bundle_root() -> Path:
 def starter() -> Callable[..., Any]:
     """``starter(config=..., num_beams=1, ...)``: predictors of the bundle on one copy of the shipped network.
 
-    It captions anything: images that tests make are not medical. It takes a gigabyte, and goes when the module's tests
-    are done.
+    It captions anything, however unsure: images that tests make are not medical. It takes a gigabyte, and goes when
+    the module's tests are done.
     """
     loaded: list[Any] = []
 
@@ -77,6 +77,8 @@ def starter() -> Callable[..., Any]:
         network = copy.copy(loaded[0])  # the same weights, options of its own
         options = {name: value for name, value in values.items() if name in GenerationOptions.__dataclass_fields__}
         network.options = replace(network.options, **options)
-        return CaptionPredictor.from_bundle(BUNDLE, **{"device": "cpu", "network": network, **values})
+        return CaptionPredictor.from_bundle(
+            BUNDLE, **{"device": "cpu", "network": network, "abstain_below": 0.0, **values}
+        )
 
     return predictor

@@ -84,16 +84,31 @@ def test_a_language_model_writes_and_an_output_keeps_it(results: dict[str, Any])
     assert row == [caption["image"], caption["caption"], str(caption["confidence"])]
 
 
+def make_reports(data: Path) -> None:
+    """Ten pictures, and a table of what is reported of them."""
+    import csv
+
+    import ablation_parts
+    import numpy as np
+    from PIL import Image
+
+    rows = [["patient", "file", "report"]]
+    for number in range(10):
+        pixels = np.random.default_rng(number).integers(0, 255, (64, 64), dtype=np.uint8)
+        Image.fromarray(pixels).save(data / f"{number}.png")
+        rows.append([str(number), f"{number}.png", f"ct of the {ablation_parts.WORDS[number]} ."])
+    with (data / "reports.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
 def follow(folder: Path) -> dict[str, Any]:
     """Use what the recipes made: data set, encoder, language model, output, metric."""
     import csv
 
     import ablation_parts
-    import numpy as np
     import torch
     from config_run import run_workflow, settings_of
     from monai.bundle import ConfigParser
-    from PIL import Image
     from transformers import Dinov2Config, Dinov2Model
 
     from scripts.data import load_datalist
@@ -104,13 +119,7 @@ def follow(folder: Path) -> dict[str, Any]:
     from scripts.metrics.tables import as_markdown
 
     data = folder / "data"
-    rows = [["patient", "file", "report"]]
-    for number in range(10):
-        pixels = np.random.default_rng(number).integers(0, 255, (64, 64), dtype=np.uint8)
-        Image.fromarray(pixels).save(data / f"{number}.png")
-        rows.append([str(number), f"{number}.png", f"ct of the {ablation_parts.WORDS[number]} ."])
-    with (data / "reports.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
+    make_reports(data)
     snippet = re.search(r"## Add a data set.*?```python\n(.*?)```", PAGE, re.DOTALL).group(1)
     exec(snippet.replace('"DIR"', repr(str(data))), {})
     found: dict[str, Any] = {"cases": {

@@ -56,6 +56,8 @@ echo "== 5. into the bundle, and scored from there: with the concept reader, wit
 cp "$out/general_encoder.pt" "$bundle/models/general_encoder.pt"
 cp "$out/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
 "$python" -m scripts.checkpoints.publish model "$out/train" "$bundle/models/model.pt"
+"$python" -m scripts.commands.similar "$data/datalist.json" "$bundle/models/similar_cases.safetensors" \
+    --captions false --bundle_root "$bundle" # what captions say, and not their text
 evaluate() {
     run --config_file "['$configs/train.json','$configs/evaluate.json']" --feature_cache_dir "$out/features" "$@"
 }

@@ -15,6 +15,7 @@ from torch import Tensor
 from scripts.concepts.familiarity import UNFAMILIAR
 from scripts.concepts.stated import Stated, stated_by
 from scripts.concepts.statement_check import contradicts
+from scripts.confidence.evidence import Evidence
 from scripts.kernels.precision import autocast
 from scripts.networks.prompts import spoken
 from scripts.provenance.timing import StepTimer
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from scripts.networks.prompts import Prompt
 
 __all__ = ["CaptionedBatch", "Written", "caption_batch", "token_texts"]
+
+SIMILAR_CASES = 10  # training cases nearby that candidates for findings are taken from
 
 Written = Callable[[Mapping[int, str]], None]
 """Told what is written so far: row of the batch -> text, for those that still change."""
@@ -49,6 +52,7 @@ class CaptionedBatch:
         seconds: how long each step took.
         samples: texts drawn for each case, where asked for.
         explanations: of each caption, where asked for.
+        evidence: what is known of each caption's finding; None where an image has several captions.
         notes: sentences on how each caption came about; most have none.
         withheld: why an image is not captioned, None for one that is; empty where all are.
     """
@@ -64,6 +68,7 @@ class CaptionedBatch:
     seconds: Mapping[str, float] = field(default_factory=dict)
     samples: list[list[str]] | None = None
     explanations: list[Explanation | None] | None = None
+    evidence: list[Evidence | None] | None = None
     notes: Sequence[Sequence[str]] = ()
     withheld: Sequence[str | None] = ()
 
@@ -89,9 +94,7 @@ def caption_batch(
     anything: bool = False,
     **cached: Tensor,
 ) -> CaptionedBatch:
-    """Caption a batch; tokens are encoded once, whatever is made of them.
-
-    Images that look like nothing that the network knows are not captioned.
+    """Caption a batch, but for images that look like nothing that the network knows; tokens are encoded once.
 
     Args:
         network: in eval mode, on the device of ``image``.
@@ -107,33 +110,36 @@ def caption_batch(
         written: told after each step of decoding; what it raises ends the work.
         anything: caption whatever the images look like.
     """
-    timer = timer or StepTimer()
+    timer, options = timer or StepTimer(), options or network.options
     device = next(network.parameters()).device
     with torch.no_grad(), timer.watch(network), autocast(device, dtype):
         encoded = network.encode(image, image_mask, **cached)
     strange = [False] if anything else network.strange(encoded)
     if any(strange):
-        same = {"dtype": dtype, "options": options, "explain": explain, "timer": timer}
-        same |= {"samples": samples, "seed": seed}
+        how = {"options": options, "explain": explain, "samples": samples, "seed": seed, "timer": timer, "dtype": dtype}
         each = {"prompts": prompts, "file_metas": file_metas, "written": written}
-        return _without_strange(network, image, encoded, strange, each, same)
+        return _without_strange(network, image, encoded, strange, each, how)
     with torch.no_grad(), timer.watch(network):
         asked = network.prompts_of(prompts, _batch_size(encoded))
         with timer.step("generate"):
             prefix = _prefix(network, encoded, dtype, asked)
             known = [stated_by(meta) for meta in file_metas]
             watch = None if written is None else _watch(network, asked, written)
-            made = network.write(prefix, encoded, prompts=asked, options=options, known=known, watch=watch)
+            weighed = network.write(
+                prefix, encoded, prompts=asked, options=options, known=known, watch=watch, all_beams=True
+            )
+            made = _best(weighed, len(asked), options.num_return)
     timer.split_generation()
     drawn = explanations = None
     if samples:
         with timer.step("sample"):
-            drawn = _samples(network, prefix, options or network.options, samples, seed)
+            drawn = _samples(network, prefix, options, samples, seed)
     if explain:
         with timer.step("explain"), autocast(device, dtype):
             explanations = _explanations(network, encoded, image, made, explain, asked)
     support = network.support(encoded, made.token_ids, asked, known)
-    result = replace(_captioned(network, encoded, made, asked), notes=_notes(made, asked, known))
+    evidence = _evidence(network, encoded, weighed, asked, known) if len(made.token_ids) == len(asked) else None
+    result = replace(_captioned(network, encoded, made, asked), notes=_notes(made, asked, known), evidence=evidence)
     return replace(result, support=support, seconds=timer.rounded(), samples=drawn, explanations=explanations)
 
 
@@ -152,6 +158,37 @@ def _captioned(
         words=_words(network, made),
         encoded=encoded,
     )
+
+
+def _best(made: Generated, images: int, wanted: int) -> Generated:
+    """The first ``wanted`` captions of each image."""
+    each = len(made.token_ids) // images
+    if each <= wanted:
+        return made
+    rows = [image * each + place for image in range(images) for place in range(wanted)]
+    found = {name: value[rows] for name, value in vars(made).items() if isinstance(value, Tensor)}
+    longest = max(1, int(found["lengths"].max()))
+    for name in ("token_ids", "token_logprobs"):
+        found[name] = found[name][:, :longest]
+    return replace(made, **found)
+
+
+def _evidence(
+    network: CaptionNetwork,
+    encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+    made: Generated,
+    prompts: Sequence[Prompt],
+    known: Sequence[Stated],
+) -> list[Evidence]:
+    """The beams of each image, the training cases near it, and what the concept reader sees of its best caption."""
+    each = len(made.token_ids) // len(prompts)
+    texts, scores = network.captions(made.token_ids, prompts), made.sequence_scores.float().tolist()
+    near = network.similar(encoded, SIMILAR_CASES)
+    seen = network.seen(encoded, texts[::each], known)
+    return [
+        Evidence(texts[first : first + each], scores[first : first + each], cases, chance)
+        for first, cases, chance in zip(range(0, len(texts), each), near, seen, strict=True)
+    ]
 
 
 def _without_strange(
@@ -211,6 +248,7 @@ def _spread(
         support=None if made.support is None else _among(made.support, rows, images, _none),
         samples=_among(made.samples or [], kept, images, list) if same["samples"] else None,
         explanations=_among(made.explanations or [], rows, images * several, _none) if same["explain"] else None,
+        evidence=None if made.evidence is None else _among(made.evidence, rows, images * several, _none),
         notes=texts(made.notes),
         withheld=_among([None] * len(rows), rows, images * several, lambda: UNFAMILIAR),
     )

@@ -42,8 +42,9 @@ class Caption:
 
     Attributes:
         text: the caption, the words of a prompt included, also where the record withholds it as not sure enough; "" for
-            an image that does not look medical (``record["withheld"]`` says which).
-        confidence: geometric mean of its token probabilities, in (0, 1]; None without a caption.
+            an image that does not look medical (``record["withheld"]`` says which). It ends before a finding that is
+            not supported; ``record["findings"]`` has the candidates.
+        confidence: calibrated chance that its plane, kind and organ are right; None without a calibration or caption.
         token_logprobs: natural log of each token's probability, the end token included.
         tokens: the text of each generated token, the end token as ``""``; joined and stripped they are the caption
             after the words of a prompt (``record["prompt"]``).
@@ -288,7 +289,8 @@ class CaptionPredictor:
         options: GenerationOptions,
         written: Written | None = None,
     ) -> list[Caption]:
-        """Captions of images whose pixels have one shape."""
+        """Captions of images whose pixels have one shape; the best of each image."""
+        options = replace(options, num_return=1)
         with self._lock:
             made = caption_batch(
                 self.network,
@@ -301,17 +303,19 @@ class CaptionPredictor:
                 samples=self.samples,
                 seed=self.seed,
                 file_metas=[meta for _, meta in loaded] if self.use_header else [],
-                written=written,
+                written=None if written is None else lambda texts: written(self._spoken(texts)),
             )
         captions = []
         for row, (image, (pixels, meta)) in enumerate(zip(images, loaded, strict=True)):
             source = "array" if isinstance(image, np.ndarray | Tensor) else _as_given(image)
             place = {"row": row, "of": len(images)}
             case = self.case(source, pixels, meta, made, **place, asked=asked, prompt=prompt, options=options)
-            confidence = case.record["confidence"]
-            text = made.captions[row]
-            captions.append(Caption(text, confidence, tuple(made.logprobs_of(row)), case.words, case, made.seconds))
+            logprobs = tuple(made.logprobs_of(row)[: len(case.words)])
+            captions.append(Caption(case.text, case.record["confidence"], logprobs, case.words, case, made.seconds))
         return captions
+
+    def _spoken(self, texts: Mapping[int, str]) -> dict[int, str]:
+        return {row: self.rule.spoken(text) for row, text in texts.items()}
 
     def options_of(self, generation: Mapping[str, Any]) -> GenerationOptions:
         """The network's generation options with some replaced.

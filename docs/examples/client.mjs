@@ -13,6 +13,6 @@ for await (const part of reply.body.pipeThrough(new TextDecoderStream())) {
     const value = JSON.parse(data);
     if (event === "event: words") console.error(value);
     if (event === "event: error") throw new Error(value.error);
-    if (event === "event: reply") console.log(`${value.caption} (${value.confidence.toFixed(2)})`);
+    if (event === "event: reply") console.log(`${value.caption} (plane, kind, organ: ${Math.round(100 * value.confidence)} %)`);
   }
 }

@@ -17,4 +17,4 @@ def caption(url: str, path: str, token: str = "", **options: object) -> dict:
 
 if __name__ == "__main__":
     found = caption(sys.argv[1], sys.argv[2])
-    print(found["caption"], f"({found['confidence']:.2f})")
+    print(found["caption"], f"(plane, kind, organ: {found['confidence']:.0%})")

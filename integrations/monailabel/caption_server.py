@@ -43,7 +43,7 @@ from scripts.reading.data_files import refuse_detached
 __all__ = ["app"]
 
 logger = logging.getLogger(__name__)
-NOT_FOR_CLIENTS = ("image", "session", "model", "label")
+NOT_FOR_CLIENTS = ("image", "session", "model", "label", "was_sent")
 """What the server itself puts into a request: ``params`` may not replace it."""
 MAX_UPLOAD, UPLOAD_SECONDS = 2**31, 600.0
 """Bytes of an image, session or label that is sent, and the time within which all of it must have come."""
@@ -161,7 +161,8 @@ def infer(
     wanted = {name: value for name, value in asked.items() if name not in NOT_FOR_CLIENTS}
     with _received(file) as sent:
         named = session.image if session else sent or image
-        return instance.infer({**wanted, "model": name, "image": named})["params"]
+        was_sent = bool(session or sent)  # a path that a client wrote names nobody's upload
+        return instance.infer({**wanted, "model": name, "image": named, "was_sent": was_sent})["params"]
 
 
 @contextlib.contextmanager

@@ -115,7 +115,8 @@ class CaptionApp(MONAILabelApp):
             )
         store = datastore or self.datastore()
         name = str(request.get("image") or "")
-        sent = self._sent(name)
+        request = dict(request)
+        sent = bool(request.pop("was_sent", False)) and self._sent(name)
         path = name if sent else store.find(name)
         if not path:
             raise ImageNotFoundException(f"there is no image {name!r} among the studies")

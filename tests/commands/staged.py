@@ -59,7 +59,11 @@ class Staged:
             provenance=self.provenance,
         )  # fmt: skip
         sure = 0.2 + 0.6 * (sum(str(image).encode()) % 97) / 97
-        record |= {"calibrated_confidence": round(sure, 4), "abstained": self.unsure, "notes": ["made for a test"]}
+        record |= {"confidence": round(sure, 4), "abstained": self.unsure, "notes": ["made for a test"]}
+        record |= {
+            "findings": [{"finding": "pneumonia", "probability": 0.12, "stated": True}],
+            "finding_confidence": 0.12,
+        }
         if self.unsure:
             record |= {"caption": None, "tokens": None}
         case = CaptionedCase(str(Path(image)), record, pixels[None], tokens, _looked() if explain else None)

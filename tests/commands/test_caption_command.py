@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scripts.commands.samples import write_samples
 
-QUICK = ["--set", "num_beams=2", "--set", "max_new_tokens=6", "--set", "device=cpu"]
+QUICK = ["--set", "abstain_below=0", "--set", "num_beams=2", "--set", "max_new_tokens=6", "--set", "device=cpu"]
 
 
 def caption(bundle_root: Path, *arguments: str) -> subprocess.CompletedProcess:

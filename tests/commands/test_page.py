@@ -357,7 +357,7 @@ def test_three_hundred_images_fill_a_list_that_is_read_paused_and_sorted(
     watched.done(300)
     page.select_option("#sort", "unsure")
     page.wait_for_timeout(600)
-    sure = page.evaluate("window.captioning.worklist.shown.map((i) => i.reply.calibrated_confidence)")
+    sure = page.evaluate("window.captioning.worklist.shown.map((i) => i.reply.confidence)")
     assert len(sure) == 300 and sure == sorted(sure)
     assert max(size for size, *_ in server.predictor.asked) > 1
     page.fill("#search", "299.png")

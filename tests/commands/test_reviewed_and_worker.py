@@ -137,7 +137,7 @@ def test_the_worker_answers_line_by_line_and_ends_with_its_input(bundle_root: Pa
     first, second, third, fourth = map(json.loads, done.stdout.splitlines())
     assert [reply["id"] for reply in (first, second, third, fourth)] == [1, 2, 3, 4]
     result = first["result"]
-    assert result["caption"] and 0 < result["confidence"] <= 1 and result["modality"] == "CT"
+    assert result["caption"] and 0 < result["token_confidence"] <= 1 and result["modality"] == "CT"
     explanation = result["explanation"]
     assert " ".join(explanation["words"]).split() == result["caption"].split()
     assert set(explanation["maps"]) == {"general", "detail"}

@@ -85,7 +85,7 @@ def label_server(
         "TMPDIR": str(folder / "tmp"),
     }
     command = [sys.executable, str(APP / "serve.py"), "--studies", str(studies), "--port", str(port), *arguments]
-    command += ["--conf", "anything", "true"]  # studies that tests make are not medical
+    command += ["--conf", "anything", "true", "--conf", "abstain_below", "0"]  # studies that tests make are not medical
     if app != APP:
         command += ["--app", str(app)]
     with log.open("wb") as output:

@@ -31,7 +31,8 @@ def made_of(network: CaptionNetwork, prompts: str | list[str] | None = None, **a
 
 
 def record_of(made: CaptionedBatch, row: int = 0) -> dict:
-    return dict(captioned_case("a.png", None, made, meta=None, row=row, of=2, provenance={}).record)
+    options = {"row": row, "of": 2, "provenance": {}, "rule": ConfidenceRule()}
+    return dict(captioned_case("a.png", None, made, meta=None, **options).record)
 
 
 def test_captions_and_reports_begin_with_the_words_of_the_prompt(network: CaptionNetwork) -> None:
@@ -81,5 +82,6 @@ def test_marks_are_no_words_and_unknown_words_stay() -> None:
 
 
 def test_samples_are_compared_with_what_the_network_wrote() -> None:
-    record = {"caption": "CT with no effusion", "prompt": "CT with no", "confidence": 0.5, "tokens": [" effusion"]}
+    said = {"caption": "CT with no effusion", "prompt": "CT with no"}
+    record = {**said, "token_confidence": 0.5, "tokens": [" effusion"]}
     assert ConfidenceRule().apply(record, ["effusion"])["agreement"] == 1.0

@@ -53,7 +53,7 @@ def case_of(
         find_regions=(lambda: logits) if regions else None,
     )
     record = {
-        "image": source, "caption": " ".join(WORDS), "confidence": 0.5, "model_version": "0.1.0",
+        "image": source, "caption": " ".join(WORDS), "token_confidence": 0.5, "model_version": "0.1.0",
         "weights": {"model.pt": "ab" * 32}, "error": None, "trace": {"input": item["image_meta"].record()},
     }  # fmt: skip
     return CaptionedCase(source, record, image, WORDS, explanation)

@@ -56,7 +56,7 @@ def test_every_dicom_kind(shared_data: Path, tmp_path: Path) -> None:
         assert study["series"][0]["instance"][0]["uid"] == original.SOPInstanceUID
         assert "issued" not in report
         note = contained(report, "Observation")["note"][0]["text"]
-        assert "Not for clinical use" in note and "0.432109" in note
+        assert "Not for clinical use" in note and "finding: 12 %" in note
 
 
 def test_names_sex_dates_and_frames(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_an_invalid_identity_is_refused_as_in_the_other_reports(tmp_path: Path, 
     assert not (tmp_path / "out.json").exists()
 
 
-def test_writer_is_reproducible_and_edited_text_has_no_confidence(tmp_path: Path) -> None:
+def test_writer_is_reproducible_and_edited_text_has_no_doubts(tmp_path: Path) -> None:
     case = CaptionedCase(source=str(CT), record=record_of(CT), image=None, words=())
     first = FhirWriter(output_dir=tmp_path / "1").add(case)[0]
     second = FhirWriter(output_dir=tmp_path / "2").add(case)[0]
@@ -116,6 +116,10 @@ def test_writer_is_reproducible_and_edited_text_has_no_confidence(tmp_path: Path
     assert "issued" in validated(FhirWriter(output_dir=tmp_path / "3", time="now").add(case)[0])
     report = validated(write_fhir(CT, record_of(CT), tmp_path / "edited.json", edited=True))
     note = contained(report, "Observation")["note"][0]["text"]
-    assert "edited by a person" in note and "confidence" not in note
+    assert "edited by a person" in note and "chance" not in note
+    assert "component" not in contained(report, "Observation")
+    drafted = contained(validated(write_fhir(CT, record_of(CT), tmp_path / "draft.json")), "Observation")
+    assert "plane, kind, organ: 88 %; finding: 12 %" in drafted["note"][0]["text"]
+    assert [one["valueQuantity"]["value"] for one in drafted["component"]] == [0.876543, 0.1234]
     with pytest.raises(InputError, match="time"):
         FhirWriter(output_dir=tmp_path, time="then")

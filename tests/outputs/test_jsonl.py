@@ -47,7 +47,7 @@ def test_lines_follow_the_input_and_failures_do_not_shift_captions(tmp_path: Pat
     lines = [json.loads(line) for line in (tmp_path / "captions.jsonl").read_text().splitlines()]
     assert [line["caption"] for line in lines] == ["caption of a", None, "caption of c", None]
     assert [line["error"] for line in lines] == [None, "b: broken.", None, "d: no."]
-    assert lines[0]["confidence"] == pytest.approx(math.exp(-1.0), abs=1e-6)
+    assert lines[0]["token_confidence"] == pytest.approx(math.exp(-1.0), abs=1e-6)
     assert lines[0]["token_logprobs"] == [-0.5, -1.5]
     assert lines[0]["modality"] == "CT" and lines[0]["slice"] == 3 and lines[0]["model_version"] == "1.2.3"
     with pytest.raises(SystemExit) as ended:

@@ -187,7 +187,11 @@ READ = {"long.nii.gz", "text.png", "profile.png", "round.tif", "inside.nrrd", "i
 """What may as well be read, since all of what it holds is not."""
 
 
-@pytest.mark.parametrize("name", BOMBS)
+LONG = {"volume.nii.gz", "slice.dcm.gz", "pictures.zip", "in_each_other.zip", "inside.mha", "whole.mha", "text.png"}
+"""Variants of others that take seconds: `make test-all` has them."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in BOMBS])
 def test_a_bomb_is_one_sentence(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(BOMBS[name]())

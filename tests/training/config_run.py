@@ -76,10 +76,10 @@ def run_config(names: list[str], data: Path, output: Path, **changes: Any) -> Co
     return parser
 
 
-def run_workflow(parser: ConfigParser) -> None:
-    """What ``monai.bundle run`` evaluates."""
+def run_workflow(parser: ConfigParser, command: str = "run") -> None:
+    """What ``monai.bundle run`` evaluates, ``run`` or another command."""
     torch.manual_seed(0)
-    for part in ("initialize", "run", "finalize"):
+    for part in ("initialize", command, "finalize"):
         if part in parser:
             parser.get_parsed_content(part)
 

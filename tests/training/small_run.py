@@ -92,6 +92,20 @@ def _mean_loss() -> Average:
     return Average(output_transform=lambda output: output["pred"]["loss"])
 
 
+def _evaluator(network: nn.Module, held_out: int) -> SupervisedEvaluator:
+    validation = CaptionDataset(make_items(held_out), image_transform=PixelsOf())
+    sampler = EpochSampler(validation, shuffle=False, pad=False)
+    return SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(validation, batch_size=1, sampler=sampler, collate_fn=collate_cases),
+        network=network,
+        prepare_batch=PrepareCase(network),
+        decollate=False,
+        key_val_metric={"loss": _mean_loss()},
+        metric_cmp_fn=lambda new, old: new < old,
+    )
+
+
 def make_run(
     folder: Path,
     *,
@@ -123,24 +137,10 @@ def make_run(
     loader = DataLoader(
         dataset, batch_size=batch_size, sampler=sampler, drop_last=True, num_workers=workers, collate_fn=collate_cases
     )
-    validation = CaptionDataset(make_items(held_out), image_transform=PixelsOf())
     trained = nn.parallel.DistributedDataParallel(network) if distributed else network
     optimizer = adamw(network, learning_rate=learning_rate)
     schedule = WarmupCosine(optimizer, total_steps=epochs * -(-len(loader) // accumulation), warmup_steps=2)
-    evaluator = SupervisedEvaluator(
-        device="cpu",
-        val_data_loader=DataLoader(
-            validation,
-            batch_size=1,
-            sampler=EpochSampler(validation, shuffle=False, pad=False),
-            collate_fn=collate_cases,
-        ),
-        network=network,
-        prepare_batch=PrepareCase(network),
-        decollate=False,
-        key_val_metric={"loss": _mean_loss()},
-        metric_cmp_fn=lambda new, old: new < old,
-    )
+    evaluator = _evaluator(network, held_out)
     history = History(output_dir=folder, evaluator=evaluator, every=3, tensorboard=False, curves=False)
     extras: dict[str, Any] = {"history": history}
     if patience:

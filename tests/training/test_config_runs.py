@@ -26,7 +26,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_data(tmp_path_factory.mktemp("data"))
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("kills", [8, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 @pytest.mark.parametrize("stage", STAGES)
 def test_kill_9_at_random_moments_ends_in_the_same_weights(tmp_path: Path, data: Path, stage: str, kills: int) -> None:
     """Dropout, hard negatives, warm-up, validation and best models included; the checkpoint is compared as a whole."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from config_run import BUNDLE, make_data, read_config, run_config, settings_of
+from config_run import BUNDLE, make_data, read_config, run_config, run_workflow, settings_of
 from monai.bundle import ConfigParser
 from torch import nn
 
@@ -68,7 +68,7 @@ def caching_as_rank(rank: int, port: int, names: list[str], data: Path, output: 
         encode_all(cache, jobs, *rest)
 
     FeatureCache._encode_all = noted  # type: ignore[method-assign]
-    read_config(names, data, output, **changes).get_parsed_content("caching")
+    run_workflow(read_config(names, data, output, **changes), "caching")
     assert not dist.is_initialized()
     (output / f"rank_{rank}.json").write_text(json.dumps(encoded))
 

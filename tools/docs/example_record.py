@@ -22,6 +22,8 @@ def shortened(value: Any, key: str = "") -> Any:
         return {name: shortened(part, name) if not isinstance(part, dict) else "{...}" for name, part in value.items()}
     if isinstance(value, dict):
         return {name: shortened(part, name) for name, part in value.items()}
+    if isinstance(value, list) and len(value) > 1 and isinstance(value[0], dict):
+        return [shortened(value[0]), "..."]
     if isinstance(value, list) and len(value) > 2 * LIST:
         return [*value[:LIST], "...", value[-1]]
     if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value):

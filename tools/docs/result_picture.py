@@ -16,6 +16,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bundle"))
+from scripts.confidence.doubts import doubts_of  # noqa: E402
 from scripts.transforms import LoadCased, WindowToUnitd  # noqa: E402
 
 
@@ -26,8 +27,8 @@ def draw(records: list[dict], output: Path) -> None:
         axis.imshow(item["image"].squeeze(0).permute(1, 2, 0).numpy())
         axis.set_axis_off()
         axis.set_title(Path(record["image"]).name, fontsize=10, color="#555555")
-        sure = record.get("calibrated_confidence")
-        text = textwrap.fill(record["caption"], 36) + ("" if sure is None else f"\n{sure:.0%} likely right")
+        doubts = doubts_of(record).text.replace("; ", "\n")
+        text = f"{textwrap.fill(record['caption'], 36)}\n{doubts}"
         axis.text(0.5, -0.04, text, transform=axis.transAxes, ha="center", va="top", fontsize=11)
     figure.tight_layout(rect=(0, 0.14, 1, 0.96))
     output.parent.mkdir(parents=True, exist_ok=True)

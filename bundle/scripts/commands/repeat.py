@@ -27,7 +27,9 @@ from scripts.provenance.trace import same
 
 __all__ = ["main", "read_records", "repeat"]
 
-COMPARED = ("caption", "tokens", "token_logprobs", "confidence", "support", "modality", "window", "slice")
+COMPARED = (
+    "caption", "written", "tokens", "token_logprobs", "token_confidence", "support", "modality", "window", "slice",
+)  # fmt: skip
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 
 
@@ -61,9 +63,11 @@ def predictor_of(record: Mapping[str, Any], bundle_root: Path, overrides: Mappin
     settings = {key: value for key, value in trace["settings"].items() if key not in ("device", "batch_size")}
     settings.setdefault("use_header", False)  # traces from before there was the choice
     settings.setdefault("prompt_is_text", False)
+    settings.setdefault("findings", "always")
+    trace["sources"].setdefault("similar_cases", "")
     for key, source in trace["sources"].items():
         inside = bundle_root / source
-        settings[key] = str(inside) if inside.exists() else source
+        settings[key] = str(inside) if source and inside.exists() else source
     device = trace["settings"].get("device", "cpu")
     torch.set_num_threads(trace["threads"])
     set_float32_precision(settings.get("float32_precision", "exact"))
@@ -118,8 +122,12 @@ def differences(record: Mapping[str, Any], again: Mapping[str, Any]) -> list[str
     """What is not the same, as phrases; empty where all is."""
     if record["trace"].get("pixels") != again["trace"].get("pixels"):
         return ["the pixels: the file, or how it is read, has changed"]
+    if "token_confidence" not in record:  # what older versions called the confidence
+        record = {**record, "token_confidence": record.get("confidence")}
     return [
-        f"{key}: {again.get(key)!r}, then {record.get(key)!r}" for key in COMPARED if record.get(key) != again.get(key)
+        f"{key}: {again.get(key)!r}, then {record[key]!r}"
+        for key in COMPARED
+        if key in record and record[key] != again.get(key)
     ]
 
 

@@ -182,9 +182,9 @@ def _answer(link: socket.socket, work: Callable[[Job], int]) -> None:
 
 
 def _forget() -> None:
-    """Drop what reading keeps of files (headers, listings), and give freed memory, which held pixels, back."""
+    """Drop what is kept of files and captions (headers, listings, texts); memory that held pixels goes back."""
     for name, module in list(sys.modules.items()):
-        if name.startswith(("scripts.reading", "scripts.data")):
+        if name.startswith("scripts."):
             for kept in list(vars(module).values()):
                 if callable(clear := getattr(kept, "cache_clear", None)):
                     clear()

@@ -3,7 +3,7 @@
     python -m scripts.commands.worker --bundle bundle
 
     > {"id": 1, "do": "caption", "image": "slice.png", "options": {"window": "40/400", "explain": true}}
-    < {"id": 1, "ok": true, "result": {"caption": "...", "confidence": 0.61, ...}}
+    < {"id": 1, "ok": true, "result": {"caption": "...", "confidence": 0.88, ...}}
     > {"id": 2, "do": "region", "caption": "the reply's id", "word": 4}
     < {"id": 2, "ok": true, "result": {"size": 256, "inside": "base64"}}
     > {"id": 3, "do": "report", "source": "series_folder", "caption": "...", "output": "report.dcm"}
@@ -44,6 +44,12 @@ from scripts.reading.dicom.source_plane import images_in
 __all__ = ["Worker", "main"]
 
 logger = logging.getLogger(__name__)
+
+REPORTED = (
+    "caption", "confidence", "calibrated_confidence", "token_confidence", "finding_confidence", "findings",
+    "model_version", "weights",
+)  # fmt: skip
+"""What a report tells of a caption, by the names of a reply."""
 
 
 class Worker:
@@ -129,7 +135,7 @@ class Worker:
             raise InputError(f"a report's 'format' is {' or '.join(writers)}, not {request['format']!r}")
         if request.get("abstained") and not (request.get("edited") or request.get("confirmed")):
             raise InputError("the model is not sure enough of this caption: edit it, or confirm that it is right")
-        record = {name: request.get(name) for name in ("caption", "confidence", "model_version", "weights")}
+        record = {name: request[name] for name in REPORTED if name in request}
         files = [source] if isinstance(source, str) else list(source)
         written = writers[request.get("format", "dicom_sr")](
             images_in(files, plane) if plane else files,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -118,6 +118,7 @@ def _whole(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w*-])(?:{pattern})(?![\w*])")
 
 
+KEPT = 1024  # parts of captions whose reading is kept: beams begin alike, and a guide reads each at every step
 _PLANE_PATTERNS = {name: _whole(pattern) for name, pattern in _PLANES.items()}
 _ORGAN_PATTERNS = {name: _whole(pattern) for name, pattern in _ORGANS.items()}
 _MODALITY_SPELLINGS = sorted(
@@ -141,11 +142,37 @@ def read_fields(caption: str) -> CaptionFields:
     before = text[: finding.start()] if finding else text
     view, _, region = _split_view(opening)
     return CaptionFields(
-        plane=_first_match(_PLANE_PATTERNS, view) or _first_match(_PLANE_PATTERNS, before),
+        plane=_plane_in(view) or _plane_in(before),
         modality=_modality_in(view) or _modality_in(before),
         organ=_organ_in(region) or _organ_in(before),
         abnormality=_abnormality_after(text, finding),
     )
+
+
+def split_finding(caption: str) -> tuple[str, str | None]:
+    """A caption as what it says before its finding, and the finding; None where it says none.
+
+    "Axial CT of the head showing a stroke." is "Axial CT of the head" and "a stroke". Sentences after those that say
+    plane, modality and organ are part of what is found: "CT of the abdomen. The aorta is wide." is "CT of the abdomen"
+    and "the aorta is wide".
+    """
+    text = " ".join(caption.split())
+    finding = _FINDING.search(text)
+    last = finding.start() if finding else len(text)
+    stops = [match.start() for match in _SENTENCE_END.finditer(text) if match.start() < last]
+    said = replace(read_fields(text), abnormality=None)
+    stop = next((place for place in stops if replace(read_fields(text[:place]), abnormality=None) == said), last)
+    rest = text[stop:].lstrip(" .")
+    found = _abnormality_after(text, finding) if finding and stop == last else normal_abnormality(rest)
+    return text[:stop].rstrip(" ,;."), found or None
+
+
+def with_finding(before: str, finding: str | None) -> str:
+    """The sentence of what :func:`split_finding` gave; it ends before the finding where there is none."""
+    if finding in (NO_ABNORMALITY, UNSPECIFIED_ABNORMALITY):
+        article = "an " if finding == UNSPECIFIED_ABNORMALITY else ""
+        return f"{before} with {article}{finding}."
+    return f"{before} showing {finding}." if finding else f"{before}." if before else ""
 
 
 def before_finding(caption: str) -> str:
@@ -180,10 +207,17 @@ def _first_match(patterns: Mapping[str, re.Pattern[str]], text: str) -> str | No
     return min(found)[2] if found else None
 
 
+@lru_cache(maxsize=KEPT)
+def _plane_in(text: str) -> str | None:
+    return _first_match(_PLANE_PATTERNS, text)
+
+
+@lru_cache(maxsize=KEPT)
 def _modality_in(text: str) -> str | None:
     return next((name for pattern, name in _MODALITY_PATTERNS if pattern.search(text.lower())), None)
 
 
+@lru_cache(maxsize=KEPT)
 def _organ_in(text: str) -> str | None:
     """The organ named in a region phrase; what stands in brackets only explains the word before it."""
     plain = re.sub(r"\([^)]*\)", " ", text) if "(" in text else text

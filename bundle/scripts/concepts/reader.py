@@ -38,6 +38,8 @@ from scripts.atomic import write_atomically
 from scripts.concepts.guide import ConceptGuide
 from scripts.concepts.header import only_agreeing
 from scripts.concepts.prior import CaptionPrior
+from scripts.concepts.seen import seen
+from scripts.concepts.similar_cases import SimilarCase, SimilarCases, load_similar_cases
 from scripts.concepts.stated import Stated
 from scripts.concepts.vocabulary import FIELDS, ConceptVocabulary
 from scripts.encoders.efficientnet import EfficientNetEncoder
@@ -61,14 +63,20 @@ class ConceptReader(nn.Module):
         vocabulary: what is read.
         encoder: the encoders, tuned for it.
         prior: how common the captions are that it was tuned on.
+        cases: index of its training cases.
     """
 
     def __init__(
-        self, vocabulary: ConceptVocabulary, encoder: PooledEncoders, prior: CaptionPrior | None = None
+        self,
+        vocabulary: ConceptVocabulary,
+        encoder: PooledEncoders,
+        prior: CaptionPrior | None = None,
+        cases: SimilarCases | None = None,
     ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
         self.prior = prior
+        self.cases = cases
         self.encoder = encoder.requires_grad_(False)
         self.sizes = [len(vocabulary), *(len(names) for names in vocabulary.fields.values())]
         self.register_buffer("weight", torch.zeros(sum(self.sizes), encoder.width), persistent=False)
@@ -137,6 +145,29 @@ class ConceptReader(nn.Module):
         guide = self.guide(tokens, token_mask, decode=list, starts=[""] * len(captions), weight=1.0, known=known)
         return [guide.support(row, caption) for row, caption in enumerate(captions)]
 
+    def seen(
+        self,
+        tokens: Tensor,
+        captions: Sequence[str],
+        token_mask: Tensor | None = None,
+        known: Sequence[Stated] = (),
+    ) -> list[float]:
+        """Probability of the plane, modality family and organ that each image's caption names: see :func:`seen`."""
+        fields = self(tokens, token_mask)[1]
+        if known:
+            fields = only_agreeing(fields, self.vocabulary, known)
+        return seen({name: read.detach().cpu() for name, read in fields.items()}, self.vocabulary, captions)
+
+    def similar(self, tokens: Tensor, token_mask: Tensor | None = None, *, count: int) -> list[list[SimilarCase]]:
+        """The training cases nearest to each image, nearest first; none without an index.
+
+        Args:
+            tokens: ``[B, N, C]``; token_mask: ``[B, N]`` or None.
+        """
+        if self.cases is None:
+            return [[] for _ in tokens]
+        return self.cases.nearest(mean_token(tokens, token_mask), count)
+
 
 def mean_token(tokens: Tensor, token_mask: Tensor | None = None) -> Tensor:
     """``[B, N, C] -> [B, C]`` over real tokens, in float32."""
@@ -202,8 +233,12 @@ def save_concept_reader(reader: ConceptReader, path: str | Path) -> Path:
     return write_atomically(path, lambda file: file.write(data))
 
 
-def load_concept_reader(path: str | Path) -> ConceptReader | None:
+def load_concept_reader(path: str | Path, similar_cases: str | Path = "") -> ConceptReader | None:
     """Read what :func:`save_concept_reader` wrote; None for the path ``""``.
+
+    Args:
+        path: the file.
+        similar_cases: index of its training cases, see :func:`load_similar_cases`.
 
     Raises:
         WeightsError: the file is absent or damaged.
@@ -228,7 +263,7 @@ def load_concept_reader(path: str | Path) -> ConceptReader | None:
     required = [name for name, value in encoder.state_dict().items() if value.is_floating_point()]
     held = {name.removeprefix("encoder."): value for name, value in state.items()}
     load_parameters(encoder, held, source=str(path), required=required)
-    reader = ConceptReader(vocabulary, encoder, prior)
+    reader = ConceptReader(vocabulary, encoder, prior, load_similar_cases(similar_cases, encoder))
     for name, value in (("weight", weight), ("bias", bias)):
         buffer = getattr(reader, name)
         if buffer.shape != value.shape:

@@ -1,4 +1,4 @@
-"""Confidence in captions: token probabilities, agreement of samples, calibration, and the rule that withholds captions.
+"""Confidence in captions: calibrated doubts of kind and of finding, agreement of samples, the rule that leaves out.
 
 python -m scripts.studies.calibrate --datalist DIR/datalist.json  # fits models/calibration.json, with a report
 """

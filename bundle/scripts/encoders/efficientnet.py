@@ -11,7 +11,6 @@ Shape legend: B images, C channels, H x W a feature map.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -120,11 +119,11 @@ class EfficientNetEncoder(FrozenEncoder):
         self._freeze(trainable_blocks)
 
     def _load(self, weights: str | Path) -> None:
-        from scripts.weights.loading import load_parameters
+        from scripts.weights.loading import load_parameters, renamed_name
 
         own = set(self.state_dict())
         state = weights_state(weights, "general_encoder")
-        renamed = {name if name in own else _rename(name): value for name, value in state.items()}
+        renamed = {name if name in own else renamed_name(name, _RENAMES): value for name, value in state.items()}
         load_parameters(self, renamed, source=str(weights), required=own, may_ignore=("_fc.*",))
 
     def block_groups(self) -> list[list[nn.Module]]:
@@ -142,12 +141,6 @@ class EfficientNetEncoder(FrozenEncoder):
     def encode(self, pixels: Tensor) -> Tensor:
         """Tokens ``[B, N, 1280]``, the feature map's positions row by row."""
         return self.to_tokens(self.features(pixels))
-
-
-def _rename(name: str) -> str:
-    for pattern, replacement in _RENAMES:
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 class Block(nn.Module):

@@ -9,7 +9,6 @@ Shape legend: B images, C channels, H x W a stage's map, n windows, s a window's
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Literal
 
@@ -104,11 +103,11 @@ class TinyViTEncoder(FrozenEncoder):
         self._freeze(trainable_blocks)
 
     def _load(self, weights: str | Path) -> None:
-        from scripts.weights.loading import load_parameters
+        from scripts.weights.loading import load_parameters, renamed_name
 
         state = strip_prefix(weights_state(weights, "detail_encoder"), "image_encoder.")
         own = set(self.state_dict())
-        renamed = {name if name in own else _rename(name): value for name, value in state.items()}
+        renamed = {name if name in own else renamed_name(name, _RENAMES): value for name, value in state.items()}
         load_parameters(self, renamed, source=str(weights), required=own)
 
     def block_groups(self) -> list[list[nn.Module]]:
@@ -129,12 +128,6 @@ class TinyViTEncoder(FrozenEncoder):
     def encode(self, pixels: Tensor) -> Tensor:
         """Tokens ``[B, N, C]`` of pixels ``[B, 3, 256, 256]``."""
         return self.to_tokens(self.features(pixels))
-
-
-def _rename(name: str) -> str:
-    for pattern, replacement in _RENAMES:
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 class Stage(nn.Module):

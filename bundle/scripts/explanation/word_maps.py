@@ -10,7 +10,7 @@ h x w the token grid of a branch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Literal
 
@@ -66,6 +66,19 @@ class Explanation:
         From SAM's mask decoder; None where no branch has one that fits.
         """
         return None if self.find_regions is None else self.find_regions()
+
+    def first(self, count: int) -> Explanation | None:
+        """The same of the caption's first ``count`` words; None of none."""
+        if count == 0:
+            return None
+        return replace(
+            self,
+            words=self.words[:count],
+            logprobs=self.logprobs[:count],
+            maps={name: maps[:count] for name, maps in self.maps.items()},
+            share={name: share[:count] for name, share in self.share.items()},
+            find_regions=lambda: None if self.regions is None else self.regions[:count],
+        )
 
     def combined(self, side: int) -> Tensor:
         """The branches' maps weighted by their shares, on one grid: ``[W, V, side, side]``, summing to 1 a word.

@@ -1,5 +1,9 @@
 """A Llama without `transformers`, for captioning: importing that library costs half of a start.
 
+This second implementation and `tokenizer` stay only while they bring a user more than 1.5 s. A cold start with a first
+caption took 4.5 s of processor time with them and 7.8 s with those of `transformers` (`benchmarks/start.py`, median of
+three in turns).
+
 Parameters have the names that `transformers.LlamaForCausalLM` gives them, arguments and results its meaning, as far as
 decoding and explanation use them; the mathematics is Llama's (Touvron et al. 2023, arXiv 2302.13971): root-mean-square
 norms, rotary positions, gated MLPs, heads that share keys. For decoding, `packing` gives its layers the twins that

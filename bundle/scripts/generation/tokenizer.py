@@ -1,4 +1,7 @@
-"""A tokenizer file without `transformers`: what captioning uses of a `PreTrainedTokenizerFast`, by the same library."""
+"""A tokenizer file without `transformers`: what captioning uses of a `PreTrainedTokenizerFast`, by the same library.
+
+`llama` says what the start without `transformers` saves, and `benchmarks/start.py` measures it.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A decoding step multiplies a handful of rows with every weight of the model. `torch.nn.Linear` lays weights out anew, or
 reads them in an order that suits large matrices, at every call; with the layout made once the same product, in the same
 precision, takes a third of the time at 5 rows (measured by `benchmarks/generation.py`). The price is a second copy of
-the weights in memory.
+the weights in memory. Weights that are float16 numbers are kept as such, see `half_linear`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from scripts.kernels.half_linear import HalfProduct, half_product
 from scripts.kernels.laid_out import state_of
 
 
@@ -37,6 +38,7 @@ class PackedLinear(nn.Module):
         # In a tuple, so that they are not registered: parameters would be counted, saved and trained twice.
         self._linears = linears
         self._packed: Tensor | None = None
+        self._half: HalfProduct | None = None
         self._bias: Tensor | None = None
         self._state: list[tuple] | None = None
 
@@ -48,10 +50,17 @@ class PackedLinear(nn.Module):
             return torch.cat([linear(inputs) for linear in self._linears], dim=-1)
         state = [state_of(value) for linear in self._linears for value in linear._parameters.values()]
         if state != self._state:
+            self._pack()
+            self._state = state
+        if self._half is not None:
+            return self._half(inputs)
+        return torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self._bias, "none", [], "")
+
+    def _pack(self) -> None:
+        self._half = half_product(self._linears)
+        if self._half is None:
             weights, self._bias = self._joined()
             self._packed = torch.ops.mkldnn._reorder_linear_weight(weights.detach())
-            self._state = state
-        return torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self._bias, "none", [], "")
 
     def _joined(self) -> tuple[Tensor, Tensor | None]:
         """All weights `[out, in]` and biases `[out]`."""

@@ -31,6 +31,7 @@ def agreeing(
 ) -> Generated:
     """The best captions of each image that agree with its file, R of them; composed ones where too few do.
 
+    Where more rows an image are kept, the other captions come after these, as they are.
     An image whose file states nothing, or whose given words contradict it already, keeps its best captions.
 
     Args:
@@ -38,16 +39,19 @@ def agreeing(
         known: of each image; prompts: of each image.
         composer: makes captions of what files state, and says how many are wanted.
     """
-    each, wanted = len(texts) // len(known), composer.wanted
+    each, wanted, kept = len(texts) // len(known), composer.wanted, composer.rows
     picked: list[int] = []
-    spoken_for = torch.zeros(len(known) * wanted, dtype=torch.bool)
+    spoken_for = torch.zeros(len(known) * kept, dtype=torch.bool)
     for image, (stated, prompt) in enumerate(zip(known, prompts, strict=True)):
         rows = list(range(image * each, (image + 1) * each))
         if stated and not contradicts(prompt.given, stated):
-            agree = [row for row in rows if not disagreement(texts[row], stated)][:wanted]
-            spoken_for[image * wanted + len(agree) : (image + 1) * wanted] = True
+            wrong = contradicts if prompt.given else disagreement  # words after given ones may leave the view to these
+            agree = [row for row in rows if not wrong(texts[row], stated)][:wanted]
+            spoken_for[image * kept + len(agree) : image * kept + wanted] = True
             rows = agree + rows
-        picked += rows[:wanted]
+        best = rows[:wanted]
+        others = [row for row in range(image * each, (image + 1) * each) if row not in best]
+        picked += best + others[: kept - wanted]
     chosen = Generated(
         made.token_ids[picked], made.token_logprobs[picked], made.lengths[picked], made.sequence_scores[picked]
     )
@@ -67,6 +71,7 @@ class Composer:
         encoded: encoder tokens and masks by name.
         known: of each image; prompts: of each image.
         wanted: captions an image (R).
+        rows: captions an image that are kept, R or more.
     """
 
     network: CaptionNetwork
@@ -75,10 +80,11 @@ class Composer:
     known: Sequence[Stated]
     prompts: Sequence[Prompt]
     wanted: int
+    rows: int
 
     def put(self, chosen: Generated, row: int) -> None:
-        """Put the composed caption of row ``row`` ``[B * R]`` in its place."""
-        model, image = self.network.language_model, row // self.wanted
+        """Put the composed caption of row ``row`` ``[B * rows]`` in its place."""
+        model, image = self.network.language_model, row // self.rows
         device = chosen.token_ids.device
         ids = torch.tensor([*self._ids(image), model.eos_token_id], device=device)
         embeddings, mask = self.prefix
@@ -94,8 +100,8 @@ class Composer:
 
     def _ids(self, image: int) -> list[int]:
         text = composed_caption(self.known[image], self._organ(image))
-        if self.prompts[image].given:  # the sentence goes on
-            text = " " + (text if text[1].isupper() else text[0].lower() + text[1:])
+        if self.prompts[image].given:  # a sentence of its own: after "No fracture, no" it would be denied
+            text = ". " + text
         return self.network.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def _organ(self, image: int) -> str | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scripts.concepts.familiarity import Familiarity
     from scripts.concepts.guide import ConceptGuide
     from scripts.concepts.reader import ConceptReader
+    from scripts.concepts.similar_cases import SimilarCase
     from scripts.concepts.stated import Stated
 
 __all__ = ["CaptionNetwork"]
@@ -199,11 +200,13 @@ class CaptionNetwork(nn.Module):
         options: GenerationOptions | None = None,
         known: Sequence[Stated] = (),
         watch: Watch | None = None,
+        all_beams: bool = False,
     ) -> Generated:
         """Captions after the ``prefix`` of ``encoded`` images, as :meth:`prefix` gave it; ``watch`` sees each step.
 
         With a concept reader, beams are guided by what it reads in the images. However they are decoded, captions do
-        not contradict what is ``known`` of each image from its file (`agreeing`).
+        not contradict what is ``known`` of each image from its file (`agreeing`). With ``all_beams`` the other finished
+        beams of an image come after those asked for: what else was likely is evidence of how sure a caption is.
         """
         options = options or self.options
         prompts = prompts or [self.prompt] * len(prefix[0])
@@ -211,11 +214,12 @@ class CaptionNetwork(nn.Module):
         if self.concept_reader is not None and self.concept_weight > 0 and options.num_beams > 1:
             guide = None if options.do_sample else self._guide(encoded, [prompt.given for prompt in prompts], known)
         embeddings, mask = prefix[0].to(self.language_model.dtype), prefix[1]
-        if not any(known):
-            return self.generator.generate(embeddings, mask, options, guide, watch)
         several = options if options.num_beams == 1 else replace(options, num_return=options.num_beams)
+        if not any(known):
+            return self.generator.generate(embeddings, mask, several if all_beams else options, guide, watch)
         made = self.generator.generate(embeddings, mask, several, guide, watch)
-        composer = Composer(self, (embeddings, mask), encoded, known, prompts, options.num_return)
+        rows = several.num_return if all_beams else options.num_return
+        composer = Composer(self, (embeddings, mask), encoded, known, prompts, options.num_return, rows)
         return agreeing(made, self.captions(made.token_ids, prompts), known, prompts, composer)
 
     def _guide(
@@ -257,6 +261,24 @@ class CaptionNetwork(nn.Module):
             return None
         tokens, mask = encoded["reader"]
         return self.concept_reader.support(tokens, self.captions(token_ids, prompts), mask, known)
+
+    def seen(
+        self,
+        encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+        captions: Sequence[str],
+        known: Sequence[Stated] = (),
+    ) -> list[float | None]:
+        """What the concept reader sees of each image's caption, see :meth:`ConceptReader.seen`; None without one."""
+        if self.concept_reader is None:
+            return [None] * len(captions)
+        tokens, mask = encoded["reader"]
+        return self.concept_reader.seen(tokens, captions, mask, known)
+
+    def similar(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]], count: int) -> list[list[SimilarCase]]:
+        """The training cases nearest to each image, as far as the concept reader has an index of them."""
+        if self.concept_reader is None:
+            return [[] for _ in next(iter(encoded.values()))[0]]
+        return self.concept_reader.similar(*encoded["reader"], count=count)
 
     def decode(self, token_ids: Tensor) -> list[str]:
         """Texts of generated ids ``[B, T]``, without the words of a prompt: see :meth:`captions`."""

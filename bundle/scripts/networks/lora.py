@@ -90,7 +90,10 @@ def add_adapters(model: nn.Module, adapters: Mapping[str, Tensor], *, alpha: flo
         left, right = (down.T, up.T) if turned else (up, down)
         if layer.weight.shape != (left.shape[0], right.shape[1]):
             raise WeightsError(f"{source}: the adapter of {layer_name!r} is of another language model: check its name")
-        _add_product(layer.weight, left, right, float(alpha if own_alpha is None else own_alpha) / len(down))
+        scale = float(alpha if own_alpha is None else own_alpha) / len(down)
+        _add_product(layer.weight, left, right, scale)
+        if type(layer) is nn.Linear:
+            _note(layer, left, right, scale)
     return model
 
 
@@ -101,6 +104,13 @@ def _add_product(weight: Tensor, left: Tensor, right: Tensor, scale: float) -> N
         weight.addmm_(left, right, alpha=scale)
     else:
         weight.copy_(torch.addmm(weight.float(), left, right, alpha=scale))
+
+
+def _note(layer: nn.Linear, left: Tensor, right: Tensor, scale: float) -> None:
+    """Remember what was added, ``layer.added = (up, down)``: `scripts.kernels.half_linear` takes it off again."""
+    up, down = scale * left.to(layer.weight.device, torch.float32), right.to(layer.weight.device, torch.float32)
+    before = getattr(layer, "added", None)
+    layer.added = (up, down) if before is None else (torch.cat([before[0], up], 1), torch.cat([before[1], down]))
 
 
 def _layer(model: nn.Module, name: str, source: str) -> nn.Module:

@@ -24,7 +24,8 @@ class CaptionedCase:
         record: the line of ``captions.jsonl``, its trace inside.
         image: ``[V, 3, S, S]`` letterboxed, in [0, 1]; None where it could not be read.
         words: text of each generated token, the end token as ``""``; joined and stripped they are the caption after
-            the words that were given (``record["prompt"]``).
+            the words that were given (``record["prompt"]``), a finding left out that nothing bears out.
+        text: the caption, also where the record withholds it from programs; "" for none.
         explanation: ``scripts.explanation.Explanation``, when asked for.
     """
 
@@ -33,6 +34,7 @@ class CaptionedCase:
     image: Tensor | None
     words: tuple[str, ...]
     explanation: Explanation | None = None
+    text: str = ""
 
 
 class OutputWriter(Protocol):

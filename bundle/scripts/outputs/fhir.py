@@ -181,12 +181,6 @@ def _device(draft: Draft) -> dict[str, Any]:
 
 
 def _finding(draft: Draft, started: str) -> dict[str, Any]:
-    note = draft.disclaimer
-    if draft.confidence is not None:
-        note += (
-            f" Model confidence {draft.confidence:.6f} "
-            "(geometric mean of its token probabilities; not the chance that the text is right)."
-        )
     return {
         "resourceType": "Observation",
         "id": "finding",
@@ -198,8 +192,22 @@ def _finding(draft: Draft, started: str) -> dict[str, Any]:
         "valueString": draft.text,
         "device": {"reference": "#device"},
         "derivedFrom": [{"reference": "#study"}],
-        "note": [{"text": note}],
+        "component": _doubts(draft),
+        "note": [{"text": draft.disclaimer + draft.doubt_text}],
     }  # fmt: skip
+
+
+def _doubts(draft: Draft) -> list[dict[str, Any]]:
+    """Both calibrated doubts as numbers, as far as there are any."""
+    if draft.doubts is None:
+        return []
+    known = {"plane, kind and organ are right": draft.doubts.kind, "the finding is right": draft.doubts.finding}
+    unit = {"unit": "1", "system": "http://unitsofmeasure.org", "code": "1"}
+    return [
+        {"code": {"text": f"Probability that {name}"}, "valueQuantity": {"value": round(value, 6), **unit}}
+        for name, value in known.items()
+        if value is not None
+    ]
 
 
 def _narrative(draft: Draft) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from scripts.atomic import write_atomically, write_text_atomically
+from scripts.confidence.doubts import doubts_of
 from scripts.data.record_lines import json_text
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.record import source_name
@@ -58,11 +59,10 @@ class HtmlWriter:
             "words": words_of(record.get("tokens") or (), record.get("token_logprobs") or ()),
             "input": record.get("trace", {}).get("input", {}),
             "prompt": record.get("prompt") or "",
-            **{key: record.get(key) for key in ("caption", "confidence", "calibrated_confidence", "agreement")},
-            **{
-                key: record.get(key)
-                for key in ("abstained", "withheld", "modality", "window", "slice", "notes", "error")
-            },
+            **{key: record.get(key) for key in ("caption", "agreement", "abstained", "withheld", "modality", "window")},
+            **{key: record.get(key) for key in ("slice", "notes", "error")},
+            **{key: record.get(key) if record.get("caption") else None for key in ("findings", "similar")},
+            "doubts": doubts_of(record).told(),
             "output_errors": record.get("output_errors"),
         }
         self._note_run(record)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts.atomic import flush_folder
+from scripts.confidence import ConfidenceRule
+from scripts.confidence.doubts import doubts_of
 from scripts.data.record_lines import json_line
 from scripts.errors import InputError
 from scripts.folder_lock import FolderLock
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from scripts.captioning import CaptionedBatch
-    from scripts.confidence import ConfidenceRule
 
 __all__ = ["CaptionWriter", "JsonLinesWriter"]
 
@@ -73,7 +74,7 @@ class CaptionWriter:
         provenance: see :func:`scripts.outputs.record.caption_record`.
         outputs: names from ``scripts.outputs.WRITERS``.
         output_options: of each output, by its name.
-        rule: judges how sure each caption is.
+        rule: judges how sure each caption is; by default nothing is calibrated, and all is said that was written.
         quiet: do not print captions.
         resume: ``auto`` goes on where the same run (images, settings, weights) was killed, empty starts afresh. So does
             a data set without ``resume_at``, or an output without ``recall``.
@@ -101,7 +102,7 @@ class CaptionWriter:
         self.lock = FolderLock(output_dir, "captions")
         self.delivery = Delivery(output_dir, outputs=outputs, options=output_options)
         self.timings = JsonLinesWriter(output_dir=Path(output_dir), name="timings.jsonl")
-        self.rule = rule
+        self.rule = rule or ConfidenceRule(findings="always")
         self.provenance = dict(provenance or {})
         self.quiet = quiet
         self.cases = self.captioned = self.withheld = self.failed = 0
@@ -196,7 +197,7 @@ class CaptionWriter:
                 error=entry["error"],
                 provenance=self.provenance,
             )
-            return CaptionedCase(source, record if self.rule is None else self.rule.apply(record), None, ())
+            return CaptionedCase(source, self.rule.apply(record), None, ())
         return captioned_case(
             source,
             _views(batch, row),
@@ -258,9 +259,7 @@ def _said(record: Mapping[str, Any]) -> str:
     """The caption and how sure it is, or why there is none."""
     if record.get("withheld"):
         return f"withheld: {record['withheld']}"
-    sure = record.get("calibrated_confidence")
-    likely = "" if sure is None else f", {sure:.0%} likely right"
-    return f"{record['caption']}   (confidence {record['confidence']:.2f}{likely})"
+    return f"{record['caption']}   ({doubts_of(record).text})"
 
 
 def _entries(batch: Mapping[str, Any]) -> list[dict[str, Any]]:

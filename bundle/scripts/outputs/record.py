@@ -34,9 +34,10 @@ def caption_record(
 ) -> dict[str, Any]:
     """One line of ``captions.jsonl``.
 
-    ``confidence`` is the geometric mean of the caption's token probabilities, ``exp(mean(log p))``, in (0, 1];
-    ``support`` is the probability that the concept reader gives to plane, modality and organ of the caption;
-    ``notes`` say what had to be chosen or believed while the image was read.
+    ``token_confidence`` is the geometric mean of the caption's token probabilities, ``exp(mean(log p))``, in (0, 1];
+    what it is worth is for :class:`scripts.confidence.ConfidenceRule` to say, which adds ``confidence``. ``support`` is
+    the probability that the concept reader gives to plane, modality and organ of the caption; ``notes`` say what had to
+    be chosen or believed while the image was read.
 
     Args:
         source: the path or paths as the user gave them.
@@ -56,7 +57,7 @@ def caption_record(
         "image": source,
         "caption": caption,
         "prompt": prompt,
-        "confidence": None if mean is None else round(math.exp(mean), 6),
+        "token_confidence": None if mean is None else round(math.exp(mean), 6),
         "support": None if support is None else round(math.exp(support), 6),
         "tokens": None if tokens is None else list(tokens),
         "token_logprobs": None if token_logprobs is None else [round(value, 5) for value in token_logprobs],
@@ -86,7 +87,7 @@ def captioned_case(
     row: int,
     of: int,
     provenance: Mapping[str, Any],
-    rule: ConfidenceRule | None = None,
+    rule: ConfidenceRule,
 ) -> CaptionedCase:
     """One case of a captioned batch.
 
@@ -116,10 +117,14 @@ def captioned_case(
     record["notes"] += made.notes[row] if made.notes else []
     record["trace"]["pixels"] = None if image is None else pixels_sha256(image)
     record["trace"]["batch"] = batch_trace(row, of)
-    if rule is not None:
-        record = rule.apply(record, () if made.samples is None else made.samples[row])
     explanation = None if made.explanations is None else made.explanations[row]
-    return CaptionedCase(source, record, image, words, explanation)
+    samples = () if made.samples is None else made.samples[row]
+    record = rule.judge(record, samples, None if made.evidence is None else made.evidence[row])
+    kept = tuple(record["tokens"] or ())
+    if len(kept) < len(words):
+        words = kept
+        explanation = None if explanation is None else explanation.first(len("".join(words).split()))
+    return CaptionedCase(source, rule.withhold(record), image, words, explanation, text=record["caption"] or "")
 
 
 def source_name(source: str | list[str]) -> str:

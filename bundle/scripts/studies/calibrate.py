@@ -6,9 +6,9 @@
 The second form takes the captions that ``configs/evaluate.json`` just made with this bundle instead of making them
 again; whether sampled captions agree is then not measured.
 
-Right means that plane, modality family and organ read off the caption are those of the reference; the finding is not
-part of it. Writes ``models/calibration.json`` of the bundle (not with ``--limit``), and into ``--output_dir``:
-``captions.jsonl``, ``confidence.json`` (all figures), ``reliability.png``, ``risk_coverage.png``.
+Plane, modality family and organ of a caption have one probability, its finding has another (``finding_study``), fitted
+and judged over groups of images. Writes ``models/calibration.json`` of the bundle (not with ``--limit``), and into
+``--output_dir``: ``captions.jsonl``, ``confidence.json`` (all figures), ``reliability.png``, ``risk_coverage.png``.
 """
 
 from __future__ import annotations
@@ -17,49 +17,83 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scripts.atomic import write_text_atomically
-from scripts.confidence.calibration import Calibration, evidence, fit
+from scripts.confidence.calibration import Calibration
 from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError, show_sentences
-from scripts.studies.calibration_figures import best_feature, judge, measure, write_report
+from scripts.studies.calibration_figures import fit_kind, judge, measure, write_report
+from scripts.studies.finding_study import fit_findings, measure_findings, normal_written, rows_of
+
+if TYPE_CHECKING:
+    from scripts.concepts.similar_cases import SimilarCase
+    from scripts.predictor import CaptionPredictor
 
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 
 
-def caption_items(bundle_root: Path, items: Sequence[dict[str, Any]], values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Records of the items' images, made with the bundle's own settings; the first unreadable image ends it."""
+Made = tuple[list[dict[str, Any]], "CaptionPredictor"]
+
+
+def caption_items(bundle_root: Path, items: Sequence[dict[str, Any]], values: dict[str, Any]) -> Made:
+    """Records of the items' images, made with the bundle's own settings, and what made them.
+
+    The first unreadable image ends it.
+    """
     from scripts.predictor import CaptionPredictor
 
-    predictor = CaptionPredictor.from_bundle(bundle_root, calibration="", abstain_below=0.0, **values)
+    values = {"calibration": "", "abstain_below": 0.0, "findings": "always", **values}
+    predictor = CaptionPredictor.from_bundle(bundle_root, **values)
     records = []
     for number, item in enumerate(items, start=1):
         records.append(dict(predictor.caption(item["image"]).record))
         print(f"\r{number} of {len(items)} captioned", end="", flush=True)
     print()
-    return records
+    return records, predictor
 
 
-def made_before(bundle_root: Path, items: Sequence[dict[str, Any]], captions: Path) -> list[dict[str, Any]]:
+def made_before(bundle_root: Path, items: Sequence[dict[str, Any]], captions: Path) -> Made:
     """Records of the items' images from a file, with the weights and settings that the bundle has now.
 
     Raises:
-        InputError: the file cannot be read, or lacks an item's caption or its tokens' log-probabilities.
+        InputError: the file cannot be read, or lacks an item's caption, its findings or its tokens' log-probabilities.
     """
     from scripts.predictor import CaptionPredictor
 
     try:
-        by_image = {str(line["image"]): line for line in read_json_lines(captions) if line["token_logprobs"]}
+        lines = read_json_lines(captions)
+        by_image = {str(line["image"]): line for line in lines if line["token_logprobs"] and "findings" in line}
     except (KeyError, TypeError) as error:
         raise InputError(f"{captions} cannot be read as captions ({error}): give a captions.jsonl") from None
     absent = [str(item["image"]) for item in items if str(item["image"]) not in by_image]
     if absent:
         raise InputError(f"{captions} has no caption of {absent[0]}: caption this very section first")
-    provenance = CaptionPredictor.from_bundle(bundle_root, calibration="").provenance
-    return [{**by_image[str(item["image"])], **provenance} for item in items]
+    predictor = CaptionPredictor.from_bundle(bundle_root, calibration="")
+    return [{**by_image[str(item["image"])], **predictor.provenance} for item in items], predictor
+
+
+def near_by_image(predictor: CaptionPredictor, items: Sequence[dict[str, Any]]) -> list[list[SimilarCase]] | None:
+    """The cases nearest to each item where the index holds all other items, too; None without an index.
+
+    Pictures are read again: records hold no features.
+    """
+    from scripts.captioning import SIMILAR_CASES
+    from scripts.concepts.similar_index import mean_tokens
+
+    reader = predictor.network.concept_reader
+    if reader is None or reader.cases is None:
+        return None
+    tokens = mean_tokens(reader, [item["image"] for item in items], lambda image: predictor.load(image)[0])
+    names = [f"item {number}" for number in range(len(items))]
+    index = reader.cases.with_cases(tokens, [item["caption"] for item in items], names)
+    found = index.nearest(tokens, SIMILAR_CASES + 1)
+    return [
+        [case for case in cases if case.source != name][:SIMILAR_CASES]
+        for cases, name in zip(found, names, strict=True)
+    ]
 
 
 def read_items(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -95,23 +129,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show_sentences()
     items = read_items(options)
     if options.captions:
-        records = made_before(options.bundle_root, items, options.captions)
+        records, predictor = made_before(options.bundle_root, items, options.captions)
     else:
         precision = {"amp_dtype": options.amp_dtype} if options.amp_dtype else {}
-        records = caption_items(options.bundle_root, items, {"agreement_samples": options.samples, **precision})
+        values = {"agreement_samples": options.samples, **precision}
+        records, predictor = caption_items(options.bundle_root, items, values)
     right = judge(records, items)
-    study = measure(records, right)
+    splits = {"group": rows_of(records, items)}
+    if (near := near_by_image(predictor, items)) is not None:
+        splits["image"] = rows_of(records, items, near)
+    study = measure(records, right, splits["group"].groups) | measure_findings(splits) | normal_written(records, items)
     options.output_dir.mkdir(parents=True, exist_ok=True)
     write_report(study, records, options.output_dir)
-    feature = best_feature(records)
-    slope, offset = fit(np.array([evidence(record, feature) for record in records]), right)
     calibration = Calibration(
-        slope,
-        offset,
-        feature=feature,
+        fit_kind(records, right),
+        fit_findings(splits),
         weights=records[0]["weights"],
         generation=records[0]["trace"].get("generation", {}),
         images=len(records),
+        abstain_below=study["least_confidence"],
         figures={key: value for key, value in study.items() if isinstance(value, int | float)},
     )
     name = "calibration.json"

@@ -147,7 +147,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from scripts.predictor import CaptionPredictor
 
     paths, groups = _chosen(options.dataset_dir, options.section, options.count)
-    predictor = CaptionPredictor.from_bundle(options.bundle_root)
+    predictor = CaptionPredictor.from_bundle(options.bundle_root, findings="always", abstain_below=0.0)
     weights = json.dumps(predictor.provenance.get("weights") or {}, sort_keys=True)
     settings = f"{' '.join(options.method)} {options.side} {hashlib.sha256(weights.encode()).hexdigest()[:16]}"
     options.output_dir.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import logging
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ __all__ = [
     "finite",
     "load_parameters",
     "read_state",
+    "renamed_name",
     "shards_of",
     "trained_names",
     "weights_sha256",
@@ -35,6 +37,13 @@ SHARDS = "__shards__"
 """Beside the tensors of a file of a checkpoint: how many files there are."""
 
 logger = logging.getLogger(__name__)
+
+
+def renamed_name(name: str, renames: Iterable[tuple[str, str]]) -> str:
+    """A parameter's name after all replacements, pairs of a regular expression and what takes its place."""
+    for pattern, replacement in renames:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 @dataclass

@@ -25,8 +25,8 @@ class CaptionBatch(BatchInferTask):
         """Draft captions of ``request["images"]`` (``all``, ``labeled`` or ``unlabeled``).
 
         Returns:
-            image id -> ``caption``, ``confidence``, ``calibrated_confidence``, ``abstained`` and ``withheld``, or
-            ``error``.
+            image id -> ``caption`` and what the network doubts (``confidence``, ``finding_confidence``, ``findings``,
+            ``abstained``, ``withheld``), or ``error``.
         """
         images = sorted(self.get_images(request, datastore))
         limit = request.get("max_batch_size") or len(images)
@@ -35,7 +35,7 @@ class CaptionBatch(BatchInferTask):
             asked = {**request, "image": image, "save_label": True, "label_tag": request.get("label_tag", TAG)}
             try:
                 reply = infer(asked, datastore)["params"]
-                done[image] = {name: reply[name] for name in ("caption", "confidence", *JUDGED)}
+                done[image] = {name: reply.get(name) for name in ("caption", "confidence", *JUDGED)}
             except InputError as error:
                 done[image] = {"error": " ".join(str(error).split())}
             logger.info("%d of %d: %s => %s", len(done), len(images), image, done[image])

@@ -21,8 +21,9 @@ MAX_INFO, MAX_DEPTH = 100_000, 20
 """Of what clients add to an image or label: characters of its JSON, and levels of it."""
 DRAFT, REVIEWED = "draft", "reviewed"
 OTHERS = "others"
-JUDGED = ("calibrated_confidence", "abstained", "withheld")
-"""What a draft says of its own certainty: ``abstained`` where it is withheld, and why."""
+JUDGED = ("token_confidence", "finding_confidence", "findings", "abstained", "withheld")
+"""What a draft says of its own certainty beside ``confidence``: ``abstained`` where it is withheld, and why."""
+_OLD = ("calibrated_confidence",)  # by which name drafts of older versions had their confidence
 
 
 def read_label(path: str | Path) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def draft_label(reply: Mapping[str, Any]) -> dict[str, Any]:
 
 def judged_by_a_person(label: Mapping[str, Any]) -> dict[str, Any]:
     """A reviewed label without the network's doubts: whoever saved it read the words."""
-    return {name: value for name, value in label.items() if name not in JUDGED}
+    return {name: value for name, value in label.items() if name not in (*JUDGED, *_OLD)}
 
 
 def is_edited(before: Mapping[str, Any], label: Mapping[str, Any]) -> bool:
@@ -119,8 +120,10 @@ def is_edited(before: Mapping[str, Any], label: Mapping[str, Any]) -> bool:
 
     Another draft of the network has a confidence of its own.
     """
-    same = all(before.get(name) == label.get(name) for name in ("confidence", "model_version"))
-    drafts = before["status"] == label["status"] == DRAFT and before.get("confidence") is not None
+    sure = ("confidence", "token_confidence")
+    same = all(before.get(name) == label.get(name) for name in (*sure, "model_version"))
+    is_known = any(before.get(name) is not None for name in sure)
+    drafts = before["status"] == label["status"] == DRAFT and is_known
     return drafts and same and before["caption"] != label["caption"]
 
 

@@ -42,4 +42,5 @@ class LeastCertain(Strategy):
         recent = now - offered < OFFERED_SECONDS
         label = datastore.caption_of(image) or {}
         confidence = label.get("confidence")
+        confidence = label.get("token_confidence") if confidence is None else confidence  # nothing is calibrated
         return recent, offered if recent else 0.0, NO_DRAFT if confidence is None else float(confidence)

@@ -93,7 +93,7 @@ def test_kills_while_captions_are_saved_lose_none(tmp_path: Path, kills: int) ->
         child.log.unlink()
         saved, number = number, _check(studies, acknowledged)
         assert number > saved
-    assert number > kills
+    assert number >= kills
 
 
 def _last(acknowledged: Path) -> int:

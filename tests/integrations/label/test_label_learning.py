@@ -56,6 +56,7 @@ def test_ten_edited_captions_make_a_new_version_that_answers(tmp_path: Path, req
         assert started.status_code == 200, started.text
         state = server.wait_for("/train/")
         assert state["status"] == "DONE", state["details"]
+        assert any(line.startswith("epoch 12/12, batch ") for line in state["details"])  # told while it ran
         report = server.ask("GET", "/info/").json()["train_stats"]["caption"]
         assert report["active"] == "0001" and report["training"] + report["validation"] == 10
         assert report["validation_loss"][-1] < report["validation_loss"][0]

@@ -76,6 +76,11 @@ def test_a_session_of_dicom_files_is_one_series(
     folder = studies / "patient" / "ct_series"
     files = [("files", (path.name, path.read_bytes())) for path in sorted(folder.iterdir())]
     session = server.ask("PUT", "/session/", files=files).json()["session_id"]
+    kept = list((server.log.parent / "sessions").rglob("*.dcm"))
+    assert kept
+    for path in (kept[0], kept[0].parent):  # whoever guesses where another's upload lies gets nothing of it
+        for more in ({}, params('{"was_sent": true}')):
+            assert server.ask("POST", INFER + str(path), **more).status_code == 404
     same(server.caption(session=session, slice=3, **QUICK), predictor.caption(folder, slice=3, **QUICK))
     assert server.ask("DELETE", f"/session/{session}").status_code == 200
     gone = server.ask("POST", f"/infer/caption?session_id={session}")

@@ -241,12 +241,12 @@ def test_options_are_checked_and_strangers_left_alone() -> None:
 
 def test_a_draft_keeps_what_the_network_doubts_until_a_person_saves_it(tmp_path: Path) -> None:
     store = store_of(pictures(tmp_path, "a.png"))
-    reply = {"caption": "machine", "confidence": 0.4, "calibrated_confidence": 0.2, "abstained": True}
+    reply = {"caption": "machine", "confidence": 0.4, "finding_confidence": 0.2, "abstained": True}
     draft = labels.draft_label({**reply, "model_version": "1"})
     store.save_label("a", label_file(tmp_path, **draft), "caption", {})
     kept = store.caption_of("a")
-    assert kept["abstained"] is True and kept["calibrated_confidence"] == 0.2
+    assert kept["abstained"] is True and kept["finding_confidence"] == 0.2
     assert store.get_label_info("a", "caption")["abstained"] is True
     store.save_label("a", label_file(tmp_path, **{**kept, "status": "reviewed"}), "caption", {})
     kept = store.caption_of("a")
-    assert kept["status"] == "reviewed" and "abstained" not in kept and "calibrated_confidence" not in kept
+    assert kept["status"] == "reviewed" and "abstained" not in kept and "finding_confidence" not in kept

@@ -1,4 +1,4 @@
-"""A bundle that captions anything: the volumes that these tests make are not medical."""
+"""A bundle that captions anything, however unsure: the volumes that these tests make are not medical."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def bundle_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle by links, with ``anything`` in its inference config."""
+    """The bundle by links, with two values of its inference config changed."""
     bundle, folder = Path(__file__).resolve().parents[3] / "bundle", tmp_path_factory.mktemp("anything") / "bundle"
     folder.mkdir()
     for path in bundle.iterdir():
@@ -19,5 +19,8 @@ def bundle_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / path.name).symlink_to(path)
     shutil.copytree(bundle / "configs", folder / "configs")
     file = folder / "configs" / "inference.json"
-    file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), "anything": True}), encoding="utf-8")
+    file.write_text(
+        json.dumps({**json.loads(file.read_text(encoding="utf-8")), "anything": True, "abstain_below": 0.0}),
+        encoding="utf-8",
+    )
     return folder

@@ -47,7 +47,7 @@ def test_a_slice_is_captioned_through_the_server_corrected_and_learned_from(
     draft = logic.caption(volume, view, explain=True, **QUICK)
     Image.fromarray(windowed(body()[12])).save(tmp_path / "slice.png")
     expected = predictor.caption(tmp_path / "slice.png", window="none", **QUICK)
-    assert draft.text == expected.text and draft.confidence == pytest.approx(expected.confidence, abs=1e-4)
+    assert draft.text == expected.text and draft.likely == pytest.approx(expected.confidence, abs=1e-4)
     heat = logic.show(draft, 0)
     assert heat.GetImageData().GetDimensions() == (80, 96, 1)
 

@@ -99,7 +99,7 @@ def test_the_captioners_own_window_is_the_bundles(
     logic = CaptionLogic(place.mrml, worker)
     draft = logic.caption(volume, place.look("Axial", voxel_to_ras(volume, (40, 48, 7))), window=CHOSEN, **QUICK)
     expected = predictor.caption(studies / "volume.nii.gz", slice=7, plane="axial", **QUICK)
-    assert draft.text == expected.text and draft.confidence == pytest.approx(expected.confidence, abs=1e-4)
+    assert draft.text == expected.text and draft.likely == pytest.approx(expected.confidence, abs=1e-4)
     assert draft.window == expected.record["window"]["text"] and draft.reply["plane"] == "axial"
 
     explained = logic.caption(volume, place.view, window=CHOSEN, explain="gradient", **QUICK)
@@ -168,8 +168,10 @@ class Vanishing(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
-        content = json.dumps(self.replies.pop(0)).encode()
-        self.send_response(200)
+        reply = self.replies.pop(0)
+        code = reply.pop("http", 200)
+        content = json.dumps(reply).encode()
+        self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -225,6 +227,17 @@ def test_a_training_is_followed_and_can_be_stopped(vanishing: tuple[str, list[di
     with pytest.raises(CancelledError):
         LabelServer(url).train(progress, 0.01)
     assert replies == []  # the server was told
+    running = {"http": 429, "detail": "++++++++++ Train Task is Already Running"}
+    replies += [dict(running), {"status": "RUNNING", "details": ["epoch 1/2"]}, {"status": "DONE"},
+                {"train_stats": {"caption": report}}]  # fmt: skip
+    assert LabelServer(url).train(Watched()) == report and seen[-1] == ("training: epoch 1 of 2", 0.5)
+    replies += [dict(running), {"status": "RUNNING"}]
+    with pytest.raises(CancelledError):
+        LabelServer(url).train(progress, 0.01)
+    assert replies == []  # a colleague's training goes on
+    replies += [{}, {"status": "STOPPED", "details": ["epoch 1/2"]}]
+    with pytest.raises(CaptioningError, match="the training was stopped on the server"):
+        LabelServer(url).train(Progress(), 0.01)
     error = "scripts.errors.InputError: 1 captions are reviewed; correct and save at least 2 before training"
     replies += [{}, {"status": "ERROR", "details": ["Traceback", error]}]
     with pytest.raises(CaptioningError, match="training failed: 1 captions are reviewed"):

@@ -233,8 +233,14 @@ def test_doubts_and_findings_are_shown_where_the_reply_has_them(shown: Desktop) 
     buttons = shown.panel.caption.findings.buttons
     assert [button.text for button in buttons] == ["nodule  30 %", "effusion  10 %"]
     assert [button.font.bold() for button in buttons] == [True, False]
+    del more["finding_confidence"], more["calibrated_confidence"]
+    more |= {"confidence": 0.75, "token_confidence": 0.5, "findings": [{**more["findings"][0], "stated": False}]}
+    more["similar"] = [{"text": "CT, chest: effusion", "distance": 0.123, "source": "case 7"}]
+    _captioned(shown)
+    assert (caption_ui.kindLabel.text, caption_ui.findingLabel.text) == ("75 % likely right", "not stated")
+    assert caption_ui.findingBar.value == 0 and "CT, chest: effusion (0.12)" in caption_ui.doubtFrame.toolTip
     caption_ui.captionEdit.selectAll()
-    buttons[1].click()
+    shown.panel.caption.findings.buttons[0].click()
     assert shown.panel.caption.text == "effusion"
 
 

@@ -27,7 +27,10 @@ def record_of(source: Any, *, caption: str = CAPTION, **reading: Any) -> dict[st
     else:
         meta = read_case(source, **reading).meta
     return {
-        "image": str(source), "caption": caption, "confidence": 0.432109, "model_version": "0.1.0", "weights": WEIGHTS,
+        "image": str(source), "caption": caption, "token_confidence": 0.6, "confidence": 0.876543,
+        "finding_confidence": 0.1234,
+        "findings": [{"finding": "a lesion", "probability": 0.1234, "stated": True}],
+        "model_version": "0.1.0", "weights": WEIGHTS,
         "modality": meta["modality"], "window": "40/80", "trace": {"input": meta}, "error": None,
     }  # fmt: skip
 

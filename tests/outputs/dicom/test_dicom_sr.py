@@ -247,9 +247,16 @@ def test_writers_file_each_case_under_their_own_folder(tmp_path: Path) -> None:
     assert [p.parent.name for p in basic + enhanced] == ["dicom_sr", "dicom_sr_enhanced"]
     assert DicomSrWriter(output_dir=tmp_path).add(case) == basic
     document = pydicom.dcmread(enhanced[0])
-    assert float(leaf(document, "NUM")[0].MeasuredValueSequence[0].NumericValue) == record["confidence"]
+    numbers = {
+        item.ConceptNameCodeSequence[0].CodeValue: float(item.MeasuredValueSequence[0].NumericValue)
+        for item in leaf(document, "NUM")
+    }
+    assert numbers == {"KIND-PROB": record["confidence"], "FINDING-PROB": record["finding_confidence"]}
     assert not leaf(pydicom.dcmread(basic[0]), "NUM")
-    assert "Model confidence 0.43" in dumped(basic[0])
+    assert "plane, kind, organ: 88 %; finding: 12 %" in dumped(basic[0])
+    unstated = {**record, "finding_confidence": None, "findings": [{**record["findings"][0], "stated": False}]}
+    write_sr(CT, unstated, tmp_path / "unstated.dcm")
+    assert "plane, kind, organ: 88 %; finding: not stated" in dumped(tmp_path / "unstated.dcm")
     now = DicomSrWriter(output_dir=tmp_path / "now", time="now").add(case)
     assert pydicom.dcmread(now[0]).ContentDate >= "2025"
     with pytest.raises(InputError, match="time"):

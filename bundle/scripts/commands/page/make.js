@@ -13,7 +13,7 @@ export function make(tag, options = {}, ...children) {
   return element;
 }
 export const percent = (value) => (value == null ? "–" : Math.round(100 * value) + " %");
-export const sureness = (reply) => reply?.calibrated_confidence ?? reply?.confidence ?? null;
+export const sureness = (reply) => reply?.confidence ?? null;
 export function bar(value) {
   const element = make("span", { class: "bar", "aria-hidden": "true" }, make("i"));
   element.firstChild.style.width = 100 * (value || 0) + "%";

@@ -76,6 +76,8 @@ export class Panel {
     if (edited) return make("p", { class: "caption", text: item.text });
     if (!found) return make("p", { class: "caption", text: reply.caption });
     const given = reply.prompt ? [make("span", { class: "given", title: "given, not written by the network", text: reply.prompt }), " "] : [];
+    const said = found.words.join(" "), own = (reply.caption || "").slice(reply.prompt ? reply.prompt.length : 0).trim();
+    const rest = own.startsWith(said) ? own.slice(said.length) : ""; // a finding of a similar case, the full stop of a sentence that was cut
     return make("p", { class: "caption maps" }, ...given, ...found.words.flatMap((text, number) => {
       const p = Math.exp(found.logprobs[number]);
       const element = make("button", { class: "word", type: "button", text, title: `${percent(p)} likely`, "aria-pressed": String(number === this.word),
@@ -83,7 +85,7 @@ export class Panel {
         onclick: () => { this.held = this.held === number ? undefined : number; this.look(number); } });
       element.style.background = tint(p);
       return [element, " "];
-    }));
+    }), rest && make("span", { class: "rest", text: rest }));
   }
 
   look(number) {
@@ -134,16 +136,19 @@ export class Panel {
   doubts() {
     const { reply } = this.item, rows = [];
     const row = (name, value, more) => rows.push(make("b", { text: name }), bar(value), make("span", { text: `${percent(value)} ${more}` }));
-    if (reply.calibrated_confidence != null) row("Plane, kind, organ", reply.calibrated_confidence, "likely right, calibrated");
+    const unknown = (name, text) => rows.push(make("b", { text: name }), bar(0), make("span", { text }));
+    const stated = (reply.findings || []).some((one) => one.stated);
+    if (reply.confidence != null) row("Plane, kind, organ", reply.confidence, "likely right, calibrated");
+    else unknown("Plane, kind, organ", "not calibrated");
     if (reply.finding_confidence != null) row("Finding", reply.finding_confidence, "likely right, calibrated");
-    else rows.push(make("b", { text: "Finding" }), bar(0), make("span", { text: "a guess: nothing vouches for it" }));
-    if (reply.calibrated_confidence == null) row("Its own words", reply.confidence, "likely, the network's own view");
+    else unknown("Finding", stated ? "not calibrated: nothing vouches for it" : "not stated");
     const candidates = (reply.findings || []).map((one) => {
-      const name = one.name ?? one.finding ?? one.text ?? one[0], p = one.probability ?? one.p ?? one[1];
-      return make("li", { text: `${name} ${percent(p)}${one.stated ? " (stated)" : ""}` });
+      return make("li", { text: `${one.finding} ${percent(one.probability)}${one.stated ? " (stated)" : ""}` });
     });
+    const similar = (reply.similar || []).map((near) => make("li", { title: near.source, text: `${near.text} (distance ${near.distance.toFixed(2)})` }));
     return make("div", {}, make("div", { class: "doubts" }, ...rows),
-      candidates.length > 0 && make("details", {}, make("summary", { text: "Candidates for the finding" }), make("ul", {}, ...candidates)));
+      candidates.length > 0 && make("details", {}, make("summary", { text: "Candidates for the finding" }), make("ul", {}, ...candidates)),
+      similar.length > 0 && make("details", {}, make("summary", { text: "Similar training cases, nearest first" }), make("ul", {}, ...similar)));
   }
 
   editor() {
@@ -180,8 +185,8 @@ export class Panel {
     }
     if (reply.support != null && reply.support < 0.5) reasons.push(`A second reading of the image gives plane, kind and organ together ${percent(reply.support)}.`);
     if (reply.agreement != null) reasons.push(`Captions that were drawn besides agree with it to ${percent(reply.agreement)}.`);
-    if (reply.finding_confidence == null) reasons.push("The finding was right once in thirty-one on validation images.");
-    return make("details", { open: Boolean(reply.abstained || reply.withheld) || (reply.calibrated_confidence ?? 1) < 0.5 }, make("summary", { text: "Why not sure" }), make("ul", {}, ...reasons.map((text) => make("li", { text }))));
+    if (reply.finding_confidence == null && (reply.findings || []).some((one) => one.stated)) reasons.push("No calibration says how often its findings are right.");
+    return make("details", { open: Boolean(reply.abstained || reply.withheld) || (reply.confidence ?? 1) < 0.5 }, make("summary", { text: "Why not sure" }), make("ul", {}, ...reasons.map((text) => make("li", { text }))));
   }
 
   read() {

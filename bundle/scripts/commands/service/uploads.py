@@ -90,6 +90,8 @@ class Upload:
     def _unpack(self, path: Path) -> None:
         try:
             with zipfile.ZipFile(path) as archive:
+                if sum(info.file_size for info in archive.infolist()) > MAX_KEPT // 2:
+                    raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "more than 2 GiB: send fewer at once")
                 for info in archive.infolist():
                     if not info.is_dir() and not info.flag_bits & 1:
                         with archive.open(info) as member:

@@ -6,7 +6,6 @@ same layout, and Hugging Face's ``SamModel``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from scripts.encoders.sam_decoder.mask_decoder import MaskDecoder
 from scripts.encoders.sam_decoder.prompt_encoder import PromptEncoder
 from scripts.encoders.tiny_vit import NECK_SIDE, TinyViTEncoder
 from scripts.errors import WeightsError
-from scripts.weights.loading import load_parameters
+from scripts.weights.loading import load_parameters, renamed_name
 
 __all__ = ["SAM_ENCODERS", "Segmenter", "segmenter_for"]
 
@@ -140,21 +139,15 @@ def load_segmenter(segmenter: Segmenter, state: Mapping[str, Tensor], *, source:
 def _our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Prompt encoder and mask decoder of a checkpoint under the names of :class:`Segmenter`."""
     if "shared_image_embedding.positional_embedding" in state:
-        state = {_rename(name, _FROM_HUGGING_FACE): value for name, value in state.items()}
+        state = {renamed_name(name, _FROM_HUGGING_FACE): value for name, value in state.items()}
     parts = {
         name: value
         for name, value in state.items()
         if name.startswith(("prompt_encoder.", "mask_decoder.")) and not name.startswith("prompt_encoder.shared_")
     }
     kinds = [parts.pop(f"{_POINT}{index}.weight") for index in range(4) if f"{_POINT}{index}.weight" in parts]
-    renamed = {_rename(name, _RENAMES): value for name, value in parts.items()}
+    renamed = {renamed_name(name, _RENAMES): value for name, value in parts.items()}
     return renamed | ({"prompts.kinds": torch.cat(kinds)} if kinds else {})
-
-
-def _rename(name: str, table: tuple[tuple[str, str], ...]) -> str:
-    for pattern, replacement in table:
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 def _same_neck(encoder: FrozenEncoder, state: Mapping[str, Tensor]) -> bool:

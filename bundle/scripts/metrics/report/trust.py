@@ -20,12 +20,23 @@ FIGURES = {
     "share_right": "captions with plane, modality family and organ right",
     "expected_calibration_error_before": "expected calibration error, token probabilities",
     "expected_calibration_error_after": "expected calibration error, calibrated (cross-fitted)",
-    "area_under_roc_confidence": "area under ROC: does confidence tell right from wrong?",
+    "expected_calibration_error_by_chance": "the same of perfectly calibrated captions, by chance",
+    "area_under_roc_confidence": "area under ROC: do token probabilities tell right from wrong?",
+    "area_under_roc_calibrated": "area under ROC: does the calibrated confidence?",
     "area_under_roc_agreement": "area under ROC: does agreement of samples?",
     "area_under_risk_coverage": "area under the risk-coverage curve",
     "risk_at_25%_coverage": "share wrong among the surest 25 %",
     "risk_at_50%_coverage": "share wrong among the surest 50 %",
     "risk_at_75%_coverage": "share wrong among the surest 75 %",
+    "written_finding_right": "finding: the network's own is right",
+    "best_finding_right": "finding: the likeliest candidate is right",
+    "best_finding_right_by_image": "finding: the same, split by image",
+    "finding_calibration_error": "finding: expected calibration error (cross-fitted)",
+    "finding_calibration_error_by_image": "finding: the same, split by image",
+    "findings_stated": "findings stated by default",
+    "stated_findings_right": "findings stated by default that are right",
+    "no_abnormality_written": '"no abnormality" written by the network',
+    "no_abnormality_right": '"no abnormality" written that is right',
 }
 
 OVER_IMAGES = "Intervals are over images, as if independent: too narrow where images share a case."
@@ -47,16 +58,21 @@ def confidence_section(study: Mapping[str, Any]) -> Section:
         "calibrated": [(mean, share) for mean, share, _ in study["reliability_after"]],
         "perfect": [(0.0, 0.0), (1.0, 1.0)],
     }
+    if "finding_reliability" in study:
+        reliability["finding"] = [(mean, share) for mean, share, _ in study["finding_reliability"]]
     wrong = 1 - study["share_right"]
     risk = {
         "surest captions kept": [(share, value) for share, value in study["risk_coverage"]],
         "kept at random": [(0.0, wrong), (1.0, wrong)],
     }
-    rows = [[words, number(study[key])] for key, words in FIGURES.items() if key in study]
+    curves = {"finding": "finding_risk_coverage", "finding, split by image": "finding_risk_coverage_by_image"}
+    risk |= {name: [(share, value) for share, value in study[key]] for name, key in curves.items() if key in study}
+    rows = [[words, _figure(study[key])] for key, words in FIGURES.items() if key in study]
     lead = (
-        f"{study['images']} images. Right means that plane, modality family and organ are those of the reference; the "
-        "finding is no part of it. First: does a confidence mean what it says? Second: what withholding unsure "
-        "captions (abstain_below) buys, the share of wrong ones among the share that is kept."
+        f"{study['images']} images. Plane, kind and organ are right where plane, modality family and organ are those "
+        "of the reference; the finding is judged apart. First: does each confidence mean what it says? Second: what "
+        "leaving out the unsure buys, the share of wrong ones among the share that is kept. Split by image: other "
+        "validation images are among the similar cases."
     )
     parts = [
         Chart(charts.curves("Reliability", reliability, "confidence"), list(reliability), lines=True),
@@ -64,6 +80,10 @@ def confidence_section(study: Mapping[str, Any]) -> Section:
         Table(["figure", "value"], rows),
     ]
     return Section("How sure it is", lead, parts)
+
+
+def _figure(value: float) -> str:
+    return str(value) if isinstance(value, int) else number(value)
 
 
 def faithfulness_section(summary: Mapping[str, Any]) -> Section:

@@ -23,6 +23,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from scripts.atomic import write_atomically
+from scripts.confidence.doubts import Doubts, doubts_of
 from scripts.errors import InputError
 from scripts.outputs.dicom.identity import copy_identity, text_of
 from scripts.outputs.dicom.source import SourceStudy
@@ -48,7 +49,7 @@ class Draft:
 
     Attributes:
         text: the caption.
-        confidence: geometric mean of its token probabilities; None for a caption that a person edited.
+        doubts: how far it may be believed; None for a caption that a person edited.
         version: of the model.
         weights: one SHA-256 over the names and hashes of all weights.
         edited: a person changed the text.
@@ -56,7 +57,7 @@ class Draft:
     """
 
     text: str
-    confidence: float | None
+    doubts: Doubts | None
     version: str
     weights: str
     edited: bool = False
@@ -75,8 +76,8 @@ class Draft:
             raise InputError(f"{record.get('image')}: has no caption to report: {record.get('error') or withheld}")
         names = json.dumps(record.get("weights") or {}, sort_keys=True)
         weights = hashlib.sha256(names.encode()).hexdigest()
-        confidence = None if edited else record.get("confidence")
-        return cls(text, confidence, str(record.get("model_version") or "unknown"), weights, edited, when)
+        doubts = None if edited else doubts_of(record)
+        return cls(text, doubts, str(record.get("model_version") or "unknown"), weights, edited, when)
 
     @property
     def state(self) -> str:
@@ -87,10 +88,15 @@ class Draft:
     def disclaimer(self) -> str:
         return EDITED if self.edited else DISCLAIMER
 
+    @property
+    def doubt_text(self) -> str:
+        """A sentence on its doubts, with a space before it; "" where a person is answerable for the text."""
+        return "" if self.doubts is None else f" Calibrated chance to be right: {self.doubts.text}."
+
     def fingerprint(self) -> str:
         """What, beside the images, makes one report differ from another."""
         when = self.when.isoformat() if self.when else ""
-        return json.dumps([self.text, self.confidence, self.version, self.weights, self.edited, when])
+        return json.dumps([self.text, self.doubt_text, self.version, self.weights, self.edited, when])
 
 
 def derived_uid(*parts: str) -> UID:

@@ -81,7 +81,7 @@ def page_of(source: SourceStudy, draft: Draft, record: Mapping[str, Any], image:
     ]
     caption = draft.text if is_drawable(draft.text) else "The caption's characters cannot be printed here; see the SR."
     pictures = _pictures(image, (record.get("trace") or {}).get("input") or {})
-    return draw_page(PageContent(caption, draft.confidence, draft.disclaimer, pictures, patient, origin))
+    return draw_page(PageContent(caption, draft.doubts, draft.disclaimer, pictures, patient, origin))
 
 
 def _document(source: SourceStudy, draft: Draft, pdf: bytes) -> Dataset:

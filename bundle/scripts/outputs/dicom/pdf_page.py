@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from scripts.confidence.doubts import Doubts
+
 __all__ = ["PageContent", "draw_page", "is_drawable", "wrapped"]
 
 WIDTH, HEIGHT, MARGIN = 210.0, 297.0, 18.0
@@ -37,14 +39,14 @@ class PageContent:
 
     Attributes:
         caption: the text.
-        confidence: in (0, 1], None where there is none to tell.
+        doubts: how far it may be believed, None where there is nothing to tell.
         disclaimer: what the text is and what it is not.
         pictures: ``[H, W, 3]`` in [0, 1], at most four are drawn.
         patient, origin: (label, value) rows, who it is about and how it was made.
     """
 
     caption: str
-    confidence: float | None
+    doubts: Doubts | None
     disclaimer: str
     pictures: Sequence[np.ndarray]
     patient: Sequence[tuple[str, str]]
@@ -187,14 +189,20 @@ def _caption(page: _Page, content: PageContent, top: float) -> float:
     for index, line in enumerate(lines):
         page.text(MARGIN + 6, top + index * step, line, size)
     end = top + step * len(lines) + 3
-    if content.confidence is None:
-        return end
-    page.text(MARGIN + 6, end, f"Model confidence {content.confidence:.2f}", 9, weight="bold")
-    page.box(MARGIN + 56, end - 2.6, 50, 2.6, RULE)
-    page.box(MARGIN + 56, end - 2.6, 50 * min(1.0, content.confidence), 2.6, AMBER)
-    page.text(MARGIN + 6, end + 5, "Geometric mean of the probabilities the model gave its own words; "
-              "not the chance that the text is right.", 7.5, SOFT)  # fmt: skip
-    return end + 8
+    return end if content.doubts is None else _doubts(page, content.doubts, end)
+
+
+def _doubts(page: _Page, doubts: Doubts, top: float) -> float:
+    """A bar for each doubt that is known."""
+    rows = (("Plane, kind, organ", doubts.kind, doubts.kind_text), ("Finding", doubts.finding, doubts.finding_text))
+    for index, (name, chance, text) in enumerate(rows):
+        y = top + 5 * index
+        page.text(MARGIN + 6, y, f"{name}: {text}", 9, weight="bold")
+        if chance is not None:
+            page.box(MARGIN + 66, y - 2.6, 50, 2.6, RULE)
+            page.box(MARGIN + 66, y - 2.6, 50 * min(1.0, chance), 2.6, AMBER)
+    page.text(MARGIN + 6, top + 10, "How likely each part of the sentence is right (calibrated).", 7.5, SOFT)
+    return top + 13
 
 
 def _origin(page: _Page, rows: Sequence[tuple[str, str]], top: float) -> None:

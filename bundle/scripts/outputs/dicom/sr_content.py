@@ -8,9 +8,9 @@
       CONTAINS   CONTAINER  Findings
         CONTAINS   TEXT  Finding: the caption
           HAS CONCEPT MOD  TEXT   Algorithm Name, Version, weights
-          HAS PROPERTIES   NUM    confidence                        (Enhanced SR; Basic Text SR has no numbers)
+          HAS PROPERTIES   NUM    each calibrated doubt             (Enhanced SR; Basic Text SR has no numbers)
           INFERRED FROM    IMAGE  each image that was captioned, with frame numbers
-        CONTAINS   TEXT  Comment: draft, not for clinical use, the confidence and what it means
+        CONTAINS   TEXT  Comment: draft, not for clinical use, and both doubts in words
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from scripts.outputs.dicom.source import ImageReference, SourceStudy
 __all__ = ["CODING_SCHEME", "code", "evidence_of", "report_tree"]
 
 CODING_SCHEME = "99MSMEDCAP"
-"""For the one concept that no standard code means: how sure a language model was of its own words."""
+"""For the concepts that no standard code means: how likely parts of a caption are right."""
 _SINGLE_FRAME = frozenset(
     f"1.2.840.10008.5.1.4.1.1.{tail}"
     for tail in ("1", "1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "2", "4", "6.1", "7", "128")
 )
 """CR, DX, MG, IO, CT, MR, US, SC and PET images: a frame number must not be given for them (PS3.3 table 10-3)."""
-_CONFIDENCE = ("TOKEN-PROB", CODING_SCHEME, "Geometric mean of token probabilities")
+_KIND = ("KIND-PROB", CODING_SCHEME, "Probability that plane, kind and organ are right")
+_FINDING = ("FINDING-PROB", CODING_SCHEME, "Probability that the finding is right")
 
 
 def code(value: str, scheme: str, meaning: str) -> Dataset:
@@ -53,8 +54,9 @@ def report_tree(source: SourceStudy, draft: Draft, *, numbers: bool) -> Dataset:
         _text("HAS CONCEPT MOD", ("111003", "DCM", "Algorithm Version"), draft.version),
         _text("HAS CONCEPT MOD", ("111002", "DCM", "Algorithm Parameters"), f"weights SHA-256 {draft.weights}"),
     ]
-    if numbers and draft.confidence is not None:
-        finding.ContentSequence.append(_confidence(draft.confidence))
+    if numbers and draft.doubts is not None:
+        known = ((_KIND, draft.doubts.kind), (_FINDING, draft.doubts.finding))
+        finding.ContentSequence += [_number(name, value) for name, value in known if value is not None]
     finding.ContentSequence += [_image(image) for image in source.images]
     findings = _container("CONTAINS", ("121070", "DCM", "Findings"))
     findings.ContentSequence = [finding, _text("CONTAINS", ("121106", "DCM", "Comment"), _comment(source, draft))]
@@ -82,13 +84,7 @@ def evidence_of(source: SourceStudy) -> list[Dataset]:
 
 
 def _comment(source: SourceStudy, draft: Draft) -> str:
-    text = draft.disclaimer + _misplaced_frames(source)
-    if draft.confidence is None:
-        return text
-    return (
-        f"{text} Model confidence {draft.confidence:.2f} "
-        "(geometric mean of its token probabilities; not the chance that the text is right)."
-    )
+    return draft.disclaimer + _misplaced_frames(source) + draft.doubt_text
 
 
 def _context(draft: Draft) -> list[Dataset]:
@@ -135,8 +131,8 @@ def _code_item(relation: str, name: tuple[str, str, str], value: tuple[str, str,
     return item
 
 
-def _confidence(value: float) -> Dataset:
-    item = _item("HAS PROPERTIES", "NUM", _CONFIDENCE)
+def _number(name: tuple[str, str, str], value: float) -> Dataset:
+    item = _item("HAS PROPERTIES", "NUM", name)
     measured = Dataset()
     measured.NumericValue = f"{value:.6f}"
     measured.MeasurementUnitsCodeSequence = [code("1", "UCUM", "no units")]

@@ -21,7 +21,7 @@ function make(tag, options = {}, ...children) {
 }
 
 const percent = (value) => (value === null || value === undefined ? "–" : Math.round(100 * value) + " %");
-const sureness = (one) => one.calibrated_confidence ?? one.confidence;
+const sureness = (one) => one.doubts?.kind;
 const status = (one) => (one.error ? "error" : one.abstained || one.withheld ? "withheld" : "caption");
 const sentence = (one) => one.error || (one.withheld ? `Withheld: ${one.withheld}` : one.caption) || "";
 const paths = (one) => [].concat(one.image);
@@ -54,7 +54,7 @@ function row(one, index) {
         one.modality ? make("span", { class: "tag", text: one.modality }) : null,
         status(one) !== "caption" ? make("span", { class: "tag bad", text: status(one) }) : null,
         one.error ? null : bar,
-        one.error ? null : make("span", { text: percent(sureness(one)) }),
+        one.error ? null : make("span", { title: one.doubts.text, text: `plane, kind, organ: ${one.doubts.kind_text}` + (one.doubts.finding == null ? "" : `; finding: ${one.doubts.finding_text}`) }),
         make("span", { class: "name", text: one.name, title: paths(one).join("\n") }))));
   near.observe(element);
   return element;
@@ -122,7 +122,7 @@ function wordsOf(one) {
       onclick: () => { if (one.maps) choose(word === number ? -1 : number); }, text });
     element.style.background = tint(p);
     return [element, " "];
-  }));
+  })).concat(restOf(one) ? [make("span", { class: "rest", text: restOf(one) })] : []);
 }
 
 // A name, what the reader noted of one window, or a window a view.
@@ -131,10 +131,20 @@ function windowOf(window) {
   return Array.isArray(window) ? [...new Set(window.map(windowOf))].join(", ") : window.text || window.name;
 }
 
+const chance = (value, text) => text + (value == null ? "" : " likely right (calibrated)");
+
+// Words of a finding that the network did not write itself, and the full stop of a sentence that was cut.
+function restOf(one) {
+  const said = one.words.map(([text]) => text).join(" "), caption = one.caption.slice(one.prompt ? one.prompt.length : 0).trim();
+  return caption.startsWith(said) ? caption.slice(said.length) : "";
+}
+
 function factsOf(one) {
   const facts = [
-    ["Token confidence", one.error ? null : percent(one.confidence)],
-    ["Likely right", one.calibrated_confidence == null ? null : percent(one.calibrated_confidence) + " (plane, modality and organ; calibrated)"],
+    ["Plane, kind, organ", one.error ? null : chance(one.doubts.kind, one.doubts.kind_text)],
+    ["Finding", one.error ? null : chance(one.doubts.finding, one.doubts.finding_text)],
+    ["Considered", (one.findings || []).map((found) => `${found.finding} ${percent(found.probability)}${found.stated ? " (stated)" : ""}`).join("\n")],
+    ["Similar cases", (one.similar || []).slice(0, 5).map((near) => `${near.text}  (distance ${near.distance.toFixed(2)}; ${near.source})`).join("\n")],
     ["Samples agree", one.agreement == null ? null : percent(one.agreement)],
     ["Modality", one.modality], ["Window", windowOf(one.window)], ["While reading", (one.notes || []).join("; ")],
     ["Slice", one.slice == null ? null : [].concat(one.slice).join(", ")],

@@ -40,22 +40,41 @@ class Draft:
         return str(self.reply["caption"] or "")
 
     @property
-    def confidence(self) -> float:
-        return float(self.reply["confidence"] or 0)
-
-    @property
     def model_version(self) -> str:
         return str(self.reply.get("model_version") or "")
 
     @property
     def likely(self) -> float | None:
-        """The chance that plane, modality and organ are right; None where the model has no calibration."""
-        return _number(self.reply.get("calibrated_confidence"))
+        """The chance that plane, modality and organ are right; None where the model has no calibration.
+
+        Captioners of older versions told another number by the name of ``confidence``.
+        """
+        key = "confidence" if "token_confidence" in self.reply else "calibrated_confidence"
+        return _number(self.reply.get(key))
 
     @property
     def finding_likely(self) -> float | None:
-        """The chance that the finding is right; None where the model does not say."""
+        """The chance that the stated finding is right; None where none is stated, or the model does not say."""
         return _number(self.reply.get("finding_confidence"))
+
+    @property
+    def states_finding(self) -> bool | None:
+        """Whether the caption states a finding; None where the captioner does not say."""
+        told = self.reply.get("findings")
+        return None if told is None else any(item.stated for item in self.findings)
+
+    @property
+    def similar(self) -> list[str]:
+        """Training cases near the image, nearest first: what they are, and at which distance."""
+        found = [item for item in self.reply.get("similar") or [] if isinstance(item, dict)]
+        return [f"{item.get('text')} ({_number(item.get('distance')) or 0:.2f})" for item in found]
+
+    @property
+    def doubts(self) -> str:
+        """Both doubts in the words of all faces: ``plane, kind, organ: 88 %; finding: not stated``."""
+        finding = "not stated" if self.states_finding is False else "not calibrated"
+        told = (percent(self.likely) or "not calibrated", percent(self.finding_likely) or finding)
+        return "plane, kind, organ: {}; finding: {}".format(*told)
 
     @property
     def findings(self) -> list[Finding]:
@@ -98,6 +117,11 @@ class Draft:
 
     def is_edited(self, text: str) -> bool:
         return " ".join(text.split()) != " ".join(self.text.split())
+
+
+def percent(chance: float | None) -> str:
+    """``88 %``; "" where there is none."""
+    return "" if chance is None else f"{100 * chance:.0f} %"
 
 
 def window_text(picture: Picture) -> str:

@@ -105,11 +105,11 @@ class CaptionLogic:
         still_there(draft)
         details = {
             "ModelVersion": draft.model_version,
-            "Confidence": f"{draft.confidence:.3f}",
             "Draft": draft.text,
             "Edited": "yes" if draft.is_edited(text) else "no",
             "Withheld": "yes" if draft.needs_confirmation(text) else "no",
             "LikelyRight": None if draft.likely is None else f"{draft.likely:.3f}",
+            "FindingStated": {True: "yes", False: "no", None: None}[draft.states_finding],
             "FindingLikelyRight": None if draft.finding_likely is None else f"{draft.finding_likely:.3f}",
             "Window": draft.window or None,
             "WindowBy": "captioner" if draft.picture.values is not None else "view",
@@ -119,7 +119,7 @@ class CaptionLogic:
         return scene.save_caption(self.scene, draft.volume, draft.picture, text, details)
 
     def recall(self, node: Any, slice_node: Any) -> Draft:
-        """The draft of a kept caption, as far as the scene has it: no explanation, no findings.
+        """The draft of a kept caption, as far as the scene has it: no explanation, no candidates for the finding.
 
         Args:
             node: text node of the caption.
@@ -127,11 +127,12 @@ class CaptionLogic:
         """
         picture = slice_picture(scene.volume_of(node), slice_node)
         likely, finding = (scene.told(node, name) or None for name in ("LikelyRight", "FindingLikelyRight"))
+        stated = scene.told(node, "FindingStated")
         reply = {
             "caption": scene.told(node, "Draft"),
-            "confidence": float(scene.told(node, "Confidence") or 0),
             "calibrated_confidence": likely,
             "finding_confidence": finding,
+            "findings": [{"finding": "", "stated": stated == "yes"}] if stated else None,
             "abstained": scene.told(node, "Withheld") == "yes",
             "model_version": scene.told(node, "ModelVersion"),
             "weights": {},
@@ -191,7 +192,7 @@ class CaptionLogic:
             "caption": text,
             "status": "reviewed",
             "draft": draft.text,
-            "confidence": draft.confidence,
+            "doubts": draft.doubts,
             "model_version": draft.model_version,
             "plane": picture.plane,
             "slice": None if picture.inside or picture.frame else picture.index,
@@ -224,7 +225,7 @@ class CaptionLogic:
         still_there(draft)
         source, plane = source_files(draft.volume, file_of), plane_of(draft.picture)
         return lambda: worker.report(
-            source, output, format=format, caption=text, confidence=draft.confidence,
+            source, output, format=format, caption=text, **_judged(draft),
             model_version=draft.model_version, weights=draft.reply.get("weights"), edited=draft.is_edited(text),
             abstained=draft.withheld, confirmed=confirmed, plane=plane,
         )  # fmt: skip
@@ -240,7 +241,7 @@ class CaptionLogic:
         where = f"{picture.plane or picture.orientation} {'' if picture.index is None else picture.index}".strip()
         lines = [
             " ".join(text.split()), "", NOTICE, f"slice: {where}, window: {draft.window or 'none'}",
-            f"model: {draft.model_version}, confidence: {draft.confidence:.2f}",
+            f"model: {draft.model_version}", draft.doubts,
             f"edited by a person: {'yes' if draft.is_edited(text) else 'no'}",
             f"written: {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}", "",
         ]  # fmt: skip
@@ -269,6 +270,12 @@ def still_there(draft: Draft) -> None:
         raise CaptioningError(_("the volume was closed since it was captioned: copy the text, or load it again"))
 
 
+def _judged(draft: Draft) -> dict[str, Any]:
+    """What a report says of its caption's doubts, as the captioner told it."""
+    known = ("confidence", "calibrated_confidence", "token_confidence", "finding_confidence", "findings")
+    return {name: draft.reply[name] for name in known if name in draft.reply}
+
+
 def _allow(draft: Draft, text: str, confirmed: bool) -> None:
     """Keep a caption that the model itself doubts from leaving unread."""
     if draft.needs_confirmation(text) and not confirmed:
@@ -278,7 +285,7 @@ def _allow(draft: Draft, text: str, confirmed: bool) -> None:
 def _checked(reply: Any) -> dict[str, Any]:
     try:
         if not (reply.get("withheld") and not reply["caption"]):  # withheld without words: no medical image
-            str(reply["caption"]), float(reply["confidence"])
+            str(reply["caption"]), reply["model_version"]
     except (KeyError, TypeError, ValueError):
         raise CaptioningError(_("the captioner's answer has no caption: is it the captioning bundle?")) from None
     return reply

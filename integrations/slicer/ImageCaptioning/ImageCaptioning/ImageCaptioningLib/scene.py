@@ -93,7 +93,7 @@ def least_certain(scene: Any) -> Any | None:
     waiting = [node for node in _texts(scene) if told(node, "Status") == "draft" and volume_of(node) is not None]
 
     def certainty(node: Any) -> float:
-        return float(told(node, "LikelyRight") or told(node, "Confidence") or 1)
+        return float(told(node, "LikelyRight") or 1)
 
     return min(waiting, key=certainty, default=None)
 

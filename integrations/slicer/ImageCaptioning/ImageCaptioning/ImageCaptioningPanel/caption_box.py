@@ -74,12 +74,17 @@ class CaptionBox:
             (draft.finding_likely, self.ui.findingTitle, self.ui.findingBar, self.ui.findingLabel),
         )
         for chance, title, bar, label in rows:
+            is_unstated = title is self.ui.findingTitle and draft.states_finding is False
             for widget in (title, bar, label):
-                widget.setVisible(chance is not None)
+                widget.setVisible(chance is not None or is_unstated)
+            bar.setValue(round(100 * (chance or 0)))
             if chance is not None:
-                bar.setValue(round(100 * chance))
                 label.setText(_("{percent} % likely right").format(percent=round(100 * chance)))
-        self.ui.doubtFrame.setVisible(any(chance is not None for chance, *_widgets in rows))
+            elif is_unstated:
+                label.setText(_("not stated"))
+        self.ui.doubtFrame.setVisible(any(chance is not None for chance, *_widgets in rows) or bool(draft.similar))
+        near = "\n".join([_("Similar training cases (distance):"), *draft.similar]) if draft.similar else ""
+        self.ui.doubtFrame.setToolTip(near)
 
     def _show_findings(self, draft: Draft) -> None:
         found = draft.findings

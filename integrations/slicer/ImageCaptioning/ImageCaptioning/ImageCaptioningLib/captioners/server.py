@@ -22,6 +22,8 @@ from .training import GOES_ON, failure, how_far
 
 TASK = "caption"
 SECONDS = 300
+ALREADY_RUNNING = 429
+"""What MONAI Label answers where a training runs already."""
 
 
 class LabelServer:
@@ -127,24 +129,39 @@ class LabelServer:
     def train(self, progress: Progress, seconds: float = 2.0) -> dict[str, Any]:
         """Fine-tune on the reviewed captions and wait for the end; the report of the new version.
 
+        A training that runs already is followed instead: that of a colleague, or of this panel before it was closed.
+
         Args:
-            progress: told how far the training is; cancelling it stops the server's training.
+            progress: told how far the training is; cancelling it stops the server's training, if it began here.
             seconds: between two looks.
 
         Raises:
-            CaptioningError: the training cannot start, or failed.
+            CaptioningError: the training cannot start, failed, or was stopped by another client.
         """
-        self._json("POST", f"/train/{TASK}", json={})
+        began_here = self._start_training()
         try:
             while (state := self._json("GET", "/train/")).get("status") in GOES_ON:
                 progress.text, progress.fraction = how_far(state)
                 progress.wait(seconds)
         except CancelledError:
-            self._ask("DELETE", "/train/")
+            if began_here:
+                self._ask("DELETE", "/train/")
             raise
+        if state.get("status") == "STOPPED":
+            raise CaptioningError(_("the training was stopped on the server"))
         if state.get("status") != "DONE":
             raise CaptioningError(_("the training failed: {reason}").format(reason=failure(state)))
         return self._json("GET", "/info/").get("train_stats", {}).get(TASK, {})
+
+    def _start_training(self) -> bool:
+        """Whether it began now; not where one runs already."""
+        try:
+            self._json("POST", f"/train/{TASK}", json={})
+        except _RefusedError as refused:
+            if refused.status != ALREADY_RUNNING:
+                raise
+            return False
+        return True
 
     def cancel(self) -> None:
         """Stop waiting for an answer: what is asked next goes over new connections."""

@@ -194,6 +194,10 @@
             <translation>Auf {url} läuft eine andere MONAI-Label-App: Starten Sie diese mit „make label“</translation>
         </message>
         <message>
+            <source>the training was stopped on the server</source>
+            <translation>Das Training wurde auf dem Server angehalten</translation>
+        </message>
+        <message>
             <source>the training failed: {reason}</source>
             <translation>Das Training ist fehlgeschlagen: {reason}</translation>
         </message>
@@ -565,6 +569,14 @@
         <message>
             <source>{percent} % likely right</source>
             <translation>mit {percent} % Wahrscheinlichkeit richtig</translation>
+        </message>
+        <message>
+            <source>not stated</source>
+            <translation>nicht genannt</translation>
+        </message>
+        <message>
+            <source>Similar training cases (distance):</source>
+            <translation>Ähnliche Trainingsfälle (Abstand):</translation>
         </message>
         <message>
             <source>stated in the caption</source>

@@ -194,6 +194,10 @@
             <translation>{url} fait tourner une autre application MONAI Label : lancez celle-ci avec « make label »</translation>
         </message>
         <message>
+            <source>the training was stopped on the server</source>
+            <translation>l'entraînement a été arrêté sur le serveur</translation>
+        </message>
+        <message>
             <source>the training failed: {reason}</source>
             <translation>l'entraînement a échoué : {reason}</translation>
         </message>
@@ -565,6 +569,14 @@
         <message>
             <source>{percent} % likely right</source>
             <translation>juste avec {percent} % de probabilité</translation>
+        </message>
+        <message>
+            <source>not stated</source>
+            <translation>non mentionnée</translation>
+        </message>
+        <message>
+            <source>Similar training cases (distance):</source>
+            <translation>Cas d’entraînement similaires (distance) :</translation>
         </message>
         <message>
             <source>stated in the caption</source>
