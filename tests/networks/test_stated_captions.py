@@ -54,6 +54,7 @@ def test_a_few_of_every_setting(predictor: CaptionPredictor, made: list[Path], s
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("setting", DECODING)
 def test_two_hundred_files_of_every_setting(predictor: CaptionPredictor, made: list[Path], setting: str) -> None:
     assert len(made) == len(list(headers())) > 200

@@ -84,7 +84,8 @@ def test_the_general_encoder_is_tuned_validated_and_published(tmp_path: Path, da
     assert main(["encoder", str(tmp_path / "model.pt"), "general", str(tmp_path / "encoder.pt")]) == 0
     assert torch.load(tmp_path / "encoder.pt", weights_only=True)
     parser.get_parsed_content("export")
-    reader = load_concept_reader(tmp_path / "concept_reader.safetensors")
+    reader = load_concept_reader(tmp_path / "concept_reader.safetensors", tmp_path / "similar_cases.safetensors")
+    assert len(reader.cases) == len(parser.get_parsed_content("captions")) and reader.cases.captions
     assert reader.vocabulary.names == parser.get_parsed_content("concepts").names
     with torch.no_grad():
         network, image = parser.get_parsed_content("network_def").cpu().eval(), torch.rand(1, 3, 64, 64)

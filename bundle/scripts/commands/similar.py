@@ -31,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.commands.similar", description=__doc__.splitlines()[0])
     parser.add_argument("datalist", type=Path, help="a MONAI datalist; its folder is the data set's")
     parser.add_argument("output", type=Path, help="such as bundle/models/similar_cases.safetensors")
-    parser.add_argument("--section", default="training")
+    parser.add_argument("--section", default="training", help="of the datalist")
     parser.add_argument("--captions", default="true", help="false stores what captions say, and not their text")
-    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE)
+    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE, help="the bundle's folder")
     given = parser.parse_args(arguments)
     show_sentences()
     folder = given.datalist.parent

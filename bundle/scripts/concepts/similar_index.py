@@ -88,7 +88,7 @@ def export_similar_cases(
     """Build the index of a run's training cases beside its reader, and write it.
 
     Args:
-        reader: just exported.
+        reader: as its file has it, whose weights are in half precision.
         items: of training.
         path: the file to write.
         dataset_dir, keep_captions: see :func:`build_similar_cases`.
