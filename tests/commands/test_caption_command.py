@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from scripts.commands.samples import write_samples
 
 QUICK = ["--set", "abstain_below=0", "--set", "num_beams=2", "--set", "max_new_tokens=6", "--set", "device=cpu"]
@@ -36,9 +38,24 @@ def test_it_writes_what_the_run_of_the_config_writes(bundle_root: Path, tmp_path
         [json.loads(line) for line in (tmp_path / name / "captions.jsonl").read_text().splitlines()]
         for name in ("quick", "slow")
     )
-    assert [{**record, "trace": None} for record in quick] == [{**record, "trace": None} for record in slow]
+    for one, other in zip(quick, slow, strict=True):
+        assert_alike({**one, "trace": None}, {**other, "trace": None})
     trace = [record["trace"]["settings"] for record in (*quick, *slow)]
     assert trace.count(trace[0]) == len(trace)
+
+
+def assert_alike(one: object, other: object) -> None:
+    """Equal, numbers to 1e-4: with MONAI the language model is that of `transformers`, which rounds differently."""
+    if isinstance(one, dict):
+        assert set(one) == set(other)
+        for key in one:
+            assert_alike(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for pair in zip(one, other, strict=True):
+            assert_alike(*pair)
+    else:
+        assert one == (pytest.approx(other, abs=1e-4) if isinstance(other, float) else other)
 
 
 def test_errors_are_sentences(bundle_root: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from scripts.given_values import switch
 from scripts.networks.agreeing import Composer, agreeing
 from scripts.networks.branch import Branch, encoder_tokens, token_names
 from scripts.networks.language_model import LanguageModel
-from scripts.networks.lora import ADAPTER_NAMES
+from scripts.networks.lora import ADAPTER_NAMES, ALPHA_NAMES
 from scripts.networks.prompts import Prompt, continued, refuse_long
 from scripts.weights.whole import take_trained
 
@@ -92,7 +92,7 @@ class CaptionNetwork(nn.Module):
         self.concept_weight = concept_weight
         self.prior_weight = prior_weight
         self.familiarity = familiarity
-        take_trained(self, has_already=ADAPTER_NAMES if language_model.adapted else "")
+        take_trained(self, has_already=ADAPTER_NAMES if language_model.adapted else "", may_miss=ALPHA_NAMES)
 
     def __prepare_scriptable__(self) -> NoReturn:
         """``torch.jit.script`` asks this first, and so do MONAI's export commands."""

@@ -22,24 +22,25 @@ __all__ = ["take_trained"]
 _REMEDY = "give MONAI the model.pt of the packed bundle (make package), which is whole"
 
 
-def take_trained(network: nn.Module, *, has_already: str = "") -> None:
+def take_trained(network: nn.Module, *, has_already: str = "", may_miss: str = "") -> None:
     """Let ``network.load_state_dict`` take what training changes without the frozen parts, and refuse less.
 
     Args:
         network: its ``load_state_dict`` raises `WeightsError` for a part of what training changes, also with
             ``strict=False`` and through ``monai.networks.copy_model_state``.
         has_already: pattern (``*`` wildcards) of names in a checkpoint that are in the network under another name.
+        may_miss: pattern of names that older checkpoints lack; these keep their values.
     """
-    network.register_load_state_dict_pre_hook(partial(_whole, has_already=has_already))
+    network.register_load_state_dict_pre_hook(partial(_whole, has_already=has_already, may_miss=may_miss))
 
 
-def _whole(network: nn.Module, state: dict[str, Any], prefix: str, *_: Any, has_already: str) -> None:
+def _whole(network: nn.Module, state: dict[str, Any], prefix: str, *_: Any, has_already: str, may_miss: str) -> None:
     """Raise for a part of a checkpoint, complete a whole one; arguments as ``torch`` hands them to such hooks."""
     files = state.get(prefix + SHARDS)
     if files is not None and int(files) > 1:
         raise WeightsError(f"this model.pt is one of the {int(files)} files of a checkpoint: {_REMEDY}")
     own = network.state_dict()
-    wanted = trained_names(network)
+    wanted = [name for name in trained_names(network) if not fnmatch.fnmatchcase(name, may_miss)]
     # ``copy_model_state`` fills what a file lacks with the network's own tensors.
     given = {name for name in wanted if not _lacks(state.get(prefix + name), own[name])}
     if given and len(given) < len(wanted):
