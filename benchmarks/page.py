@@ -14,22 +14,15 @@ import argparse
 import json
 import shutil
 import statistics
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "bundle"))
-
-import nibabel as nib  # noqa: E402
-import numpy as np  # noqa: E402
-
-from scripts.commands.serve import CaptionServer  # noqa: E402
-from scripts.predictor import CaptionPredictor  # noqa: E402
+import nibabel as nib
+import numpy as np
+from service import ROOT, Server
 
 SCROLL = """async () => { const v = window.captioning.panel().viewer, took = [];
   for (let n = 0; n < v.stack.count; n++) {
@@ -59,16 +52,15 @@ def opened(root: Path) -> Iterator[tuple[object, str]]:
     program = next((path for name in names if (path := shutil.which(name))), None)
     if program is None:
         raise SystemExit("There is no Chromium on this machine: apt-get install chromium")
-    server = CaptionServer(CaptionPredictor.from_bundle(ROOT / "bundle"), root=root, port=0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = Server.start(ROOT / "bundle", root)
     try:
         with sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
             yield browser, server.url
             browser.close()
     finally:
-        server.shutdown()
-        server.server_close()
+        server.process.terminate()
+        server.process.wait(30)
 
 
 def first_paints(browser: object, url: str, visits: int) -> list[float]:
@@ -101,7 +93,7 @@ def slice_times(page: object, folder: Path, slices: int) -> list[float]:
     nib.save(nib.Nifti1Image(values, np.eye(4)), folder / "volume.nii.gz")
     page.set_input_files("#files", folder / "volume.nii.gz")
     waited(page, f"window.captioning.panel()?.viewer.stack?.count === {slices} ? 1 : null")
-    waited(page, WORDS)
+    waited(page, "window.captioning.worklist.current?.reply ? 1 : null")  # noise: withheld, without words
     return page.evaluate(SCROLL)
 
 

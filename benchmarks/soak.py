@@ -63,7 +63,10 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         label = ROOT / "integrations" / "monailabel" / "serve.py"
-        programs = {"service": ["-m", "scripts.commands.serve", "--root"], "label": [str(label), "--studies"]}
+        programs = {
+            "service": ["-m", "scripts.commands.serve", "--set", "abstain_below=0", "--root"],
+            "label": [str(label), "--studies"],
+        }
         command = [sys.executable, *programs[self.name], str(self.studies), "--port", str(port)]
         with log.open("ab") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT / "bundle",

@@ -180,7 +180,7 @@ def test_a_trace_names_every_value_that_shapes_a_caption(bundle_root: Path) -> N
     values = {name for name in names if not name.startswith("_") and name != "imports"}
     left_out = {"bundle_root", "stage", "output_dir", "dataset_dir", "datalist", "section", "workers", "config_files"}
     left_out |= {"resume", "outputs", "output_options", "explain", "calibration", "weights", "concept_reader"}
-    left_out |= {"familiarity"}
+    left_out |= {"familiarity", "similar_cases"}
     left_out |= {"general_encoder_weights", "detail_encoder_weights", "language_model_name"}
     left_out |= {"queries", "qformer_width", "qformer_layers", "qformer_heads", "qformer_intermediate"}
     left_out |= {"general_trainable_blocks", "detail_trainable_blocks", "token_positions"}

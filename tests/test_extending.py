@@ -81,7 +81,7 @@ def test_an_encoder_learns_in_both_stages(results: dict[str, Any]) -> None:
 def test_a_language_model_writes_and_an_output_keeps_it(results: dict[str, Any]) -> None:
     caption, row = results["captions"][0], results["spreadsheet"][1]
     assert caption["error"] is None and caption["caption"] and caption["weights"]
-    assert row == [caption["image"], caption["caption"], str(caption["confidence"])]
+    assert row == [caption["image"], caption["caption"], str(caption["confidence"] or "")]
 
 
 def make_reports(data: Path) -> None:

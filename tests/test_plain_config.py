@@ -44,7 +44,11 @@ def test_the_short_cut_changes_no_caption_and_leaves_nothing_behind(bundle_root:
     from scripts.predictor import CaptionPredictor
 
     usual = CaptionPredictor.from_bundle(bundle_root, num_beams=1, max_new_tokens=6, device="cpu").caption(path)
-    assert json.loads(json.dumps(usual.record)) == record
+    made = json.loads(json.dumps(usual.record))
+    # transformers' language model rounds float16 weights otherwise than ours in the last bits
+    assert made.pop("token_logprobs") == pytest.approx(record.pop("token_logprobs"), abs=1e-4)
+    assert made.pop("token_confidence") == pytest.approx(record.pop("token_confidence"), abs=1e-4)
+    assert made == record
 
 
 def test_values_are_those_of_the_bundle_language(tmp_path: Path) -> None:

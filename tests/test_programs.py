@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import runpy
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -53,6 +54,8 @@ def test_help(
     capsys: pytest.CaptureFixture[str],
     parsers: list[argparse.ArgumentParser],
 ) -> None:
+    # a program's own handler would stay in this process, and children that are told to end would not
+    monkeypatch.setattr(signal, "signal", lambda number, handler: signal.getsignal(number))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [program, "--help"])
     monkeypatch.setattr(sys, "path", [str((ROOT / program).parent), *sys.path])

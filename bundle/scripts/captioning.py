@@ -103,7 +103,7 @@ def caption_batch(
         dtype: autocast precision.
         prompts: one for all, or one each; the network's own by default. Captions begin with their words.
         options: the network's own by default.
-        explain: False, True (``"attention"``) or ``"gradient"``: also give ``explanations``.
+        explain: False, True (the default method) or a method: also give ``explanations``.
         timer: is told how long each step took.
         samples: also draw this many captions of each case, from the model's own distribution, with ``seed``.
         file_metas: what readers found in the files of each case; captions then do not contradict what files state.
@@ -335,10 +335,14 @@ def _explanations(
     explain: bool | str,
     prompts: Sequence[Prompt],
 ) -> list[Explanation]:
-    """Explanation of each caption; the module is loaded only when asked for."""
-    from scripts.explanation import explain as explain_captions
+    """Explanation of each caption; the module is loaded only when asked for.
 
-    method = "attention" if explain is True else explain
+    The default method hides parts of the image; where only its tokens are kept, gradients stand in.
+    """
+    from scripts.explanation.word_maps import DEFAULT
+    from scripts.explanation.word_maps import explain as explain_captions
+
+    method = ("gradient" if image is None else DEFAULT) if explain is True else explain
     return explain_captions(network, encoded, image, made.token_ids, made.lengths, method=method, prompts=prompts)
 
 

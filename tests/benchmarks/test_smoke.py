@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from installed_browser import needs_browser
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 KEYS = {
@@ -35,12 +36,8 @@ def test_every_benchmark_has_a_smoke_run() -> None:
     assert {path.stem for path in run_all.benchmarks()} == set(KEYS)
 
 
-@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("name", [pytest.param(k, marks=needs_browser) if k == "page" else k for k in KEYS])
 def test_a_benchmark_runs_to_its_last_line(name: str) -> None:
-    if name == "page" and not any(
-        shutil.which(program) for program in ("chromium", "google-chrome", "chromium-browser")
-    ):
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--smoke"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

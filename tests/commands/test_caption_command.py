@@ -11,7 +11,7 @@ import pytest
 
 from scripts.commands.samples import write_samples
 
-QUICK = ["--set", "abstain_below=0", "--set", "num_beams=2", "--set", "max_new_tokens=6", "--set", "device=cpu"]
+QUICK = ["--set", "abstain_below=0", "--set", "num_beams=2", "--set", "max_new_tokens=16", "--set", "device=cpu"]
 
 
 def caption(bundle_root: Path, *arguments: str) -> subprocess.CompletedProcess:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import shutil
 import sys
 import threading
 import time
@@ -20,11 +19,11 @@ from made_files import ct_slice, save
 from PIL import Image
 from staged import WORDS, Staged
 
+from installed_browser import BROWSER, needs_browser
 from scripts.commands.serve import CaptionServer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-BROWSER = next((p for name in ("chromium", "google-chrome", "chromium-browser") if (p := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine: apt-get install chromium")
+pytestmark = needs_browser
 AXE = Path(sys.prefix) / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 CAPTION = " ".join(WORDS)
 
@@ -150,6 +149,11 @@ def test_a_dropped_dicom_is_captioned_word_by_word_and_words_show_where_they_loo
     assert "looked everywhere alike" in page.inner_text(".switch")
     page.click('button:has-text("SAM\'s outline")')
     page.hover(".word >> nth=2")
+    assert "names nothing visible" in page.inner_text(".switch")
+    assert (
+        page.evaluate("[window.captioning.panel().viewer.heat, window.captioning.panel().viewer.region]") == [None] * 2
+    )
+    page.hover(".word >> nth=4")
     until(page, "window.captioning.panel().viewer.region")
     assert "made for a test" in page.inner_text(".text-side") and "Secret" not in page.content()
 

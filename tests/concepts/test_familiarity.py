@@ -121,7 +121,7 @@ def test_a_withheld_image_is_a_state_of_its_own(predictor: CaptionPredictor, tmp
     record = alone.record
     assert record["withheld"] == UNFAMILIAR and record["abstained"] and record["error"] is None
     assert record["caption"] is None and alone.case.explanation is None
-    asked = {"explain": True, "max_new_tokens": 6, "prompt": "There is"}
+    asked = {"explain": "gradient", "max_new_tokens": 6, "prompt": "There is"}
     first, second, third = predictor.caption_all([picture, image, picture], batch_size=3, **asked)
     assert first.text == third.text == "" and second.text.startswith("There is")
     assert second.text == predictor.caption(image, **asked).text

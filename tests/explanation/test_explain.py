@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import tiny_explained as tiny
 import torch
 
+from scripts.captioning import caption_batch
 from scripts.errors import InputError
 from scripts.explanation import explain
 from scripts.explanation.prefix_use import attention_use, gradients, token_logprobs, word_logprobs
 from scripts.explanation.qformer_attention import read_tokens, rollout
 from scripts.explanation.token_relevance import token_relevance
-from scripts.explanation.words import Word, words_of
+from scripts.explanation.words import Word, content_words, words_of
 from scripts.networks.prompts import Prompt
 
-METHODS = ("attention", "gradient")
+METHODS = ("attention", "gradient", "occlusion")
 
 
 def image(views: int = 0, seed: int = 2) -> torch.Tensor:
@@ -101,6 +104,8 @@ def test_a_planted_dependency_is_found(patch: int) -> None:
     relevance = token_relevance(network.branches["general"], network.projections["general"], tokens, mask, gradient)
     assert relevance.abs().argmax(1).tolist() == [patch] * 3
     supported = relevance[:, patch] > 0
+    fell = (before - hidden)[:3] > 0.01  # the words that hiding the patch lowers
+    assert found["occlusion"].flatten(1).argmax(1)[fell].tolist() == [patch] * int(fell.sum())
     maps = found["gradient"].flatten(1)
     assert bool((maps[supported, patch] > 0.9).all())
     assert bool((maps[~supported] < 0.1).all())  # nothing supports such a word: its map is even
@@ -198,6 +203,49 @@ def test_unknown_method() -> None:
     network = tiny.network()
     with pytest.raises(InputError, match="attention"):
         explain(network, network.encode(image()), None, tiny.IDS, tiny.LENGTHS, "saliency")
+
+
+def test_true_is_occlusion_and_gradient_where_only_tokens_are_kept() -> None:
+    network = tiny.network()
+    network.options = replace(network.options, num_beams=1, max_new_tokens=4)
+    pixels = image()
+    whole = caption_batch(network, pixels, explain=True)
+    kept = caption_batch(network, None, explain=True, general_tokens=network.encode(pixels)["general"][0])
+    assert [made.explanations[0].method for made in (whole, kept)] == ["occlusion", "gradient"]
+
+
+def test_occlusion_needs_the_image() -> None:
+    network = tiny.network()
+    with pytest.raises(InputError, match="only its tokens are kept"):
+        explain(network, network.encode(image()), None, tiny.IDS, tiny.LENGTHS, "occlusion")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_words_that_name_nothing_visible_have_no_map(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second word is "with"; the maps of the others are those that they have beside any other word."""
+    network = tiny.network({"general": tiny.PatchEncoder(), "detail": tiny.PatchEncoder()})
+    pixels = image()
+    encoded = network.encode(pixels)
+    (usual,) = explain(network, encoded, pixels, tiny.IDS, tiny.LENGTHS, method)
+    decode = type(network.tokenizer).decode
+    monkeypatch.setattr(
+        type(network.tokenizer), "decode", lambda *given, **how: decode(*given, **how).replace("w9", "with")
+    )
+    (found,) = explain(network, encoded, pixels, tiny.IDS, tiny.LENGTHS, method)
+    assert found.words == ("w5", "with", "w12") and found.visible == (True, False, True)
+    for name, maps in found.maps.items():
+        assert float(maps[1].abs().max()) == 0
+        torch.testing.assert_close(maps[[0, 2]], usual.maps[name][[0, 2]])
+    combined = found.combined(8)
+    assert float(combined[1].abs().max()) == 0 and bool(combined.isfinite().all())
+    assert found.logprobs == pytest.approx(usual.logprobs)
+
+
+def test_content_words() -> None:
+    words = ("Axial", "CT", "of", "the", "head", "(skull", "and", "contents)", "showing", "-", "bleeding.")
+    assert [words[place] for place in content_words(words)] == [
+        "Axial", "CT", "head", "(skull", "contents)", "bleeding."
+    ]  # fmt: skip
 
 
 class Pieces:

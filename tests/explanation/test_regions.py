@@ -12,7 +12,7 @@ from scripts.encoders.tiny_vit import TinyViTEncoder
 from scripts.errors import WeightsError
 from scripts.explanation import explain
 from scripts.explanation.geometry import content_box, file_of_view, to_source
-from scripts.explanation.masks import content_words, word_masks
+from scripts.explanation.masks import word_masks
 from scripts.explanation.regions import RegionFinder, peak_box, region_finder, sam_branch
 from scripts.windowing.letterbox import letterbox
 
@@ -67,7 +67,7 @@ def test_explanations_bring_their_regions(encoder: TinyViTEncoder) -> None:
     network = tiny.network({"general": tiny.PatchEncoder(), "detail": encoder})
     assert sam_branch(network) == "detail"
     image = disc()[0][None]
-    (found,) = explain(network, network.encode(image), image, tiny.IDS, tiny.LENGTHS)
+    (found,) = explain(network, network.encode(image), image, tiny.IDS, tiny.LENGTHS, "gradient")
     assert found.region_branch == "detail"
     assert found.regions.shape == (3, 1, 256, 256) and bool(found.regions.isfinite().all())
     meta = {"resize": {"from": [256, 256], "to": [256, 256], "offset": [0, 0], "size": 256}}
@@ -106,10 +106,3 @@ def test_views_are_found_in_their_files() -> None:
     assert file_of_view({"path": "c"}, 0) == ({"path": "c"}, 0)
     with pytest.raises(IndexError):
         file_of_view(meta, 4)
-
-
-def test_content_words() -> None:
-    words = ("Axial", "CT", "of", "the", "head", "(skull", "and", "contents)", "showing", "-", "bleeding.")
-    assert [words[place] for place in content_words(words)] == [
-        "Axial", "CT", "head", "(skull", "contents)", "bleeding."
-    ]  # fmt: skip

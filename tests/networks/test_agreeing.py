@@ -15,7 +15,7 @@ class Noted:
     """Stands for :class:`Composer`: rows that are composed get the token 99."""
 
     def __init__(self, wanted: int) -> None:
-        self.wanted = wanted
+        self.wanted = self.rows = wanted
 
     def put(self, chosen: Generated, row: int) -> None:
         chosen.token_ids[row] = 99

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from dataclasses import replace
@@ -14,15 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from installed_browser import BROWSER, needs_browser
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.html import HtmlWriter, _heat, words_of
 from scripts.outputs.record import caption_record
 from scripts.reading.image_meta import ImageMeta
 
-BROWSER = next(
-    (path for name in ("chromium", "google-chrome", "chromium-browser") if (path := shutil.which(name))), None
-)
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine: apt-get install chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 FLAGS += ["--no-first-run", "--disable-sync", "--disable-dev-shm-usage", "--enable-logging=stderr", "--hide-scrollbars"]
 
@@ -100,6 +96,11 @@ def test_the_page_holds_every_case_and_no_markup_of_theirs(tmp_path: Path) -> No
     path = written(tmp_path, [case(0, explanation=Looked()), case(1, error="study/0001: broken."), case(2)])
     data, text = page_data(path), path.read_text()
     assert [one["error"] for one in data["cases"]] == [None, "study/0001: broken.", None]
+    drawn = (tmp_path / data["cases"][0]["maps"]).read_text()
+    maps = json.loads(re.fullmatch(r"addMaps\(0,(.*)\);\s*", drawn).group(1))
+    assert [word is None for word in maps["detail"]["words"]] == [
+        word in ("of", "the", "showing") for word in Looked.words
+    ]
     assert data["cases"][0]["maps"] and data["run"]["weights"] == {"model.pt": "a" * 64}
     assert "<b>" not in text.split("<main>")[1] and "Night </script>" not in text
     assert "not for diagnosis" in text.lower()

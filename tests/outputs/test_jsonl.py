@@ -7,10 +7,9 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
 from ignite.engine import Engine
+from made_batch import captioned
 
-from scripts.captioning import CaptionedBatch
 from scripts.outputs.jsonl import CaptionWriter
 from scripts.reading.image_meta import ImageMeta
 
@@ -20,15 +19,7 @@ def run(writer: CaptionWriter, batches: list[dict]) -> None:
         good = [record for record in batch["records"] if record["error"] is None]
         if not good:
             return {"pred": {}}
-        made = CaptionedBatch(
-            token_ids=torch.zeros(len(good), 3, dtype=torch.int64),
-            token_logprobs=torch.tensor([[-0.5, -1.5, 0.0]] * len(good)),
-            lengths=torch.tensor([2] * len(good)),
-            captions=[f"caption of {record['source']}" for record in good],
-            prompts=[""] * len(good),
-            words=[["caption", ""]] * len(good),
-            encoded={},
-        )
+        made = captioned([f"caption of {record['source']}" for record in good], ["caption", ""])
         return {"pred": {"captioned": made}}
 
     engine = Engine(step)

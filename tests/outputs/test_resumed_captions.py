@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import torch
 from ignite.engine import Engine
+from made_batch import captioned
 from pydicom.data import get_testdata_file
 from square_cases import block, case_of
 from torch.utils.data import DataLoader
 
 from child_process import Child
-from scripts.captioning import CaptionedBatch
 from scripts.data.inference_cases import InferenceDataset, collate_inference
 from scripts.errors import InputError
 from scripts.outputs.html import HtmlWriter
@@ -61,14 +61,9 @@ def captioning(explained: Callable[[str], Any] | None = None, pause: float = 0.0
         good = [record["source"] for record in batch["records"] if record["error"] is None]
         if not good:
             return {"pred": {}}
-        made = CaptionedBatch(
-            token_ids=torch.zeros(len(good), 3, dtype=torch.int64),
-            token_logprobs=torch.tensor([[-0.5, -1.5, 0.0]] * len(good)),
-            lengths=torch.tensor([2] * len(good)),
-            captions=[f"Axial CT of {Path(source).parent.name}." for source in good],
-            prompts=[""] * len(good),
-            words=[["Axial", " CT"]] * len(good),
-            encoded={},
+        made = captioned(
+            [f"Axial CT of {Path(source).parent.name}." for source in good],
+            ["Axial", " CT"],
             seconds={"encode": 0.25},
             explanations=None if explained is None else [explained(source) for source in good],
         )
@@ -139,6 +134,15 @@ def test_kills_at_random_moments_change_nothing(folder: Path, tmp_path: Path, ki
         shutil.rmtree(output)
     run(images, output, captioning())
     assert files_of(output) == whole
+
+
+def test_a_list_that_was_being_written_anew_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    images = sorted(folder.glob("*/ct.dcm"))
+    begun = tmp_path / "out" / ".written" / ".html.jsonl.1.2.tmp"
+    begun.parent.mkdir(parents=True)
+    begun.write_text("half")
+    run(images, tmp_path / "out", captioning())
+    assert not begun.exists()
 
 
 def test_what_is_done_is_not_read_again_and_said(

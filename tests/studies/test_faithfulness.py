@@ -10,8 +10,8 @@ import tiny_explained as tiny
 import torch
 
 from scripts.explanation.occlusion import best_tile, blurred, hidden, tiles_of
-from scripts.studies.faithfulness import falls_of_image
-from scripts.studies.faithfulness_table import markdown, table, word_kinds
+from scripts.studies.faithfulness import correlation, falls_of_image
+from scripts.studies.faithfulness_table import likeness, markdown, table, told, word_kinds
 
 
 def test_tiles_are_equal_and_do_not_overlap() -> None:
@@ -102,3 +102,24 @@ def test_a_planted_dependency_is_what_hiding_finds(monkeypatch: pytest.MonkeyPat
     assert int(largest.argmax()) == 6 and largest[6] > 5 * np.delete(largest, 6).max()
     for word in found["words"]:  # a word that the patch supports is highlighted there, and hiding it lowers the word
         assert word["highlighted"]["gradient"] == 6 or word["falls"][6] < 0
+        assert word["highlighted"]["occlusion"] == 6 or word["falls"][6] < 0.01
+    assert found["correlation"]["attention"] > 0.99  # all words rest on that patch
+    assert all(seconds >= 0 for seconds in found["seconds"].values())
+
+
+def test_correlation_is_over_pairs_of_different_content_words() -> None:
+    maps = torch.rand(5, 8, 8, generator=torch.Generator().manual_seed(0))
+    maps[3], maps[4] = 0.0, 0.5  # "of" has no map; "left" prefers no place
+    words = ("head", "tumour", "Head.", "of", "left")
+    pairs = [np.corrcoef(maps[a].flatten(), maps[b].flatten())[0, 1] for a, b in ((0, 1), (1, 2))]
+    assert correlation(maps, words) == pytest.approx(float(np.mean(pairs)), abs=1e-4)
+    assert correlation(maps[[0, 2]], ("head", "head")) is None
+
+
+def test_likeness_of_maps_is_a_mean_over_images_with_an_interval() -> None:
+    values = [0.2, 0.4, None, 0.6]
+    rows = [{"image": str(i), "correlation": {"m": v}, "seconds": {"m": 2.0}} for i, v in enumerate(values)]
+    alike = likeness(rows, "m")
+    assert alike["images"] == 3 and alike["correlation"] == pytest.approx(0.4) and alike["seconds"] == 2.0
+    assert 0.2 <= alike["interval"][0] < 0.4 < alike["interval"][1] <= 0.6
+    assert "0.400" in told(alike) and told(likeness(rows[2:3], "m")).startswith("no caption")

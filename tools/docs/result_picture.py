@@ -28,9 +28,10 @@ def draw(records: list[dict], output: Path) -> None:
         axis.set_axis_off()
         axis.set_title(Path(record["image"]).name, fontsize=10, color="#555555")
         doubts = doubts_of(record).text.replace("; ", "\n")
-        text = f"{textwrap.fill(record['caption'], 36)}\n{doubts}"
+        said = f"{textwrap.fill(record['caption'], 36)}\n{doubts}" if record["caption"] else None
+        text = said or textwrap.fill(f"withheld: {record['withheld']}", 36)
         axis.text(0.5, -0.04, text, transform=axis.transAxes, ha="center", va="top", fontsize=11)
-    figure.tight_layout(rect=(0, 0.14, 1, 0.96))
+    figure.tight_layout(rect=(0, 0.16, 1, 0.96))
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=90)
 

@@ -21,13 +21,14 @@ __all__ = ["CaptionReply", "ExplanationReply", "reply_of"]
 class ExplanationReply(BaseModel):
     """Where in the image each word was found.
 
-    ``maps`` are by branch ``[W][h][w]`` over the network's square, ``[W][V][h][w]`` for several views; ``share`` is
-    by branch the part of each word's reliance.
+    ``maps`` are by branch ``[W][h][w]`` over the network's square, ``[W][V][h][w]`` for several views, with null in
+    the place of a word that names nothing visible ("with", "of"); ``share`` is by branch the part of each word's
+    reliance.
     """
 
     words: list[str]
     logprobs: list[float]
-    maps: dict[str, list[Any]]
+    maps: dict[str, list[list[Any] | None]]
     share: dict[str, list[float]]
     notes: list[str] = []
 
@@ -112,7 +113,13 @@ def _explanation(found: Any) -> dict[str, Any]:
     return {
         "words": list(found.words),
         "logprobs": [round(value, 4) for value in found.logprobs],
-        "maps": {name: np.round(maps.numpy().astype(float), 6).tolist() for name, maps in found.maps.items()},
+        "maps": {
+            name: [
+                np.round(one.numpy().astype(float), 6).tolist() if visible else None
+                for one, visible in zip(maps, found.visible, strict=True)
+            ]
+            for name, maps in found.maps.items()
+        },
         "share": {name: [round(value, 4) for value in share.tolist()] for name, share in found.share.items()},
         "notes": list(found.notes),
     }

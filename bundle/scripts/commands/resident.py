@@ -122,7 +122,7 @@ def _is_mine(link: socket.socket) -> bool:
 def _told(link: socket.socket, job: Job) -> int | None:
     """Send the job and print the replies until its exit code comes; None if the captioner never began it."""
     begun = False
-    with link.makefile("rw", encoding="utf-8") as stream, contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError), link.makefile("rw", encoding="utf-8") as stream:
         stream.write(json.dumps({**job, "folder": os.getcwd()}) + "\n")
         stream.flush()
         for line in stream:

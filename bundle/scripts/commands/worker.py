@@ -113,7 +113,12 @@ class Worker:
             raise InputError("another image was captioned since: caption this one again to see the region of a word")
         explanation, word = self._last[1].case.explanation, request.get("word")
         regions = None if explanation is None else explanation.regions
-        if regions is None or not isinstance(word, int) or not 0 <= word < len(regions):
+        if (
+            regions is None
+            or not isinstance(word, int)
+            or not 0 <= word < len(regions)
+            or not explanation.visible[word]
+        ):
             raise InputError("there is no region for this word")
         inside = regions[word, 0].cpu().numpy() > 0
         return {"size": len(inside), "inside": base64.b64encode(np.packbits(inside)).decode("ascii")}

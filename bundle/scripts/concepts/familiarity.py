@@ -17,19 +17,16 @@ from __future__ import annotations
 
 import json
 import warnings
-from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scripts.atomic import write_atomically
 from scripts.errors import WeightsError
 from scripts.given_values import switch
-from scripts.weights.intact import check_intact, sealed_safetensors
+from scripts.weights.intact import read_safetensors, write_sealed_safetensors
 from scripts.weights.loading import finite, weights_sha256
 
 __all__ = ["UNFAMILIAR", "Familiarity", "fitted", "load_familiarity", "save_familiarity"]
@@ -82,8 +79,7 @@ def save_familiarity(familiarity: Familiarity, path: str | Path, reader: str | P
     values = torch.tensor([familiarity.offset, familiarity.threshold], dtype=torch.float64)
     tensors = {"direction": familiarity.direction.float().contiguous(), "offset_and_threshold": values}
     metadata = {"reader": next(iter(weights_sha256(reader).values())), "about": json.dumps(about)}
-    data = sealed_safetensors(partial(save, tensors), metadata)
-    return write_atomically(path, lambda file: file.write(data))
+    return write_sealed_safetensors(path, tensors, metadata)
 
 
 def load_familiarity(path: str | Path, reader: str | Path, *, anything: bool = False) -> Familiarity | None:
@@ -102,13 +98,11 @@ def load_familiarity(path: str | Path, reader: str | Path, *, anything: bool = F
     """
     if switch(anything) or not str(path) or not str(reader) or not Path(path).is_file():
         return None
-    check_intact(path)
     again = "run python -m scripts.studies.fit_familiarity again, or set familiarity to ''"
     try:
-        with safe_open(str(path), framework="pt") as file:
-            fitted_for = (file.metadata() or {})["reader"]
-            direction, values = file.get_tensor("direction"), file.get_tensor("offset_and_threshold").tolist()
-        found = Familiarity(finite(direction, "direction", str(path)), *values)
+        metadata, tensors = read_safetensors(path)
+        fitted_for, values = metadata["reader"], tensors["offset_and_threshold"].tolist()
+        found = Familiarity(finite(tensors["direction"], "direction", str(path)), *values)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} does not say which images are known ({error}): {again}") from None
     if Path(reader).is_file() and fitted_for not in weights_sha256(reader).values():

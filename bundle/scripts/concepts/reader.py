@@ -24,17 +24,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scripts.atomic import write_atomically
 from scripts.concepts.guide import ConceptGuide
 from scripts.concepts.header import only_agreeing
 from scripts.concepts.prior import CaptionPrior
@@ -45,7 +42,7 @@ from scripts.concepts.vocabulary import FIELDS, ConceptVocabulary
 from scripts.encoders.efficientnet import EfficientNetEncoder
 from scripts.encoders.pooled import PooledEncoders
 from scripts.errors import InputError, WeightsError
-from scripts.weights.intact import check_intact, sealed_safetensors
+from scripts.weights.intact import read_safetensors, write_sealed_safetensors
 from scripts.weights.loading import finite, load_parameters, read_state
 
 if TYPE_CHECKING:
@@ -105,6 +102,13 @@ class ConceptReader(nn.Module):
         concepts, *fields = read.split(self.sizes, dim=1)
         return concepts, {name: logits.log_softmax(1) for name, logits in zip(FIELDS, fields, strict=True)}
 
+    def _read(
+        self, tokens: Tensor, token_mask: Tensor | None, known: Sequence[Stated]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As :meth:`forward`; only answers that agree with what files say, where that is known."""
+        concepts, fields = self(tokens, token_mask)
+        return concepts, only_agreeing(fields, self.vocabulary, known) if known else fields
+
     def guide(
         self,
         tokens: Tensor,
@@ -122,9 +126,7 @@ class ConceptReader(nn.Module):
             tokens: ``[B, N, C]``; token_mask: ``[B, N]`` or None.
             known: what each image's file says, which counts for more than pixels; nothing by default.
         """
-        concepts, fields = self(tokens, token_mask)
-        if known:
-            fields = only_agreeing(fields, self.vocabulary, known)
+        concepts, fields = self._read(tokens, token_mask, known)
         says = {"weight": weight, "prior": self.prior, "prior_weight": prior_weight, "known": known}
         return ConceptGuide(self.vocabulary, concepts, fields, decode=decode, starts=starts, **says)
 
@@ -153,9 +155,7 @@ class ConceptReader(nn.Module):
         known: Sequence[Stated] = (),
     ) -> list[float]:
         """Probability of the plane, modality family and organ that each image's caption names: see :func:`seen`."""
-        fields = self(tokens, token_mask)[1]
-        if known:
-            fields = only_agreeing(fields, self.vocabulary, known)
+        _, fields = self._read(tokens, token_mask, known)
         return seen({name: read.detach().cpu() for name, read in fields.items()}, self.vocabulary, captions)
 
     def similar(self, tokens: Tensor, token_mask: Tensor | None = None, *, count: int) -> list[list[SimilarCase]]:
@@ -229,8 +229,7 @@ def save_concept_reader(reader: ConceptReader, path: str | Path) -> Path:
     halves = {name: value.detach().half().contiguous() for name, value in tensors.items()}
     exact = {"bias": reader.bias.float(), "shares": vocabulary.shares}
     exact |= {} if reader.prior is None else {f"prior.{name}": value for name, value in reader.prior.state().items()}
-    data = sealed_safetensors(partial(save, halves | exact), {"about": json.dumps(about)})
-    return write_atomically(path, lambda file: file.write(data))
+    return write_sealed_safetensors(path, halves | exact, {"about": json.dumps(about)})
 
 
 def load_concept_reader(path: str | Path, similar_cases: str | Path = "") -> ConceptReader | None:
@@ -246,12 +245,9 @@ def load_concept_reader(path: str | Path, similar_cases: str | Path = "") -> Con
     if not str(path):
         return None
     remedy = "export one from a run of configs/tune_general.json, or set concept_reader to ''"
-    if Path(path).is_file():
-        check_intact(path)
     try:
-        with safe_open(str(path), framework="pt") as file:
-            about = json.loads((file.metadata() or {})["about"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        metadata, state = read_safetensors(path)
+        about = json.loads(metadata["about"])
         shares, weight, bias = (state.pop(name).float() for name in ("shares", "weight", "bias"))
         counted = {name: state.pop(name) for name in list(state) if name.startswith("prior.")}
         prior = CaptionPrior.from_state({n.removeprefix("prior."): v for n, v in counted.items()}) if counted else None

@@ -21,20 +21,17 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F
 
-from scripts.atomic import write_atomically
 from scripts.concepts.fields import read_fields
 from scripts.errors import InputError, WeightsError
-from scripts.weights.intact import check_intact, sealed_safetensors
+from scripts.weights.intact import read_safetensors, write_sealed_safetensors
 
 if TYPE_CHECKING:
     from scripts.encoders.pooled import PooledEncoders
@@ -182,8 +179,7 @@ class SimilarCases:
         }
         tensors = {"features": self.features.half(), "centre": self.centre, "axes": self.axes.half().contiguous()}
         tensors["labels"] = torch.tensor(numbers, dtype=torch.int16).T.contiguous()
-        data = sealed_safetensors(partial(save, tensors), {"about": json.dumps(about, ensure_ascii=False)})
-        return write_atomically(path, lambda file: file.write(data))
+        return write_sealed_safetensors(path, tensors, {"about": json.dumps(about, ensure_ascii=False)})
 
 
 def _labels(caption: str) -> tuple[str, ...]:
@@ -204,12 +200,9 @@ def load_similar_cases(path: str | Path, encoder: PooledEncoders) -> SimilarCase
     if not str(path):
         return None
     remedy = "build one with python -m scripts.commands.similar, or set similar_cases to ''"
-    if Path(path).is_file():
-        check_intact(path)
     try:
-        with safe_open(str(path), framework="pt") as file:
-            about = json.loads((file.metadata() or {})["about"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        metadata, tensors = read_safetensors(path)
+        about = json.loads(metadata["about"])
         names = [about["answers"][field] for field in FIELDS]
         rows = tensors.pop("labels").tolist()
         labels = [[names[column][number] for column, number in enumerate(row)] for row in rows]

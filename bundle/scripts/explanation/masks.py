@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +12,11 @@ import torch
 from scripts.explanation.geometry import file_of_view, to_source
 from scripts.explanation.regions import peak_box
 from scripts.explanation.word_maps import Explanation
+from scripts.explanation.words import content_words, plain_word
 
-__all__ = ["WordMask", "content_words", "word_masks"]
+__all__ = ["WordMask", "word_masks"]
 
 SIDE = 256
-_FUNCTION_WORDS = re.compile(
-    r"an?|and|are|as|at|be|by|for|from|ha(?:s|ve)|in|into|is|its?|not?|of|on|or|show(?:s|n|ing)|that|the|their|th[eo]se|"
-    r"there|this|to|was|were|which|with(?:in|out)?"
-)
 
 
 @dataclass(frozen=True)
@@ -46,16 +42,6 @@ class WordMask:
     share: Mapping[str, float]
 
 
-def content_words(words: tuple[str, ...]) -> list[int]:
-    """Places of words that say something: no articles, prepositions, "showing", or bare punctuation."""
-    plain = [_plain(word).lower() for word in words]
-    return [index for index, word in enumerate(plain) if word and not _FUNCTION_WORDS.fullmatch(word)]
-
-
-def _plain(word: str) -> str:
-    return re.sub(r"^[^\w]+|[^\w]+$", "", word)
-
-
 def word_masks(explanation: Explanation, meta: Mapping[str, Any]) -> list[WordMask]:
     """Regions of all content words, in the geometry of the image as read.
 
@@ -78,7 +64,7 @@ def word_masks(explanation: Explanation, meta: Mapping[str, Any]) -> list[WordMa
         share = {name: float(values[word]) for name, values in explanation.share.items()}
         found.append(
             WordMask(
-                word, _plain(explanation.words[word]), view, mask.numpy(), source, explanation.logprobs[word], share
+                word, plain_word(explanation.words[word]), view, mask.numpy(), source, explanation.logprobs[word], share
             )
         )
     return found

@@ -71,6 +71,8 @@ class RegionFinder:
     def regions(self, image: Tensor, maps: Tensor) -> Tensor:
         """Logits ``[W, V, 4g, 4g]`` over the letterboxed square, positive inside; -inf in views without the peak.
 
+        A word without a map (all zero) has no region: -inf everywhere.
+
         Args:
             image: ``[V, 3, S', S']`` in [0, 1]; maps: ``[W, h, w]`` (one view) or ``[W, V, h, w]`` of this branch.
         """
@@ -80,7 +82,9 @@ class RegionFinder:
         best = maps.flatten(2).amax(-1).argmax(1)
         device = self.encoder.mean.device
         for view in best.unique().tolist():
-            words = (best == view).nonzero()[:, 0]
+            words = ((best == view) & (maps.flatten(1).amax(-1) > 0)).nonzero()[:, 0]
+            if not len(words):
+                continue
             pixels = self.encoder.prepare(image[view : view + 1].to(device))
             features = self.encoder.features(pixels).float()
             boxes = [peak_box(maps[word, view], self.encoder.input_size)[0] for word in words.tolist()]

@@ -1,7 +1,9 @@
 """`explain`: for each word of a caption, where in the image each branch found it.
 
 ``attention``: how much the word attends each query of a branch (`prefix_use`) times where that query looked
-(`qformer_attention`). ``gradient``: how much each encoder token supports the word (`token_relevance`).
+(`qformer_attention`). ``gradient``: how much each encoder token supports the word (`token_relevance`). ``occlusion``:
+what the word loses when a window of the image is hidden (`occlusion_use`). Words that name nothing visible, such as
+"with" and "the", have no map.
 
 Shape legend: B images, V views, N tokens of one view, Q queries, P prefix positions, T caption tokens, W words,
 h x w the token grid of a branch.
@@ -19,18 +21,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scripts.errors import InputError
+from scripts.explanation.occlusion_use import occlusion_use
 from scripts.explanation.prefix_use import attention_use, gradients
 from scripts.explanation.qformer_attention import read_tokens, rollout
 from scripts.explanation.regions import region_finder, sam_branch
 from scripts.explanation.token_relevance import token_relevance
-from scripts.explanation.words import words_of
+from scripts.explanation.words import content_words, words_of
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.networks.prompts import Prompt
 
-__all__ = ["METHODS", "Explanation", "Method", "explain"]
+__all__ = ["DEFAULT", "METHODS", "Explanation", "Method", "explain"]
 
-Method = Literal["attention", "gradient"]
-METHODS: tuple[Method, ...] = ("attention", "gradient")
+Method = Literal["attention", "gradient", "occlusion"]
+METHODS: tuple[Method, ...] = ("attention", "gradient", "occlusion")
+DEFAULT: Method = "occlusion"
+"""What ``explain=True`` means: the one whose maps measured best (docs/experiments.md)."""
 Encoded = Mapping[str, tuple[Tensor, Tensor | None]]
 
 
@@ -42,7 +47,8 @@ class Explanation:
         words: the caption's words.
         logprobs: natural logarithm of each word's probability given image and words before it, summed over its tokens.
         maps: branch -> ``[W, h, w]`` over the letterboxed square, ``[W, V, h, w]`` for a case of several views;
-            non-negative, summing to 1 over all but W. A branch whose tokens are not positions has none.
+            non-negative, summing to 1 over all but W; zero for a word that is not :attr:`visible`. A branch whose
+            tokens are not positions has none.
         share: branch -> ``[W]``, the part of the word's reliance that falls on this branch; sums to 1 over branches.
         notes: sentences, such as why a branch has no map.
         method: how it was computed.
@@ -55,9 +61,15 @@ class Explanation:
     maps: Mapping[str, Tensor]
     share: Mapping[str, Tensor]
     notes: tuple[str, ...] = field(default=())
-    method: Method = "attention"
+    method: Method = DEFAULT
     region_branch: str | None = None
     find_regions: Callable[[], Tensor | None] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def visible(self) -> tuple[bool, ...]:
+        """Whether each word names something that can be seen; the others ("with", "of") have no map."""
+        named = set(content_words(self.words))
+        return tuple(place in named for place in range(len(self.words)))
 
     @cached_property
     def regions(self) -> Tensor | None:
@@ -83,17 +95,17 @@ class Explanation:
     def combined(self, side: int) -> Tensor:
         """The branches' maps weighted by their shares, on one grid: ``[W, V, side, side]``, summing to 1 a word.
 
-        Branches without a map are left out.
+        Branches without a map are left out; a word without a map is zero.
         """
         total: Tensor | float = 0.0
         for name, maps in self.maps.items():
             views = maps[:, None] if maps.ndim == 3 else maps
             fine = F.interpolate(views, size=(side, side), mode="bilinear", align_corners=False)
             weight = self.share[name][:, None, None, None].clamp_min(1e-9)
-            total = total + weight * fine / fine.sum((1, 2, 3), keepdim=True)
+            total = total + weight * fine / fine.sum((1, 2, 3), keepdim=True).clamp_min(1e-9)
         if isinstance(total, float):
             raise InputError("no branch has a map: spatial tokens are needed (sam_layout spatial)")
-        return total / total.sum((1, 2, 3), keepdim=True)
+        return total / total.sum((1, 2, 3), keepdim=True).clamp_min(1e-12)
 
 
 @torch.no_grad()
@@ -103,7 +115,7 @@ def explain(
     image: Tensor | None,
     token_ids: Tensor,
     lengths: Tensor,
-    method: Method = "attention",
+    method: Method = DEFAULT,
     *,
     prompts: Sequence[Prompt] | None = None,
 ) -> list[Explanation]:
@@ -114,14 +126,17 @@ def explain(
         encoded: from ``network.encode``: encoder tokens ``[B, V * N, C]`` and masks by branch.
         image: ``[B, 3, S, S]`` or ``[B, V, 3, S, S]``, for :attr:`Explanation.regions`; None does without.
         token_ids: ``[B, T]`` as generated; lengths: ``[B]``, tokens of each that count.
-        method: "attention" (one pass of the language model) or "gradient" (and one backward pass a word).
+        method: "attention" (one pass of the language model), "gradient" (and one backward pass a word) or "occlusion"
+            (sixteen more passes of the encoders and 48 of the language model, for each view; needs ``image``).
         prompts: what was given to ``generate``; the network's own by default.
 
     Raises:
-        InputError: an unknown method.
+        InputError: an unknown method, or occlusion without the image.
     """
     if method not in METHODS:
-        raise InputError(f'explain is "attention" or "gradient", not {method!r}')
+        raise InputError(f'explain is "attention", "gradient" or "occlusion", not {method!r}')
+    if method == "occlusion" and image is None:
+        raise InputError('explain="occlusion" hides parts of the image, and only its tokens are kept: use "gradient"')
     batch = len(token_ids)
     device = next(network.parameters()).device
     found = []
@@ -131,7 +146,8 @@ def explain(
             ids = token_ids[row, : int(lengths[row])].to(device)
             views = None if image is None else image[row].detach().clone()
             finder = partial(_regions, network, views)
-            found.append(_explain_one(network, one, ids, method, None if prompts is None else [prompts[row]], finder))
+            asked = None if prompts is None else [prompts[row]]
+            found.append(_explain_one(network, one, views, ids, method, asked, finder))
     return found
 
 
@@ -151,22 +167,31 @@ def _row(pair: tuple[Tensor, Tensor | None], row: int) -> tuple[Tensor, Tensor |
 def _explain_one(
     network: CaptionNetwork,
     encoded: Encoded,
+    views: Tensor | None,
     ids: Tensor,
     method: Method,
     prompts: Sequence[Prompt] | None,
     find_regions: Callable[[Mapping[str, Tensor]], Tensor | None],
 ) -> Explanation:
     words = words_of(network.tokenizer, ids.tolist())
-    prefix, _ = network.prefix(encoded, prompts)
-    if method == "attention":
-        logprobs, use = attention_use(network.language_model, prefix, ids, words)
-        reliance = _looked_at(network, encoded, use)
+    if method == "occlusion":
+        assert views is not None  # `explain` refuses it
+        views = views if views.ndim == 4 else views[None]
+        logprobs, reliance = occlusion_use(network, encoded, views, ids, words, prompts)
     else:
-        logprobs, gradient = gradients(network.language_model, prefix, ids, words)
-        reliance = _supported_by(network, encoded, gradient)
+        prefix, _ = network.prefix(encoded, prompts)
+        if method == "attention":
+            logprobs, use = attention_use(network.language_model, prefix, ids, words)
+            reliance = _looked_at(network, encoded, use)
+        else:
+            logprobs, gradient = gradients(network.language_model, prefix, ids, words)
+            reliance = _supported_by(network, encoded, gradient)
+    texts = tuple(word.text for word in words)
     maps, share, notes = _assemble(network, reliance)
+    for stack in maps.values():
+        stack[[place for place in range(len(texts)) if place not in content_words(texts)]] = 0.0
     return Explanation(
-        words=tuple(word.text for word in words),
+        words=texts,
         logprobs=tuple(logprobs.tolist()),
         maps=maps,
         share=share,

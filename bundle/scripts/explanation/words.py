@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Word", "words_of"]
+__all__ = ["Word", "content_words", "plain_word", "words_of"]
+
+_FUNCTION_WORDS = re.compile(
+    r"an?|and|are|as|at|be|by|for|from|ha(?:s|ve)|in|into|is|its?|not?|of|on|or|show(?:s|n|ing)|that|the|their|th[eo]se|"
+    r"there|this|to|was|were|which|with(?:in|out)?"
+)
+"""Words that name nothing visible. They have no map, no region, and are counted in no study of maps."""
 
 
 class Tokenizer(Protocol):
@@ -31,6 +37,17 @@ class Word:
 
     text: str
     tokens: tuple[int, ...]
+
+
+def plain_word(word: str) -> str:
+    """Without the punctuation around it."""
+    return re.sub(r"^[^\w]+|[^\w]+$", "", word)
+
+
+def content_words(words: Sequence[str]) -> list[int]:
+    """Places of words that say something: no articles, prepositions, "showing", or bare punctuation."""
+    plain = [plain_word(word).lower() for word in words]
+    return [index for index, word in enumerate(plain) if word and not _FUNCTION_WORDS.fullmatch(word)]
 
 
 def words_of(tokenizer: Tokenizer, token_ids: Sequence[int]) -> list[Word]:

@@ -141,14 +141,23 @@ def words_of(tokens: Sequence[str], logprobs: Sequence[float]) -> list[list[Any]
 
 
 def _explained(explanation: Any) -> tuple[list[list[Any]], dict[str, Any]]:
-    """Words with probabilities, and by branch each word's map as bytes (0 its mean or less, 255 its peak) and share."""
+    """Words with probabilities, and by branch each word's map as bytes (0 its mean or less, 255 its peak) and share.
+
+    A word that names nothing visible has null in the place of a map.
+    """
+    from scripts.explanation.words import content_words
+
+    visible = set(content_words(explanation.words))
     words = [[word, round(math.exp(p), 4)] for word, p in zip(explanation.words, explanation.logprobs, strict=True)]
     maps = {}
     for branch, stack in explanation.maps.items():
         scaled = _heat(torch.nan_to_num(stack.detach().float().cpu()))
         maps[branch] = {
             "size": list(stack.shape[-2:]),
-            "words": [base64.b64encode(word.numpy().tobytes()).decode("ascii") for word in scaled],
+            "words": [
+                base64.b64encode(word.numpy().tobytes()).decode("ascii") if place in visible else None
+                for place, word in enumerate(scaled)
+            ],
             "share": [round(float(value), 3) for value in explanation.share[branch]],
         }
     return words, maps

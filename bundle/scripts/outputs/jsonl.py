@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.atomic import flush_folder
+from scripts.atomic import flush_folder, remove_leftovers
 from scripts.confidence import ConfidenceRule
 from scripts.confidence.doubts import doubts_of
 from scripts.data.record_lines import json_line
@@ -122,6 +122,7 @@ class CaptionWriter:
             InputError: another run writes to the folder, or what an earlier one wrote cannot be removed.
         """
         self.lock.acquire()
+        remove_leftovers(self.progress.path.parent)  # of a list that was being written anew when the run was killed
         self.cases = self.captioned = self.withheld = self.failed = self.delivery.failed = 0
         self.timings.started = False
         if not self._go_on(engine):

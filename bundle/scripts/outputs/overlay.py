@@ -44,7 +44,7 @@ class OverlayWriter:
 
     Args:
         output_dir: the run's folder.
-        all_words: also "of", "the", "showing" and their like.
+        all_words: also "of", "the", "showing" and their like, which have a probability but no map.
         dots: resolution, dots an inch.
     """
 
@@ -86,7 +86,7 @@ def draw_overlay(case: CaptionedCase, *, all_words: bool = False) -> Figure:
     Raises:
         InputError: the case has no explanation, no image, or no branch has a map.
     """
-    from scripts.explanation.masks import content_words
+    from scripts.explanation.words import content_words
 
     explanation = _explained(case)
     chosen = list(range(len(explanation.words))) if all_words else content_words(explanation.words)
@@ -192,7 +192,7 @@ def _tile(
     inner = heat[top:bottom, left:right]
     mean, peak = float(inner.mean()), float(inner.max())
     level = ((inner - mean) / max(peak - mean, 1e-12)).clamp(0, 1).cpu().numpy()
-    if peak < 1.02 * mean:  # a map without preference: nothing to show
+    if peak <= 1.02 * mean:  # a map without preference: nothing to show
         level = np.zeros_like(level)
     colour = matplotlib.colormaps["inferno"](0.25 + 0.75 * level)[..., :3]
     alpha = (0.78 * level**0.8)[..., None]
@@ -205,12 +205,14 @@ def _tile(
 
 def _label(axes: Axes, explanation: Explanation, word: int, branch: str, column: int, *, view: int | None) -> None:
     probability = float(np.exp(explanation.logprobs[word]))
-    share = float(explanation.share[branch][word])
     where = "" if view is None else f", view {view + 1}"
+    rests = f"share {float(explanation.share[branch][word]):.0%}{where}"
+    if not explanation.visible[word]:
+        rests = "names nothing visible"
     said = explanation.words[word].strip(MARKS) or explanation.words[word]
     axes.set_title(textwrap.shorten(said, 22, placeholder="..."), color=INK, fontsize=9.5, pad=13,
                    fontweight="bold")  # fmt: skip
-    axes.text(0.5, 1.015, f"p {probability:.2f}, share {share:.0%}{where}", color=FAINT, fontsize=6.8, ha="center",
+    axes.text(0.5, 1.015, f"p {probability:.2f}, {rests}", color=FAINT, fontsize=6.8, ha="center",
               va="bottom", transform=axes.transAxes)  # fmt: skip
     if column == 0:
         axes.text(-0.05, 0.5, branch, color=FAINT, fontsize=9, rotation=90, ha="right", va="center",

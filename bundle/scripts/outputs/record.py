@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from scripts.reading.image_meta import ImageMeta
 if TYPE_CHECKING:
     from scripts.captioning import CaptionedBatch
     from scripts.confidence import ConfidenceRule
+    from scripts.explanation import Explanation
 
 __all__ = ["caption_record", "captioned_case", "source_name"]
 
@@ -123,8 +125,14 @@ def captioned_case(
     kept = tuple(record["tokens"] or ())
     if len(kept) < len(words):
         words = kept
-        explanation = None if explanation is None else explanation.first(len("".join(words).split()))
+        explanation = None if explanation is None else _cut(explanation, len("".join(words).split()), record["caption"])
     return CaptionedCase(source, rule.withhold(record), image, words, explanation, text=record["caption"] or "")
+
+
+def _cut(explanation: Explanation, count: int, caption: str | None) -> Explanation | None:
+    """Of the caption's first ``count`` words, as they stand in the shortened caption: the last one ends it."""
+    found, shown = explanation.first(count), (caption or "").split()[-count:]
+    return found if found is None or len(shown) != count else replace(found, words=tuple(shown))
 
 
 def source_name(source: str | list[str]) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from scripts.concepts.fields import read_fields
-from scripts.explanation.masks import content_words
+from scripts.explanation.words import content_words
 from scripts.metrics.resampling import bootstrap
 from scripts.metrics.statistic import mean_statistic
 
-__all__ = ["markdown", "table", "word_kinds"]
+__all__ = ["likeness", "markdown", "table", "told", "word_kinds"]
 
 ALL = "all content words"
 KINDS = ("plane", "modality", "organ", "finding", "other", ALL)
@@ -88,6 +88,36 @@ def _row(kind: str, images: np.ndarray, wins: list[bool], groups: list[str | Non
         "over_random_interval": [over_random.low, over_random.high], "over_middle": over_middle.value,
         "over_middle_interval": [over_middle.low, over_middle.high], "wins": float(np.mean(wins)),
     }  # fmt: skip
+
+
+def likeness(
+    results: Sequence[Mapping[str, Any]], method: str, groups: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """How alike a method's maps of different words are, and its cost.
+
+    Returns:
+        ``images`` with two maps or more, ``correlation`` (mean over them) and its ``interval``, None without any;
+        ``seconds``, the median over all images.
+    """
+    known = [result for result in results if result["correlation"][method] is not None]
+    found = {"images": len(known), "correlation": None, "interval": None}
+    if known:
+        members = [groups.get(result["image"]) if groups else None for result in known]
+        values = np.array([result["correlation"][method] for result in known])
+        mean = bootstrap(mean_statistic("", values), groups=members)
+        found |= {"correlation": mean.value, "interval": [mean.low, mean.high]}
+    return found | {"seconds": float(np.median([r["seconds"][method] for r in results])) if results else None}
+
+
+def told(alike: Mapping[str, Any]) -> str:
+    """What :func:`likeness` found, in words."""
+    if alike["correlation"] is None:
+        return "no caption has maps of two words"
+    low, high = alike["interval"]
+    return (
+        f"mean correlation between maps of different content words {alike['correlation']:.3f} "
+        f"[{low:.3f}, {high:.3f}], {alike['seconds']:.1f} s an image"
+    )
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -26,6 +26,9 @@ from pathlib import Path
 from typing import IO
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
 
 from scripts.atomic import write_atomically, write_text_atomically
 from scripts.errors import WeightsError
@@ -36,9 +39,11 @@ __all__ = [
     "crc32",
     "damage",
     "main",
+    "read_safetensors",
     "refresh_sums",
     "sealed_safetensors",
     "write_sealed",
+    "write_sealed_safetensors",
     "write_sums",
 ]
 
@@ -86,6 +91,30 @@ def sealed_safetensors(save: functools.partial[bytes], metadata: Mapping[str, st
     place = data.index(f'"{_HEADER_KEY}":"{_UNKNOWN}"'.encode()) + len(_HEADER_KEY) + 4
     digest = hashlib.sha256(data).hexdigest().encode()
     return data[:place] + digest + data[place + len(digest) :]
+
+
+def write_sealed_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
+    """Tensors and metadata as safetensors, atomically and sealed.
+
+    Raises:
+        OSError: writing failed; what was at ``path`` stays.
+    """
+    data = sealed_safetensors(functools.partial(save, dict(tensors)), metadata)
+    return write_atomically(path, lambda file: file.write(data))
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a file, which is compared with its checksum first.
+
+    Raises:
+        WeightsError: it is not what was written.
+        OSError: it is absent.
+        safetensors.SafetensorError: it is no such file.
+    """
+    if Path(path).is_file():
+        check_intact(path)
+    with safe_open(str(path), framework="pt") as file:
+        return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def check_intact(path: str | Path) -> None:

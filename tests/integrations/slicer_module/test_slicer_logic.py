@@ -264,6 +264,12 @@ def test_the_overlay_is_the_map_seen_through_the_letterbox() -> None:
     even = {name: np.full_like(grid, 0.01).tolist() for name, grid in grids.items()}
     flat = {**reply, "explanation": {**reply["explanation"], "maps": even}}
     assert overlay.heat(flat, (60, 112), 1).max() == 0  # no preference: nothing is drawn
+    some = {name: [grid.tolist()[0], None, grid.tolist()[2]] for name, grid in grids.items()}
+    silent = {**reply, "explanation": {**reply["explanation"], "maps": some}}
+    assert [overlay.names_nothing(silent, word) for word in (0, 1, None)] == [False, True, False]
+    assert overlay.heat(silent, (60, 112), 1).max() == 0  # such a word names nothing visible
+    np.testing.assert_allclose(overlay.heat(silent, (60, 112), 0), overlay.heat(reply, (60, 112), 0))
+    assert overlay.heat(silent, (60, 112)).max() == pytest.approx(1)
     with pytest.raises(CaptioningError, match="another size"):
         overlay.heat(reply, (112, 60))
     with pytest.raises(CaptioningError, match="no explanation"):

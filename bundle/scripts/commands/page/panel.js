@@ -114,13 +114,13 @@ export class Panel {
     if (found && this.shares) {
       for (const [name, button] of this.shares) {
         button.setAttribute("aria-pressed", String(name === this.branch));
-        button.textContent = name + (this.word < 0 ? "" : ` ${percent(found.share[name][this.word])}`);
+        button.textContent = name + (found.maps[name][this.word] ? ` ${percent(found.share[name][this.word])}` : "");
       }
       let map = this.word < 0 ? null : found.maps[this.branch]?.[this.word];
       if (map && Array.isArray(map[0]?.[0])) map = map[0]; // the first of several views
       viewer.heat = map ? heatOf(map) : null;
-      this.hint.textContent = this.word < 0 ? "hover or tab to a word to see where it looked" : map && !viewer.heat ? "looked everywhere alike" : "";
-      if (this.outline && this.word >= 0) this.drawRegion(this.word);
+      this.hint.textContent = this.word < 0 ? "hover or tab to a word to see where it looked" : map ? viewer.heat ? "" : "looked everywhere alike" : "names nothing visible";
+      if (this.outline && map) this.drawRegion(this.word);
     }
     viewer.draw();
   }

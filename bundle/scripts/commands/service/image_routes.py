@@ -142,7 +142,7 @@ def _add_kept_captions(router: APIRouter, service: Service) -> None:
         explanation = service.kept_caption(caption).caption.case.explanation
         with service.region_lock:
             regions = None if explanation is None else explanation.regions
-        if regions is None or not 0 <= word < len(regions):
+        if regions is None or not 0 <= word < len(regions) or not explanation.visible[word]:
             raise RefusedError(HTTPStatus.NOT_FOUND, "there is no region for this word")
         return _png((regions[word, 0] > 0).float().expand(3, -1, -1))
 

@@ -180,13 +180,14 @@ function drawMap() {
   if (!found || !canvas || !bar) return;
   const names = Object.keys(found);
   if (!names.includes(branch)) branch = names[0];
-  const hint = word < 0 ? "choose a word to see where it looked" : "";
+  const map = word < 0 ? null : found[branch].words[word];  // null: the word names nothing visible
+  const hint = word < 0 ? "choose a word to see where it looked" : map === null ? "names nothing visible" : "";
   bar.replaceChildren(...names.map((name) => make("button", { type: "button", "aria-pressed": String(name === branch),
-    text: name + (word < 0 ? "" : ` ${percent(found[name].share[word])}`), onclick: () => { branch = name; drawMap(); } })), make("span", { text: hint }));
+    text: name + (map === null ? "" : ` ${percent(found[name].share[word])}`), onclick: () => { branch = name; drawMap(); } })), make("span", { text: hint }));
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
-  if (word < 0) return;
-  const [height, width] = found[branch].size, bytes = atob(found[branch].words[word]);
+  if (map === null) return;
+  const [height, width] = found[branch].size, bytes = atob(map);
   const first = bytes.length > width * height ? view * width * height : 0;  // maps of all views follow each other
   const small = make("canvas", { width, height }), inner = small.getContext("2d"), pixels = inner.createImageData(width, height);
   for (let i = 0; i < width * height; i++) {

@@ -102,6 +102,10 @@ class Draft:
     def words(self) -> list[str]:
         return overlay.words_of(self.reply)
 
+    def names_nothing(self, word: int | None) -> bool:
+        """Whether a word, such as "with", names nothing visible, so that it has neither map nor region."""
+        return overlay.names_nothing(self.reply, word)
+
     @property
     def window(self) -> str:
         """The window that the captioner saw, as ``centre/width`` or in its own words; "" where there is none."""

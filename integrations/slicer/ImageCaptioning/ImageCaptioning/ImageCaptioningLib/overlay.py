@@ -20,6 +20,12 @@ def words_of(reply: dict[str, Any]) -> list[str]:
     return list((reply.get("explanation") or {}).get("words", []))
 
 
+def names_nothing(reply: dict[str, Any], word: int | None) -> bool:
+    """Whether a word, such as "with", names nothing visible: its map is null in every branch."""
+    maps = ((reply.get("explanation") or {}).get("maps") or {}).values()
+    return word is not None and bool(maps) and all(one[word] is None for one in maps)
+
+
 def heat(reply: dict[str, Any], shape: tuple[int, int], word: int | None = None) -> np.ndarray:
     """Reliance of a word on each pixel.
 
@@ -30,7 +36,8 @@ def heat(reply: dict[str, Any], shape: tuple[int, int], word: int | None = None)
 
     Returns:
         ``[H, W]`` in [0, 1]: 0 up to the mean of the picture, 1 at the largest value, as the bundle's own overlays;
-        0 everywhere where the network looked at all of the picture alike. Branches are weighted by the word's share.
+        0 everywhere where the network looked at all of the picture alike, and for a word that names nothing visible
+        ("with", "of"; no map). Branches are weighted by the word's share.
 
     Raises:
         CaptioningError: the reply explains nothing.
@@ -41,10 +48,12 @@ def heat(reply: dict[str, Any], shape: tuple[int, int], word: int | None = None)
     resize = _place(reply, shape)
     total = np.zeros(shape)
     for branch, maps in explanation["maps"].items():
-        maps, share = np.asarray(maps, float), np.asarray(explanation["share"][branch], float)
-        weighted = maps * share[:, None, None]
-        chosen = weighted[word] if word is not None else weighted.mean(axis=0)
-        total += _on_pixels(chosen * chosen.size, resize, shape)
+        share = explanation["share"][branch]
+        wanted = range(len(maps)) if word is None else [word]
+        weighted = [np.asarray(maps[one], float) * share[one] for one in wanted if maps[one] is not None]
+        if weighted:
+            chosen = np.mean(weighted, axis=0)
+            total += _on_pixels(chosen * chosen.size, resize, shape)
     mean, peak = total.mean(), total.max()
     if peak <= NO_PREFERENCE * mean:
         return np.zeros(shape)

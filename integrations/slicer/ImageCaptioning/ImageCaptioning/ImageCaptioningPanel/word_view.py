@@ -40,6 +40,10 @@ class WordView:
 
     def _show(self, word: int | None, kind: int) -> None:
         logic, draft = self._logic(), self._draft()
+        if draft.names_nothing(word):
+            self.hide()
+            self._tasks.tell(_("This word names nothing visible: it has no map and no region."))
+            return
         if kind == MAP:
             self._wanted = None
             slicer.util.setSliceViewerLayers(foreground=logic.show(draft, word), foregroundOpacity=OPACITY, label=None)

@@ -904,6 +904,10 @@
     <context>
         <name>ImageCaptioningPanel.word_view</name>
         <message>
+            <source>This word names nothing visible: it has no map and no region.</source>
+            <translation>Dieses Wort benennt nichts Sichtbares: Es hat weder Karte noch Bereich.</translation>
+        </message>
+        <message>
             <source>Drawing the region ...</source>
             <translation>Der Bereich wird gezeichnet ...</translation>
         </message>

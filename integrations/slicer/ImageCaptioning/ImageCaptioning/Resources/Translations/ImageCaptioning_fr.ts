@@ -904,6 +904,10 @@
     <context>
         <name>ImageCaptioningPanel.word_view</name>
         <message>
+            <source>This word names nothing visible: it has no map and no region.</source>
+            <translation>Ce mot ne nomme rien de visible : il n’a ni carte ni région.</translation>
+        </message>
+        <message>
             <source>Drawing the region ...</source>
             <translation>Tracé de la région ...</translation>
         </message>
