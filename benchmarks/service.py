@@ -128,7 +128,8 @@ def main() -> None:
     print(f"{'bundle':<44}{'one by one':>14}{'8 at once':>14}{'median wait':>14}{'work':>10}")
     for server in servers:
         rates = f"{max(server.sequential):>12.2f}/s{max(server.at_once):>12.2f}/s"
-        print(f"{str(server.bundle)[-43:]:<44}{rates}{statistics.median(server.waits):>13.2f}s{min(server.work):>9.2f}s")
+        rates += f"{statistics.median(server.waits):>13.2f}s{min(server.work):>9.2f}s"
+        print(f"{str(server.bundle)[-43:]:<44}{rates}")
     first = servers[0]
     waits = sorted(first.waits)
     texts = [set().union(*(server.captions[name] for server in servers)) for name in first.captions]
