@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from ignite.engine import Events
 from scripts.atomic import write_text_atomically
 from scripts.distributed import rank, world_size
 from scripts.folder_lock import FolderLock
+from scripts.metrics.versions import installed
 
 _PACKAGES = ("torch", "monai", "pytorch-ignite", "transformers", "numpy", "safetensors", "pydicom", "nibabel", "pillow")
 
@@ -90,13 +90,7 @@ def run_lock(folder: str | os.PathLike[str]) -> FolderLock:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide results."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return {name: version for name, version in installed(_PACKAGES).items() if version}
 
 
 def machine() -> dict[str, Any]:
