@@ -1,8 +1,9 @@
 """Beam search, diverse beam search and guided beam search over a `Decoder`.
 
 The candidates, the length penalty and the three ways to stop are those of `transformers.generate`, so tokens are
-identical in float32 (drawn ones with version 5.24 and later, which also sort what they draw). Two differences change no
-token: an image whose result is final leaves the batch, and per-token log-probabilities of the unmodified model are kept.
+identical in float32 (drawn ones with version 5.24 and later, which also sort what they draw). Two differences change
+no token: an image whose result is final leaves the batch, and per-token log-probabilities of the unmodified model are
+kept.
 
 A `Guide` that judges unfinished captions has its say in every step, not only over the captions that the language model
 alone would have finished (cf. Yang and Klein, NAACL 2021, arXiv 2104.05218). transformers has no such search. What it

@@ -95,7 +95,7 @@ class LlamaSlots(Slots):
 
 
 def cache_argument(module: nn.Module) -> str | None:
-    """The name of the argument in which a language model, or a layer of one, is given its cache; `None`: it has none."""
+    """The argument in which a language model, or a layer of one, is given its cache; `None`: it takes none."""
     accepted = inspect.signature(module.forward).parameters
     return next((name for name in CACHE_ARGUMENTS if name in accepted), None)
 
