@@ -77,8 +77,8 @@ deploy: $(DEPLOY)/.ready package ## STUDY=folder | MONAI Deploy application: DIC
 	@ulimit -s 32768 2>/dev/null; $(DEPLOY)/bin/python integrations/deploy/app.py --input "$(STUDY)" --output runs/deploy \
 		--model "$$(ls -t dist/*.zip | head -n 1)"
 
-demo: $(READY) $(SAMPLES)/.ready ## | the page in your browser: drop an image, read its caption (DEMO_PORT=8765)
-	@$(PY) -m scripts.commands.serve --root $(SAMPLES) --port $(DEMO_PORT) --open
+demo: $(READY) ## | the page in your browser: drop an image, read its caption (DEMO_PORT=8765)
+	@$(PY) -m scripts.commands.serve --port $(DEMO_PORT) --open
 
 label: $(LABEL) $(SAMPLES)/.ready ## [STUDIES=path] | MONAI Label on 127.0.0.1: caption, correct, learn; a folder or DICOMweb URL (PORT=8000)
 	@$(PY) integrations/monailabel/serve.py --studies "$(STUDIES)" --port $(PORT)
