@@ -1,6 +1,8 @@
 """Training: handlers and small callables that MONAI's and Ignite's engines leave out."""
 
 from scripts import loads_submodules
+from scripts.training.prepare_network import prepare_network  # these two are named as their modules are
+from scripts.training.prepare_run import open_run, prepare_run
 
 _MODULES = {
     "AttachAll": "attach",
@@ -27,13 +29,10 @@ _MODULES = {
     "loss_of": "batches",
     "loss_parts": "batches",
     "lower_is_better": "best",
-    "open_run": "prepare_run",
-    "prepare_network": "prepare_network",
-    "prepare_run": "prepare_run",
     "read_checkpoint": "checkpoint_files",
     "scales_loss": "autocast",
     "tracked": "tracking",
 }
-__all__ = list(_MODULES)
+__all__ = [*_MODULES, "open_run", "prepare_network", "prepare_run"]
 
 __getattr__ = loads_submodules(__name__, _MODULES)
