@@ -9,8 +9,8 @@
 
 Files are made in a temporary folder. Rounds alternate between the two and the best of each counts, so that other load
 on the machine weighs on both alike; slice and 4-D file are timed in processor time for the same reason. The last line
-is one JSON object: ``slice_over_pydicom``, ``series_over_itkreader`` and ``gzip_4d_over_nibabel`` are time ratios, below
-1 where ours is faster.
+is one JSON object: ``slice_over_pydicom``, ``series_over_itkreader`` and ``gzip_4d_over_nibabel`` are time ratios,
+below 1 where ours is faster.
 """
 
 from __future__ import annotations
