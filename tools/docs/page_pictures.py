@@ -35,11 +35,12 @@ def captioned(page: Page, url: str) -> None:
     page.wait_for_timeout(1500)
 
 
-def look(page: Page, number: int) -> None:
-    """A word looked at, with what SAM's mask decoder draws, which is loaded at its first use."""
-    page.click('button:has-text("SAM\'s outline")')
+def look(page: Page, number: int, *, outline: bool) -> None:
+    """A word looked at; with what SAM's mask decoder draws, which is loaded at its first use."""
+    if outline:
+        page.click('button:has-text("SAM\'s outline")')
     page.hover(f".word >> nth={number}")
-    while page.evaluate("window.captioning.panel().viewer.region === null"):
+    while page.evaluate(f"window.captioning.panel().viewer.{'region' if outline else 'heat'} === null"):
         page.wait_for_timeout(100)
 
 
@@ -52,12 +53,12 @@ def main() -> None:
         for scheme in ("light", "dark"):
             page = browser.new_page(viewport={"width": 1320, "height": 820}, color_scheme=scheme)
             captioned(page, server.url)
-            look(page, 5)
+            look(page, 5, outline=scheme == "dark")
             page.screenshot(path=PICTURES / f"{scheme}.png")
             page.close()
         page = browser.new_page(viewport={"width": 1320, "height": 640})
         page.goto(server.url)
-        page.set_input_files("#files", photographs()[0])
+        page.set_input_files("#files", next(path for path in photographs() if path.name == "coffee.png"))
         page.wait_for_selector("#count:has-text('1 of 1')", timeout=300_000)
         page.wait_for_timeout(1500)
         page.screenshot(path=PICTURES / "withheld.png")

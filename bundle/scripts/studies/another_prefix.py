@@ -18,7 +18,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +28,9 @@ from scripts.concepts.fields import CaptionFields, read_fields, true_fields
 from scripts.errors import InputError, WeightsError
 from scripts.metrics.resampling import bootstrap
 from scripts.metrics.statistic import mean_statistic
+from scripts.metrics.tables import markdown_table
 from scripts.networks.caption_network import CaptionNetwork
-from scripts.studies.image_by_image import chosen_items, groups_of, measured, weights_digest
+from scripts.studies.image_by_image import chosen_items, groups_of, measured, study_parser, weights_digest
 
 __all__ = ["main", "others_of", "summary", "without_guide"]
 
@@ -114,34 +114,15 @@ def _share(name: str, values: Sequence[float], units: Sequence[str | None] | Non
 
 def markdown(table: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     """A row a figure, a column a guide."""
-    lines = ["| share of captions, prefix of another image | guide off | guide on |", "|---|---:|---:|"]
-    for name in table["off"]:
-        cells = [
-            f"{table[guide][name][0]:.2f} [{table[guide][name][1]:.2f}, {table[guide][name][2]:.2f}]"
-            for guide in GUIDES
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m scripts.studies.another_prefix", description=__doc__)
-    parser.add_argument("--dataset_dir", required=True, type=Path, help="folder with datalist.json")
-    parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
-    parser.add_argument("--count", type=int, default=100, help="images, evenly spread over the section")
-    parser.add_argument("--at_most", type=int, default=None, help="images in this call; call again to go on")
-    parser.add_argument(
-        "--bundle_root", type=Path, default=Path(__file__).resolve().parents[2], help="the bundle's folder"
-    )
-    parser.add_argument(
-        "--output_dir", type=Path, default=Path("runs/another_prefix"), help="of all results (default %(default)s)"
-    )
-    return parser.parse_args(arguments)
+    rows = [
+        [name, *("{:.2f} [{:.2f}, {:.2f}]".format(*table[guide][name]) for guide in GUIDES)] for name in table["off"]
+    ]
+    return markdown_table(["share of captions, prefix of another image", "guide off", "guide on"], rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, write ``another_prefix.json`` and ``.md``; returns the exit status."""
-    options = _arguments(arguments)
+    options = study_parser("another_prefix", __doc__).parse_args(arguments)
     try:
         table = _run(options)
     except (InputError, WeightsError) as error:

@@ -21,7 +21,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ from scripts.explanation.words import content_words, plain_word, words_of
 from scripts.networks.branch import encoder_tokens
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.studies.faithfulness_table import likeness, markdown, table, told, word_kinds
-from scripts.studies.image_by_image import chosen_items, groups_of, measured, weights_digest
+from scripts.studies.image_by_image import chosen_items, groups_of, measured, study_parser, weights_digest
 
 __all__ = ["falls_of_image", "main"]
 
@@ -116,21 +115,11 @@ def _hidden_logprobs(network: CaptionNetwork, image: Tensor, ids: Tensor, tiles:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m scripts.studies.faithfulness", description=__doc__)
-    parser.add_argument("--dataset_dir", required=True, type=Path, help="folder with datalist.json")
-    parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
-    parser.add_argument("--count", type=int, default=100, help="images, evenly spread over the section")
-    parser.add_argument("--at_most", type=int, default=None, help="images in this call; call again to go on")
+    parser = study_parser("faithfulness", __doc__)
     parser.add_argument(
         "--method", nargs="+", default=list(METHODS), choices=METHODS, help="maps to test (default: all)"
     )
     parser.add_argument("--side", type=int, default=3, help="tiles a row and a column")
-    parser.add_argument(
-        "--bundle_root", type=Path, default=Path(__file__).resolve().parents[2], help="the bundle's folder"
-    )
-    parser.add_argument(
-        "--output_dir", type=Path, default=Path("runs/faithfulness"), help="of all results (default %(default)s)"
-    )
     return parser.parse_args(arguments)
 
 

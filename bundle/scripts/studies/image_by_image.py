@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import sys
@@ -15,7 +16,23 @@ from scripts.data.datalist import load_datalist
 from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError
 
-__all__ = ["chosen_items", "groups_of", "measured", "weights_digest"]
+__all__ = ["chosen_items", "groups_of", "measured", "study_parser", "weights_digest"]
+
+
+def study_parser(name: str, about: str | None) -> argparse.ArgumentParser:
+    """Options of every study of this kind."""
+    parser = argparse.ArgumentParser(prog=f"python -m scripts.studies.{name}", description=about)
+    parser.add_argument("--dataset_dir", required=True, type=Path, help="folder with datalist.json")
+    parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
+    parser.add_argument("--count", type=int, default=100, help="images, evenly spread over the section")
+    parser.add_argument("--at_most", type=int, default=None, help="images in this call; call again to go on")
+    parser.add_argument(
+        "--bundle_root", type=Path, default=Path(__file__).resolve().parents[2], help="the bundle's folder"
+    )
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("runs") / name, help="of all results (default %(default)s)"
+    )
+    return parser
 
 
 def chosen_items(folder: Path, section: str, count: int) -> list[dict[str, Any]]:

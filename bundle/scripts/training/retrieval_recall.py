@@ -18,6 +18,7 @@ from scripts.atomic import write_text_atomically
 from scripts.distributed import gather_objects, rank
 from scripts.metrics.retrieval import recall_at, same_caption
 from scripts.networks.losses import ImageTextContrast
+from scripts.training.batches import scalars
 
 __all__ = ["RetrievalRecall", "report_retrieval"]
 
@@ -85,7 +86,7 @@ def matching_accuracy(probability: Tensor) -> float:
 
 def report_retrieval(evaluator: Any, output_dir: str | Path) -> dict[str, float]:
     """Print what an evaluator measured and keep it as ``retrieval.json``."""
-    metrics = {name: float(value) for name, value in evaluator.state.metrics.items() if isinstance(value, float | int)}
+    metrics = scalars(evaluator.state.metrics)
     if rank() == 0:
         for name, value in metrics.items():
             print(f"{name:<28}{value:8.4f}")

@@ -18,6 +18,7 @@ import torch
 from ignite.engine import Events
 
 from scripts.atomic import write_text_atomically
+from scripts.command_line import named_configs
 from scripts.distributed import rank, world_size
 from scripts.folder_lock import FolderLock
 from scripts.metrics.versions import installed
@@ -48,7 +49,7 @@ class RunRecord:
     ) -> None:
         self.output_dir = Path(output_dir)
         self.seed = seed
-        self.config_files = list(config_files) if config_files is not None else command_line_configs(sys.argv)
+        self.config_files = list(config_files) if config_files is not None else named_configs(sys.argv)
         self.settings = dict(settings or {})
         self._written = False
 
@@ -97,16 +98,6 @@ def machine() -> dict[str, Any]:
     """Return what the run computes on; no host or user names."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {"system": platform.platform(), "threads": torch.get_num_threads(), "gpus": gpus, "processes": world_size()}
-
-
-def command_line_configs(arguments: Sequence[str]) -> list[str]:
-    """Return the files that ``--config_file`` of ``monai.bundle`` names: one path or a bracketed list."""
-    for index, argument in enumerate(arguments):
-        if argument.startswith("--config_file"):
-            _, _, value = argument.partition("=")
-            value = value or (arguments[index + 1] if index + 1 < len(arguments) else "")
-            return [part.strip(" '\"") for part in value.strip("[]").split(",") if part.strip(" '\"")]
-    return []
 
 
 def log_to(path: str | os.PathLike[str]) -> None:

@@ -5,6 +5,7 @@ import { heatOf, outlineOf, Viewer } from "./viewer.js";
 
 const STEPS = { send: "sending", wait: "waiting for its turn", read: "reading the file", qformer: "asking the image", generate: "writing the caption",
   prefill: "writing the caption", explain: "finding where each word looked", sample: "drawing other captions" };
+const SAM = "detail"; // the branch whose map SAM's mask decoder is given
 export const stepText = (step) => STEPS[step] || (step?.startsWith("encode") ? `looking at the image (${step.slice(7)})` : step || "");
 export const notCaptioned = (reply) => `Not captioned: ${reply.withheld.split(":")[0]}`;
 const withheldText = (reply) => reply.caption === "" ? `${notCaptioned(reply)}. If it is one, write its caption, or start the service with --set anything=true.`
@@ -100,10 +101,12 @@ export class Panel {
   branches() {
     const found = this.item.reply.explanation;
     if (!found) return make("p", { class: "soft", text: this.item.explaining ? "Finding where each word looked …" : "" });
-    this.shares = new Map(Object.keys(found.maps).map((name) => [name, make("button", { type: "button", onclick: () => { this.branch = name; this.paint(); } })]));
+    this.shares = new Map(Object.keys(found.maps).map((name) => [name, make("button", { type: "button", onclick: () => { this.branch = name; this.outline &&= name === SAM; this.paint(); } })]));
     this.hint = make("span", {});
+    const outline = () => { this.outline = !this.outline; if (this.outline) this.branch = SAM; this.paint(); };
+    this.outlineButton = make("button", { type: "button", text: "SAM's outline", title: `around where the ${SAM} branch looked most`, onclick: outline });
     return make("div", { class: "switch" }, ...this.shares.values(),
-      this.item.reply.id && make("button", { type: "button", text: "SAM's outline", title: "around where the detail branch looked most, whichever map is shown", "aria-pressed": String(this.outline), onclick: (event) => { this.outline = !this.outline; event.target.setAttribute("aria-pressed", String(this.outline)); this.paint(); } }), this.hint);
+      this.item.reply.id && SAM in found.maps && this.outlineButton, this.hint);
   }
 
   // The branch that was chosen; else the one that the word rests on most, or without a word, the caption.
@@ -122,6 +125,7 @@ export class Panel {
         button.setAttribute("aria-pressed", String(name === branch));
         button.textContent = name + (found.maps[name][this.word] ? ` ${percent(found.share[name][this.word])}` : "");
       }
+      this.outlineButton.setAttribute("aria-pressed", String(this.outline));
       let map = this.word < 0 ? null : found.maps[branch][this.word];
       if (map && Array.isArray(map[0]?.[0])) map = map[0]; // the first of several views
       viewer.heat = map ? heatOf(map) : null;
