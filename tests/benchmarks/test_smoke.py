@@ -21,7 +21,7 @@ KEYS = {
     "caption": {"tuned_over_naive", "ours_over_blip2", "starter_seconds", "starter_speedup", "starter_captions_equal"},
     "start": {"import_seconds", "cold_seconds", "first_word_seconds", "command_seconds", "second_call_seconds"},
     "gpu": {"stage 1 from images", "stage 2 from cached tokens", "captions, batch 1", "encoder detail"},
-    "reading": {"slice_over_pydicom", "series_over_itkreader"},
+    "reading": {"slice_over_pydicom", "series_over_itkreader", "gzip_4d_over_nibabel"},
     "service": {"sequential_per_s", "eight_clients_per_s", "eight_over_sequential", "p95_s", "replies_equal"},
     "page": {"first_paint_ms", "first_words_s", "slice_ms", "slice_p95_ms"},
     "datalist": {"rows", "build_seconds", "check_seconds", "iterate_seconds", "shuffled_seconds"},
