@@ -8,7 +8,7 @@ import pytest
 from scripts.errors import InputError
 from scripts.metrics.baselines import commonest_caption, nearest_captions
 from scripts.metrics.diversity import distinct_ratio, is_looped, length_histogram, verbatim
-from scripts.metrics.reliance import changed, field_loss, image_reliance
+from scripts.metrics.reliance import changed, field_loss, image_reliance, other_image
 from scripts.metrics.retrieval import matching_accuracy, recall_at, same_caption
 
 
@@ -66,6 +66,14 @@ def test_reliance_of_a_captioner_that_ignores_the_image() -> None:
     assert found == {"changed by blank": 0.5, "fields lost with blank": 0.5}
     with pytest.raises(InputError, match="2 captions of real images and 4"):
         changed(real, same)
+
+
+def test_the_other_image_is_of_another_group() -> None:
+    groups = ["a", "a", "b", "c", "c"]
+    partners = other_image(5, groups)
+    assert all(groups[i] != groups[j] for i, j in enumerate(partners))
+    with pytest.raises(InputError, match="no other patient"):
+        other_image(2, ["a", "a"])
 
 
 def test_nearest_neighbour_ignores_length_of_features() -> None:

@@ -21,8 +21,6 @@ from torch import Tensor, nn
 from scripts.errors import WeightsError
 from scripts.weights.loading import LoadReport, finite
 
-__all__ = ["ForeignLayout", "load_foreign", "part_names", "qformer_renames"]
-
 Renames = tuple[tuple[str, str], ...]
 
 

@@ -24,8 +24,6 @@ from scripts.given_values import typed_settings
 if TYPE_CHECKING:
     from scripts.commands.caption_run import CaptionRun
 
-__all__ = ["main"]
-
 BUNDLE = str(Path(__file__).resolve().parents[2])
 
 

@@ -25,8 +25,6 @@ from scripts.kernels.precision import set_float32_precision
 from scripts.predictor import CaptionPredictor
 from scripts.provenance.trace import same
 
-__all__ = ["main", "read_records", "repeat"]
-
 COMPARED = (
     "caption", "written", "tokens", "token_logprobs", "token_confidence", "support", "modality", "window", "slice",
 )  # fmt: skip

@@ -38,8 +38,6 @@ from scripts.given_values import typed_settings
 from scripts.kernels.allocator import keep_memory
 from scripts.predictor import CaptionPredictor
 
-__all__ = ["CaptionServer", "main"]
-
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 MAX_CONNECTIONS = 256
 

@@ -21,8 +21,6 @@ from scripts.given_values import switch
 from scripts.predictor import CaptionPredictor
 from scripts.weights.intact import refresh_sums
 
-__all__ = ["main"]
-
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 
 

@@ -41,8 +41,6 @@ from scripts.kernels.allocator import keep_memory
 from scripts.predictor import Caption, CaptionPredictor
 from scripts.reading.dicom.source_plane import images_in
 
-__all__ = ["Worker", "main"]
-
 logger = logging.getLogger(__name__)
 
 REPORTED = (

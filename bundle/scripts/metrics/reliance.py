@@ -57,3 +57,20 @@ def image_reliance(
         statistics.append(changed(real, captions, f"changed by {kind}"))
         statistics.append(field_loss(real, captions, references, fields, f"fields lost with {kind}"))
     return statistics
+
+
+def other_image(count: int, groups: Sequence[object] | None = None, seed: int = 0) -> np.ndarray:
+    """For each of `count` images the index of another one, from another group (patient) where groups are given.
+
+    Raises:
+        InputError: some image has no partner in another group.
+    """
+    labels = np.asarray([str(g) for g in groups] if groups is not None else [str(i) for i in range(count)])
+    generator = np.random.default_rng(seed)
+    partners = np.empty(count, int)
+    for i in range(count):
+        candidates = np.flatnonzero(labels != labels[i])
+        if not len(candidates):
+            raise InputError(f"image {i}: every image belongs to group '{labels[i]}'; no other patient to take")
+        partners[i] = generator.choice(candidates)
+    return partners

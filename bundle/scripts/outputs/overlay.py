@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from scripts.explanation import Explanation
 
-__all__ = ["OverlayWriter", "draw_overlay"]
-
 BACK, INK, FAINT, OUTLINE = "#14171c", "#f2f4f7", "#9aa4b2", "#39d5ff"
 TILE = 2.15
 """Inches of a picture's longer side."""

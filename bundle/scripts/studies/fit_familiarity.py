@@ -24,8 +24,6 @@ from scripts.errors import InputError, show_sentences
 from scripts.transforms.preprocessing import Preprocessing
 from scripts.weights.intact import refresh_sums
 
-__all__ = ["features_of", "judged_by_others", "main"]
-
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 FOLDS = 5
 PICTURES = (".png", ".jpg", ".jpeg")

@@ -16,8 +16,6 @@ from scripts.data.datalist import load_datalist
 from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError
 
-__all__ = ["chosen_items", "groups_of", "measured", "study_parser", "weights_digest"]
-
 
 def study_parser(name: str, about: str | None) -> argparse.ArgumentParser:
     """Options of every study of this kind."""

@@ -20,18 +20,6 @@ from torch import Tensor, nn
 from scripts.errors import WeightsError
 from scripts.weights.intact import check_intact, sha256_of
 
-__all__ = [
-    "SHARDS",
-    "LoadReport",
-    "finite",
-    "load_parameters",
-    "read_state",
-    "renamed_name",
-    "shards_of",
-    "trained_names",
-    "weights_sha256",
-]
-
 SHARDS = "__shards__"
 """Beside the tensors of a file of a checkpoint: how many files there are."""
 

@@ -20,8 +20,6 @@ from pydicom.dataset import Dataset
 from scripts.outputs.dicom.document import MANUFACTURER, MODEL, Draft, derived_uid
 from scripts.outputs.dicom.source import ImageReference, SourceStudy
 
-__all__ = ["CODING_SCHEME", "code", "evidence_of", "reference", "report_tree"]
-
 CODING_SCHEME = "99MSMEDCAP"
 """For the concepts that no standard code means: how likely parts of a caption are right."""
 _SINGLE_FRAME = frozenset(
