@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scripts.kernels.laid_out import KeptWeights, activated, can_be_laid_out, laid_out_convolution, state_of
+from scripts.kernels.laid_out import KeptWeights, activated, laid_out_convolution, laid_out_type, state_of
 
 __all__ = ["ChannelNorm", "ConvNorm", "same_padding"]
 
@@ -61,10 +61,11 @@ class ConvNorm(nn.Module):
         if norm.training:
             return activated(norm(F.conv2d(x, conv.weight, None, stride, padding, groups=conv.groups)), activation)
         parts = (conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
-        if can_be_laid_out(x, *parts):
+        dtype = laid_out_type(x, *parts)
+        if dtype is not None:
             state = tuple(state_of(part) for part in parts)
             sizes = {"stride": stride, "padding": padding, "groups": conv.groups, "activation": activation}
-            return laid_out_convolution(self.kept, x, state, self._folded, **sizes)
+            return laid_out_convolution(self.kept, x, dtype, state, self._folded, **sizes)
         return activated(F.conv2d(x, *self._folded(), stride, padding, groups=conv.groups), activation)
 
     def _folded(self) -> tuple[Tensor, Tensor]:
