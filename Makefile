@@ -77,8 +77,8 @@ deploy: $(DEPLOY)/.ready package ## STUDY=folder | MONAI Deploy application: DIC
 	@ulimit -s 32768 2>/dev/null; $(DEPLOY)/bin/python integrations/deploy/app.py --input "$(STUDY)" --output runs/deploy \
 		--model "$$(ls -t dist/*.zip | head -n 1)"
 
-demo: $(READY) $(SAMPLES)/.ready ## | the page in your browser: drop an image, read its caption (DEMO_PORT=8765)
-	@$(PY) -m scripts.commands.serve --root $(SAMPLES) --port $(DEMO_PORT) --open
+demo: $(READY) ## | the page in your browser: drop an image, read its caption (DEMO_PORT=8765)
+	@$(PY) -m scripts.commands.serve --port $(DEMO_PORT) --open
 
 label: $(LABEL) $(SAMPLES)/.ready ## [STUDIES=path] | MONAI Label on 127.0.0.1: caption, correct, learn; a folder or DICOMweb URL (PORT=8000)
 	@$(PY) integrations/monailabel/serve.py --studies "$(STUDIES)" --port $(PORT)
@@ -91,9 +91,10 @@ caption: $(READY) $(SAMPLES)/.ready ## [IMAGE=path] | describe the sample images
 		{ echo "error: IMAGE=$(IMAGE) does not exist: give a file or a folder of images" >&2; $(QUIETLY_FAILED); }
 	@$(PY) -m scripts.commands.caption "$(IMAGE)" --output_dir "$(OUTPUT)" --resident $(RESIDENT) || $(QUIETLY_FAILED)
 
-# Two processes, a file to each at a time: files share servers and trained runs within.
+# Two processes, a file to each at a time: files share servers and trained runs within. Those that start captioners run
+# one after another, from the beginning (tests/conftest.py).
 test: $(READY) $(LABEL) $(SLICER) ## | the test suite
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --max-worker-restart 0
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-all: $(READY) $(LABEL) $(SLICER) ## | the test suite with its slow tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -m "slow or not slow" --timeout 3600

@@ -16,6 +16,9 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests fork: a child of a process with OpenMP threads can hang
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# For the processes that are started from here: freed memory goes back instead of being kept for a next batch.
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(128 * 2**20))
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
 # Made files, tiny networks and the like stand beside the tests that they serve, and tests of other rooms use them, too.
@@ -29,7 +32,34 @@ sys.path[:0] = [
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+# Beside their own process, tests of these files start captioners, of 1.5 to 3 GiB each.
+CAPTIONERS = {
+    f"tests/{name}.py"
+    for name in (
+        "benchmarks/test_smoke", "benchmarks/test_soak", "commands/test_caption_command", "commands/test_page",
+        "commands/test_resident", "commands/test_reviewed_and_worker", "integrations/label/test_label_access",
+        "integrations/label/test_label_learning", "integrations/label/test_label_server",
+        "integrations/label/test_label_start", "integrations/label/test_label_stock_app",
+        "integrations/label/test_label_store", "integrations/slicer_module/test_slicer_backends",
+        "integrations/slicer_module/test_slicer_captioners", "integrations/slicer_module/test_slicer_panel",
+        "integrations/test_dicom_store", "test_inference",
+    )
+}  # fmt: skip
+assert all((ROOT / file).is_file() for file in CAPTIONERS)
 SHARED_DATA = Path(os.environ.get("MSMEDCAP_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``--dist loadfile`` as it is, but for the files that start captioners: one of them at a time."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneCaptioner(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "captioners" if file in CAPTIONERS else file
+
+    return OneCaptioner(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

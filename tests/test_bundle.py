@@ -233,3 +233,31 @@ def test_shipped_weights_are_all_there_and_finite(bundle_root: Path) -> None:
     state = read_state(bundle_root / "models" / "model.pt")
     assert {"general", "detail"} <= {name.split(".")[1] for name in state if name.startswith("branches.")}
     assert all(bool(torch.isfinite(value).all()) for value in state.values() if value.is_floating_point())
+
+
+ENTRIES = {
+    "imports",
+    "initialize",
+    "finalize",
+    "training",
+    "caching",
+    "export",
+    "postprocessing",
+    "handlers_id",
+    "configs",
+}
+"""What MONAI or a command line asks for by name, so that no value has to."""
+
+
+def test_no_value_of_a_config_is_read_by_nobody(bundle_root: Path) -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted((bundle_root / "configs").glob("*.json"))}
+    every = "\n".join(text for path, text in texts.items() if path.name != "metadata.json")
+    names = [
+        (path.name, name)
+        for path, text in texts.items()
+        if path.name != "metadata.json"
+        for name in json.loads(text)
+        if not name.startswith("_") and "#" not in name and name not in ENTRIES  # "#": a part of what is elsewhere
+    ]
+    assert len(names) > 100
+    assert [pair for pair in names if not re.search(rf"[@%]{re.escape(pair[1])}(?![A-Za-z0-9_])", every)] == []

@@ -103,29 +103,19 @@ def make_reports(data: Path) -> None:
 
 def follow(folder: Path) -> dict[str, Any]:
     """Use what the recipes made: data set, encoder, language model, output, metric."""
-    import csv
-
-    import ablation_parts
-    import torch
-    from config_run import run_workflow, settings_of
-    from monai.bundle import ConfigParser
-    from transformers import Dinov2Config, Dinov2Model
-
-    from scripts.data import load_datalist
-    from scripts.metrics import caption_scores
-    from scripts.metrics.evaluate_files import Options, evaluate
-    from scripts.metrics.report.__main__ import main as report
-    from scripts.metrics.scores import Extras
-    from scripts.metrics.tables import as_markdown
-
     data = folder / "data"
     make_reports(data)
     snippet = re.search(r"## Add a data set.*?```python\n(.*?)```", PAGE, re.DOTALL).group(1)
     exec(snippet.replace('"DIR"', repr(str(data))), {})
-    found: dict[str, Any] = {"cases": {
-        name: len(load_datalist(data / "datalist.json", section=name, dataset_dir=data, require_caption=True))
-        for name in ("training", "validation")
-    }}  # fmt: skip
+    make_models(folder)
+    return {**cases_of(data), **trained(folder, data), **captioned(folder, data), **scored(folder, data)}
+
+
+def make_models(folder: Path) -> None:
+    """An encoder in ``dino``, and a language model in ``writer``."""
+    import ablation_parts
+    import torch
+    from transformers import Dinov2Config, Dinov2Model
 
     torch.manual_seed(0)
     size = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 56, "patch_size": 14}
@@ -133,51 +123,80 @@ def follow(folder: Path) -> dict[str, Any]:
     writer = ablation_parts.language_model()
     writer.model.save_pretrained(folder / "writer")
     writer.tokenizer.save_pretrained(folder / "writer")
-    common = {
-        "bundle_root": str(folder / "bundle"),
-        "general_encoder_weights": str(folder / "dino"),
-        "epochs": 1,
-        "feature_cache_dir": str(folder / "cache"),
-    }
-    model = {"language_model_name": str(folder / "writer"), "max_new_tokens": 5}
 
-    def run(name: str, output: str, **changes: Any) -> ConfigParser:
-        parser = ConfigParser()
-        parser.read_config([str(folder / "bundle" / "configs" / file) for file in (name, "dino.json")])
-        stage = "pretrain.json" if name == "pretrain.json" else "train.json"
-        settings = settings_of([stage], data, folder / output, **common, **changes)
-        for key in ("general_encoder#_target_", "language_model#_target_"):  # those of the recipes instead
-            settings.pop(key, None)
-        for key, value in settings.items():
-            if key.partition("#")[0] in parser.config:
-                parser[key] = value
-        parser.parse()
-        run_workflow(parser)
-        return parser
 
-    first = run("pretrain.json", "stage1")
-    found["stage 1"] = type(first.get_parsed_content("general_encoder")).__name__
-    second = run("train.json", "stage2", pretrained=str(folder / "stage1" / "model.pt"), **model)
-    found["stage 2"] = type(second.get_parsed_content("general_encoder")).__name__
+def cases_of(data: Path) -> dict[str, Any]:
+    from scripts.data import load_datalist
+
+    options = {"dataset_dir": data, "require_caption": True}
+    file, names = data / "datalist.json", ("training", "validation")
+    return {"cases": {name: len(load_datalist(file, section=name, **options)) for name in names}}
+
+
+def run(folder: Path, name: str, output: str, **changes: Any) -> Any:
+    """A run of a config with the recipes' parts in it; its parser."""
+    from config_run import run_workflow, settings_of
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config([str(folder / "bundle" / "configs" / file) for file in (name, "dino.json")])
+    stage = "pretrain.json" if name == "pretrain.json" else "train.json"
+    own = {"bundle_root": folder / "bundle", "general_encoder_weights": folder / "dino"}
+    own = {key: str(value) for key, value in {**own, "feature_cache_dir": folder / "cache"}.items()}
+    model = {} if stage == "pretrain.json" else {"language_model_name": str(folder / "writer"), "max_new_tokens": 5}
+    settings = settings_of([stage], folder / "data", folder / output, **own, **model, epochs=1, **changes)
+    for key in ("general_encoder#_target_", "language_model#_target_"):  # those of the recipes instead
+        settings.pop(key, None)
+    for key, value in settings.items():
+        if key.partition("#")[0] in parser.config:
+            parser[key] = value
+    parser.parse()
+    run_workflow(parser)
+    return parser
+
+
+def trained(folder: Path, data: Path) -> dict[str, Any]:
+    """Both stages; the encoder of each, and the shape of the prefix."""
+    import torch
+
+    first = run(folder, "pretrain.json", "stage1")
+    second = run(folder, "train.json", "stage2", pretrained=str(folder / "stage1" / "model.pt"))
     network = second.get_parsed_content("network")
-    found["prefix"] = list(network.image_prefix(network.encode(torch.rand(1, 3, 64, 64))).shape)
+    encoders = [type(stage.get_parsed_content("general_encoder")).__name__ for stage in (first, second)]
+    prefix = list(network.image_prefix(network.encode(torch.rand(1, 3, 64, 64))).shape)
+    return {"stage 1": encoders[0], "stage 2": encoders[1], "prefix": prefix}
+
+
+def captioned(folder: Path, data: Path) -> dict[str, Any]:
+    import csv
 
     out = folder / "captions"
-    kept = {"outputs": ["jsonl", "csv"], "concept_reader": "", "calibration": "", "num_beams": 2}
+    values = {"outputs": ["jsonl", "csv"], "concept_reader": "", "calibration": "", "num_beams": 2}
     weights = str(folder / "stage2" / "model.pt")
-    run("inference.json", "captions", datalist=str(data / "datalist.json"), weights=weights, **kept, **model)
+    run(folder, "inference.json", "captions", datalist=str(data / "datalist.json"), weights=weights, **values)
     lines = (out / "captions.jsonl").read_text().splitlines()
-    found["captions"] = [json.loads(line) for line in lines]
-    found["spreadsheet"] = list(csv.reader((out / "captions.csv").open()))
+    return {
+        "captions": [json.loads(line) for line in lines],
+        "spreadsheet": list(csv.reader((out / "captions.csv").open())),
+    }
 
-    found["training score"] = caption_scores(["a mass.", "a mass of the"], [["a mass."], ["a mass."]])["unfinished"]
-    scored = evaluate(out / "captions.jsonl", data / "datalist.json", Options(extras=Extras(meteor=False), resamples=2))
-    (folder / "evaluation.json").write_text(json.dumps(scored))
-    found["table"] = "unfinished" in as_markdown(scored)
+
+def scored(folder: Path, data: Path) -> dict[str, Any]:
+    """What the recipe's metric says in training, in the table and in the report."""
+    from scripts.metrics import caption_scores
+    from scripts.metrics.evaluate_files import Options, evaluate
+    from scripts.metrics.report.__main__ import main as report
+    from scripts.metrics.scores import Extras
+    from scripts.metrics.tables import as_markdown
+
+    found = {"training score": caption_scores(["a mass.", "a mass of the"], [["a mass."], ["a mass."]])["unfinished"]}
+    options = Options(extras=Extras(meteor=False), resamples=2)
+    result = evaluate(folder / "captions" / "captions.jsonl", data / "datalist.json", options)
+    (folder / "evaluation.json").write_text(json.dumps(result))
     files = ["--evaluation", "evaluation.json", "--captions", "captions/captions.jsonl", "--datalist"]
     code = report([*files, "data/datalist.json", "--html", "report.html", "--markdown", "report.md"])
-    found["report"] = code == 0 and "unfinished" in Path("report.html").read_text()
-    return found
+    told = code == 0 and "unfinished" in Path("report.html").read_text()
+    return {**found, "table": "unfinished" in as_markdown(result), "report": told}
 
 
 if __name__ == "__main__":

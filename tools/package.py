@@ -44,9 +44,8 @@ def copy_bundle(bundle: Path, target: Path) -> Path:
         WeightsError: a file of the checkpoint is missing or damaged.
     """
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
-    from scripts.weights.intact import SUMS, write_sums
+    from scripts.weights.intact import SUMS, write_sealed, write_sums
     from scripts.weights.loading import read_state, shards_of, weights_sha256
-    from scripts.weights.saving import write_state
 
     model = bundle / "models" / "model.pt"
     shards = shards_of(model)
@@ -55,7 +54,7 @@ def copy_bundle(bundle: Path, target: Path) -> Path:
             copy = target / path.relative_to(bundle)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
-    whole = write_state(read_state(model), target / "models" / "model.pt")
+    whole = write_sealed(target / "models" / "model.pt", read_state(model))
     calibration = target / "models" / "calibration.json"
     fitted = json.loads(calibration.read_text(encoding="utf-8"))
     if weights_sha256(model).items() <= fitted["weights"].items():

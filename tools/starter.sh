@@ -23,7 +23,7 @@ tune() { # NAME SIZE SEED EPOCHS
     for id in training export; do
         OMP_NUM_THREADS=${OMP_NUM_THREADS:-$half} run $id \
             --config_file "['$configs/pretrain.json','$configs/tune_general.json']" --output_dir "$out/$1" \
-            --image_size "$2" --seed "$3" --epochs "$4"
+            --image_size "$2" --seed "$3" --epochs "$4" --amp_dtype "$amp"
     done
 }
 mkdir -p "$out"

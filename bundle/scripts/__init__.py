@@ -10,9 +10,9 @@ method), ``explanation``, ``confidence``, ``provenance``, ``training``, ``checkp
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 
 def bundle_root() -> str:
@@ -21,10 +21,18 @@ def bundle_root() -> str:
     return "." if Path.cwd() == root else str(root)
 
 
-def loads_submodules(package: str) -> Callable[[str], ModuleType]:
-    """``__getattr__`` of a package that loads submodules at first use: a config needs only ``$import scripts``."""
+def loads_submodules(package: str, places: Mapping[str, str] | None = None) -> Callable[[str], Any]:
+    """``__getattr__`` of a package that loads submodules at first use: a config needs only ``$import scripts``.
 
-    def load(name: str) -> ModuleType:
+    Args:
+        package: its full name.
+        places: names that the package offers as its own, each with the submodule that defines it.
+    """
+    places = places or {}
+
+    def load(name: str) -> Any:
+        if name in places:
+            return getattr(importlib.import_module(f"{package}.{places[name]}"), name)
         if not name.startswith("__"):
             try:
                 return importlib.import_module(f"{package}.{name}")

@@ -110,37 +110,74 @@ def caption_batch(
         written: told after each step of decoding; what it raises ends the work.
         anything: caption whatever the images look like.
     """
-    timer, options = timer or StepTimer(), options or network.options
-    device = next(network.parameters()).device
-    with torch.no_grad(), timer.watch(network), autocast(device, dtype):
+    timer = timer or StepTimer()
+    with torch.no_grad(), timer.watch(network), autocast(next(network.parameters()).device, dtype):
         encoded = network.encode(image, image_mask, **cached)
+    given = network.prompts_of(prompts, len(next(iter(encoded.values()))[0]))
+    known = [stated_by(meta) for meta in file_metas]
+    asked = _Asked(dtype, options or network.options, explain, samples, seed, timer)
     strange = [False] if anything else network.strange(encoded)
-    if any(strange):
-        how = {"options": options, "explain": explain, "samples": samples, "seed": seed, "timer": timer, "dtype": dtype}
-        each = {"prompts": prompts, "file_metas": file_metas, "written": written}
-        return _without_strange(network, image, encoded, strange, each, how)
-    with torch.no_grad(), timer.watch(network):
-        asked = network.prompts_of(prompts, _batch_size(encoded))
-        with timer.step("generate"):
-            prefix = _prefix(network, encoded, dtype, asked)
-            known = [stated_by(meta) for meta in file_metas]
-            watch = None if written is None else _watch(network, asked, written)
-            weighed = network.write(
-                prefix, encoded, prompts=asked, options=options, known=known, watch=watch, all_beams=True
-            )
-            made = _best(weighed, len(asked), options.num_return)
+    if not any(strange):
+        return _captions(network, image, encoded, given, known, asked, written)
+    kept = [row for row, out in enumerate(strange) if not out]
+    made = _nothing(len(strange), asked)
+    if kept:
+        some = {name: (tokens[kept], None if mask is None else mask[kept]) for name, (tokens, mask) in encoded.items()}
+        told = None if written is None else lambda texts: written({kept[row]: text for row, text in texts.items()})
+        of_kept = ([given[row] for row in kept], [known[row] for row in kept] if known else [], asked, told)
+        made = _captions(network, None if image is None else image[kept], some, *of_kept)
+    return _spread(replace(made, encoded=encoded), kept, len(strange), asked)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of every image of a batch; see :func:`caption_batch`."""
+
+    dtype: str
+    options: GenerationOptions
+    explain: bool | str
+    samples: int
+    seed: int
+    timer: StepTimer
+
+
+def _captions(
+    network: CaptionNetwork,
+    image: Tensor | None,
+    encoded: Mapping[str, tuple[Tensor, Tensor | None]],
+    prompts: Sequence[Prompt],
+    known: Sequence[Stated],
+    asked: _Asked,
+    written: Written | None,
+) -> CaptionedBatch:
+    """Captions of encoded images, none of which is withheld."""
+    timer, options = asked.timer, asked.options
+    with torch.no_grad(), timer.watch(network), timer.step("generate"):
+        prefix = _prefix(network, encoded, asked.dtype, prompts)
+        watch = None if written is None else _watch(network, prompts, written)
+        weighed = network.write(
+            prefix, encoded, prompts=prompts, options=options, known=known, watch=watch, all_beams=True
+        )
+        made = _best(weighed, len(prompts), options.num_return)
     timer.split_generation()
     drawn = explanations = None
-    if samples:
+    if asked.samples:
         with timer.step("sample"):
-            drawn = _samples(network, prefix, options, samples, seed)
-    if explain:
-        with timer.step("explain"), autocast(device, dtype):
-            explanations = _explanations(network, encoded, image, made, explain, asked)
-    support = network.support(encoded, made.token_ids, asked, known)
-    evidence = _evidence(network, encoded, weighed, asked, known) if len(made.token_ids) == len(asked) else None
-    result = replace(_captioned(network, encoded, made, asked), notes=_notes(made, asked, known), evidence=evidence)
+            drawn = _samples(network, prefix, options, asked.samples, asked.seed)
+    if asked.explain:
+        with timer.step("explain"), autocast(next(network.parameters()).device, asked.dtype):
+            explanations = _explanations(network, encoded, image, made, asked.explain, prompts)
+    support = network.support(encoded, made.token_ids, prompts, known)
+    evidence = _evidence(network, encoded, weighed, prompts, known) if len(made.token_ids) == len(prompts) else None
+    result = replace(_captioned(network, encoded, made, prompts), notes=_notes(made, prompts, known), evidence=evidence)
     return replace(result, support=support, seconds=timer.rounded(), samples=drawn, explanations=explanations)
+
+
+def _nothing(images: int, asked: _Asked) -> CaptionedBatch:
+    """No caption of any image."""
+    empty = torch.zeros(images * asked.options.num_return, 0)
+    lengths = empty.sum(1).long()
+    return CaptionedBatch(empty.long(), empty, lengths, [], [], [], {}, seconds=asked.timer.rounded())
 
 
 def _captioned(
@@ -191,42 +228,9 @@ def _evidence(
     ]
 
 
-def _without_strange(
-    network: CaptionNetwork,
-    image: Tensor | None,
-    encoded: Mapping[str, tuple[Tensor, Tensor | None]],
-    strange: Sequence[bool],
-    each: Mapping[str, Any],
-    same: Mapping[str, Any],
-) -> CaptionedBatch:
-    """The batch, of which images that are ``strange`` are withheld; the others are captioned by themselves."""
-    kept = [row for row, out in enumerate(strange) if not out]
-    several = (same["options"] or network.options).num_return
-    if not kept:
-        nothing = torch.zeros(len(strange) * several, 0)
-        seconds = same["timer"].rounded()
-        empty = CaptionedBatch(nothing.long(), nothing, nothing.sum(1).long(), [], [], [], encoded, seconds=seconds)
-        return _spread(empty, kept, len(strange), several, same)
-    prompts, metas, written = each["prompts"], each["file_metas"], each["written"]
-    cached = {f"{name}_tokens": tokens[kept] for name, (tokens, _) in encoded.items()}
-    cached |= {f"{name}_tokens_mask": mask[kept] for name, (_, mask) in encoded.items() if mask is not None}
-    made = caption_batch(
-        network,
-        None if image is None else image[kept],
-        prompts=prompts if prompts is None or isinstance(prompts, str) else [prompts[row] for row in kept],
-        file_metas=[metas[row] for row in kept] if metas else [],
-        written=None if written is None else lambda texts: written({kept[row]: text for row, text in texts.items()}),
-        anything=True,
-        **same,
-        **cached,
-    )
-    return _spread(replace(made, encoded=encoded), kept, len(strange), several, same)
-
-
-def _spread(
-    made: CaptionedBatch, kept: Sequence[int], images: int, several: int, same: Mapping[str, Any]
-) -> CaptionedBatch:
+def _spread(made: CaptionedBatch, kept: Sequence[int], images: int, asked: _Asked) -> CaptionedBatch:
     """What was made of the images ``kept``, among empty rows for the others."""
+    several = asked.options.num_return
     rows = [row * several + place for row in kept for place in range(several)]
 
     def tensor(values: Tensor) -> Tensor:
@@ -246,8 +250,8 @@ def _spread(
         prompts=_among(made.prompts, rows, images * several, str),
         words=texts(made.words),
         support=None if made.support is None else _among(made.support, rows, images, _none),
-        samples=_among(made.samples or [], kept, images, list) if same["samples"] else None,
-        explanations=_among(made.explanations or [], rows, images * several, _none) if same["explain"] else None,
+        samples=_among(made.samples or [], kept, images, list) if asked.samples else None,
+        explanations=_among(made.explanations or [], rows, images * several, _none) if asked.explain else None,
         evidence=None if made.evidence is None else _among(made.evidence, rows, images * several, _none),
         notes=texts(made.notes),
         withheld=_among([None] * len(rows), rows, images * several, lambda: UNFAMILIAR),
@@ -264,10 +268,6 @@ def _among(values: Sequence[Any], places: Sequence[int], count: int, blank: Call
 
 def _none() -> None:
     return None
-
-
-def _batch_size(encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> int:
-    return len(next(iter(encoded.values()))[0])
 
 
 def _watch(network: CaptionNetwork, prompts: Sequence[Prompt], written: Written) -> Watch:

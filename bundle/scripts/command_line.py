@@ -21,7 +21,7 @@ from pathlib import Path
 
 from scripts.errors import NOT_EXPORTED, InputError, show_sentences
 
-__all__ = ["as_typed", "check_command", "config_files"]
+__all__ = ["as_typed", "check_command", "config_files", "named_configs", "options_of"]
 
 _PATHS = ("dataset_dir", "datalist", "output_dir", "feature_cache_dir", "bundle_root", "weights", "pretrained")
 """Options whose value is a path, whatever it looks like."""
@@ -44,7 +44,7 @@ def as_typed(arguments: Sequence[str]) -> list[str]:
         _check_export(arguments)
     if not arguments or arguments[0] not in ("run", "run_workflow"):
         return arguments
-    given = _options(arguments)
+    given = options_of(arguments)
     known = _known_options(config_files(arguments))
     if known:
         for name in given:
@@ -79,10 +79,10 @@ def check_command() -> None:
         os.execv(sys.executable, [sys.executable, "-m", "monai.bundle", *wanted])
 
 
-def _options(arguments: list[str]) -> dict[str, tuple[int, bool, str]]:
+def options_of(arguments: Sequence[str]) -> dict[str, tuple[int, bool, str]]:
     """Name -> (position, whether the value stands behind "=", the value) of each option."""
     found: dict[str, tuple[int, bool, str]] = {}
-    at = 1
+    at = 0
     while at < len(arguments):
         argument = arguments[at]
         if argument.startswith("--") and len(argument) > 2:
@@ -102,7 +102,7 @@ def _check_export(arguments: Sequence[str]) -> None:
     Raises:
         InputError: the network that ``net_id`` names is one.
     """
-    given = _options(list(arguments))
+    given = options_of(arguments)
     net = given["net_id"][2] if "net_id" in given else "network_def"
     for file in config_files(arguments):
         content = json.loads(file.read_text(encoding="utf-8")) if file.suffix == ".json" else {}
@@ -112,12 +112,21 @@ def _check_export(arguments: Sequence[str]) -> None:
 
 
 def config_files(arguments: Sequence[str]) -> list[Path]:
-    """The files that ``--config_file`` names, all of which exist: one path or a bracketed list.
+    """The files of :func:`named_configs`, all of which exist: one path or a bracketed list.
 
     Raises:
         InputError: one does not.
     """
-    given = _options(list(arguments))
+    names = named_configs(arguments)
+    for name in names:
+        if not Path(name).is_file():
+            raise InputError(_no_config(name))
+    return [Path(name) for name in names]
+
+
+def named_configs(arguments: Sequence[str]) -> list[str]:
+    """What ``--config_file`` names, whether it exists or not; nothing in other programs."""
+    given = options_of(arguments)
     text = given["config_file"][2] if "config_file" in given else ""
     if not text:
         return []
@@ -125,11 +134,7 @@ def config_files(arguments: Sequence[str]) -> list[Path]:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         value = text if Path(text).is_file() else text.split(",")
-    names = [str(name).strip() for name in (value if isinstance(value, (list, tuple)) else [value])]
-    for name in names:
-        if not Path(name).is_file():
-            raise InputError(_no_config(name))
-    return [Path(name) for name in names]
+    return [str(name).strip() for name in (value if isinstance(value, (list, tuple)) else [value])]
 
 
 def _no_config(name: str) -> str:

@@ -116,8 +116,11 @@ def main() -> None:
             from monailabel.main import Main
         except ModuleNotFoundError as error:
             raise SystemExit(f"error: {error.name} is not installed: 'make label' installs MONAI Label") from None
+        from scripts.commands.ending import ending_in_order
+
         _close_silent_connections()
-        Main().run()
+        with ending_in_order(lambda: sys.exit(0)):
+            Main().run()
     finally:
         shutil.rmtree(uploads, ignore_errors=True)
 

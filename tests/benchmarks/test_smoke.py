@@ -16,11 +16,12 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 KEYS = {
     "training_step": {"stage1_speedup", "stage2_speedup", "stage1_cache_only", "stage2_cache_only", "activation_ratio"},
     "generation": {"batch1_speedup", "batch8_speedup", "tokens_equal"},
+    "tuning_step": {"float32", "bfloat16_units"},
     "encoder": {"speedup_fp32", "speedup_bf16", "memory_ratio", "max_rel_error"},
     "caption": {"tuned_over_naive", "ours_over_blip2", "starter_seconds", "starter_speedup", "starter_captions_equal"},
     "start": {"import_seconds", "cold_seconds", "first_word_seconds", "command_seconds", "second_call_seconds"},
     "gpu": {"stage 1 from images", "stage 2 from cached tokens", "captions, batch 1", "encoder detail"},
-    "reading": {"slice_over_pydicom", "series_over_itkreader"},
+    "reading": {"slice_over_pydicom", "series_over_itkreader", "gzip_4d_over_nibabel"},
     "service": {"sequential_per_s", "eight_clients_per_s", "eight_over_sequential", "p95_s", "replies_equal"},
     "page": {"first_paint_ms", "first_words_s", "slice_ms", "slice_p95_ms"},
     "datalist": {"rows", "build_seconds", "check_seconds", "iterate_seconds", "shuffled_seconds"},

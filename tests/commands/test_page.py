@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,31 +12,17 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from driven_page import Watched, drop, started, until
 from made_files import ct_slice, save
 from PIL import Image
 from staged import WORDS, Staged
 
-from installed_browser import BROWSER, needs_browser
+from installed_browser import needs_browser
 from scripts.commands.serve import CaptionServer
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = needs_browser
 AXE = Path(sys.prefix) / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 CAPTION = " ".join(WORDS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
-def started(predictor: Staged, root: Path, port: int = 0) -> CaptionServer:
-    server = CaptionServer(predictor, root=root, port=port)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
 
 
 @pytest.fixture
@@ -49,41 +32,6 @@ def server(tmp_path: Path) -> Iterator[CaptionServer]:
     yield made
     made.shutdown()
     made.server_close()
-
-
-def until(page, script: str, seconds: float = 60.0) -> None:
-    """Wait until an expression holds. Playwright's own waiting evaluates text in the page, which its policy forbids."""
-    ends = time.monotonic() + seconds
-    while not page.evaluate(f"Boolean({script})"):
-        assert time.monotonic() < ends, f"still not so: {script}"
-        page.wait_for_timeout(30)
-
-
-class Watched:
-    """A page, and what it complained about or asked of others."""
-
-    def __init__(self, browser, server: CaptionServer, **more: object) -> None:
-        self.context = browser.new_context(viewport={"width": 1360, "height": 900}, accept_downloads=True, **more)
-        self.page = self.context.new_page()
-        self.errors: list[str] = []
-        self.elsewhere: list[str] = []
-        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", self._asked)
-        self.url = server.url
-        self.page.goto(self.url)
-        self.page.wait_for_selector("#samples button")
-
-    def _asked(self, request) -> None:
-        if not request.url.startswith((self.url, "data:", "blob:")):
-            self.elsewhere.append(request.url)
-
-    def done(self, count: int = 1) -> None:
-        until(self.page, f"document.getElementById('count').textContent.startsWith('{count} of {count} ')")
-
-    def close(self) -> None:
-        self.context.close()
-        assert self.errors == [] and self.elsewhere == []
 
 
 @pytest.fixture
@@ -103,21 +51,6 @@ def volume(path: Path, slices: int) -> Path:
     values = np.broadcast_to(ramp, (96, 80, slices)) + np.arange(96, dtype=np.int16)[:, None, None]
     nib.save(nib.Nifti1Image(np.ascontiguousarray(values), np.eye(4)), path)
     return path
-
-
-def drop(page, name: str, content: bytes, event: str = "drop") -> None:
-    """Give the page a file as dragging or pasting does."""
-    page.evaluate(
-        """([name, content, kind]) => {
-          const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
-          const held = new DataTransfer();
-          held.items.add(new File([bytes], name));
-          const told = kind === "drop" ? new DragEvent("drop", { dataTransfer: held, bubbles: true, cancelable: true })
-            : new ClipboardEvent("paste", { clipboardData: held, bubbles: true });
-          document.body.dispatchEvent(told);
-        }""",
-        [name, base64.b64encode(content).decode(), event],
-    )
 
 
 def inked(page, x: float, y: float) -> list[int]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
+from child_process import Child
 from scripts.commands.samples import write_samples
 from scripts.commands.serve import CaptionServer, main
 from scripts.errors import InputError
@@ -205,3 +208,29 @@ def test_requests_at_once_get_what_they_would_get_alone(
     assert uploaded["caption"] == alone[paths[0].name]["caption"] and "/tmp" not in json.dumps(
         uploaded["trace"]["input"]
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_however_it_is_told_to_end_nothing_that_was_sent_stays(number: signal.Signals, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+
+    def serve() -> None:
+        tempfile.tempdir = str(kept)
+        CaptionPredictor.from_bundle = staticmethod(lambda *given, **named: Quick())
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        assert main(["--port", "0"]) == 0
+
+    child = Child(tmp_path / "log", serve)
+    ends = time.monotonic() + 60
+    while "ready: " not in (said := child.log.read_text() if child.log.exists() else ""):
+        assert child.running() and time.monotonic() < ends, said
+        time.sleep(0.05)
+    address = said.partition("ready: http://")[2].split()[0]
+    connection = http.client.HTTPConnection(address, timeout=30)
+    connection.request("POST", "/images?name=a.dcm", b"\0" * 128 + b"DICM", {"Content-Type": "application/dicom"})
+    answer = connection.getresponse()
+    assert answer.status == 200 and answer.read() and [path for path in kept.rglob("*") if path.is_file()]
+    connection.close()
+    assert child.end(number) == 0, child.log.read_text()
+    assert list(kept.iterdir()) == []

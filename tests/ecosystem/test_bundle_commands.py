@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import runpy
 import sqlite3
 import sys
@@ -198,7 +199,7 @@ def test_get_bundle_info_of_the_packed_bundle(monkeypatch: pytest.MonkeyPatch, b
         monai.bundle.get_bundle_info("msmedcap", version="9.9.9")
 
 
-def test_every_subcommand_has_a_test() -> None:
+def test_every_subcommand_has_a_test_and_a_row_in_the_docs() -> None:
     import monai.bundle.__main__ as subcommands
 
     tests = Path(__file__).parents[1]
@@ -206,3 +207,9 @@ def test_every_subcommand_has_a_test() -> None:
     names = [name for name, value in vars(subcommands).items() if callable(value)]
     assert len(names) >= 10
     assert [name for name in names if name not in text] == []
+    page = (tests.parent / "docs" / "monai.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]*) \| (yes|refused|once[^|]*) \|", page, re.MULTILINE)
+    listed = re.findall(r"`(\w+)", " ".join(first for first, _ in rows))
+    assert sorted(set(names) - set(listed)) == []
+    refused = [name for first, works in rows for name in re.findall(r"`(\w+)`", first) if works == "refused"]
+    assert refused == ["ckpt_export", "onnx_export", "trt_export"], "those that the tests above see refused"

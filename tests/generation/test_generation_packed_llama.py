@@ -8,6 +8,7 @@ from tiny_language_models import prefixes, tiny_model
 from torch import nn
 from transformers.cache_utils import DynamicCache
 
+from scripts.generation.kv_cache import cache_argument
 from scripts.generation.packed_llama import PackedLlamaLayer, is_llama_layer
 from scripts.generation.packing import can_be_packed, packed
 from scripts.kernels.packed_linear import PackedLinear
@@ -22,7 +23,8 @@ def hidden_states(model: nn.Module, mask: torch.Tensor | None) -> list[torch.Ten
     cache, found = DynamicCache(config=model.config), []
     for start, part in ((0, prefixes(3)), (7, prefixes(3, 1, seed=2)), (8, prefixes(3, 1, seed=3))):
         seen = None if mask is None else torch.cat([mask, mask.new_ones(3, start + part.shape[1] - 7)], dim=1)
-        output = model(inputs_embeds=part, attention_mask=seen, past_key_values=cache, use_cache=True)
+        given = {cache_argument(model): cache, "attention_mask": seen}
+        output = model(inputs_embeds=part, use_cache=True, **given)
         found.append(output.last_hidden_state if seen is None else output.last_hidden_state * seen[:, start:, None])
     return found
 
@@ -63,6 +65,14 @@ def test_other_layers_are_left_to_transformers() -> None:
     adapted.mlp.up_proj = nn.Sequential(adapted.mlp.up_proj)
     assert not is_llama_layer(adapted)
     assert not is_llama_layer(tiny_model("opt").model.decoder.layers[0])
+
+
+def test_a_layer_whose_cache_has_an_unknown_name_is_left_to_transformers() -> None:
+    """A packed layer would not find that cache, and every step would see its own token alone."""
+    layer = tiny_model("llama").model.layers[0]
+    assert cache_argument(layer) is not None
+    layer.forward = lambda hidden_states, attention_mask=None, memory=None, **others: hidden_states
+    assert not is_llama_layer(layer)
 
 
 @torch.no_grad()

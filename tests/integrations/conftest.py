@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,9 @@ from label_server import LabelServer, label_server, missing_label_server  # noqa
 
 from scripts.predictor import CaptionPredictor  # noqa: E402
 
+_running: list[LabelServer] = []
+_end = contextlib.ExitStack()
+
 
 @pytest.fixture(scope="session")
 def studies(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
@@ -36,14 +40,22 @@ def studies(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     return folder
 
 
-@pytest.fixture(scope="session")
-def server(studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelServer]:
-    """The server on those studies; skips where MONAI Label is not installed."""
+@pytest.fixture(scope="module")
+def server(studies: Path, tmp_path_factory: pytest.TempPathFactory) -> LabelServer:
+    """The server on those studies, one for all files of this folder; skips where MONAI Label is not installed."""
     reason = missing_label_server()
     if reason:
         pytest.skip(reason)
-    with label_server(studies, tmp_path_factory.mktemp("server")) as running:
-        yield running
+    if not _running:
+        _running.append(_end.enter_context(label_server(studies, tmp_path_factory.mktemp("server"))))
+    return _running[0]
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """The server ends with the last test of this folder: it holds a network of a gigabyte and more."""
+    if nextitem is None or HERE not in nextitem.path.parents:
+        _end.close()
+        _running.clear()
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -101,6 +102,8 @@ def label_server(
             process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
+    killed = process.returncode == -signal.SIGKILL
+    assert killed or not list((folder / "tmp").glob("msmedcap-uploads-*")), "what was sent outlives the server"
 
 
 def free_port() -> int:

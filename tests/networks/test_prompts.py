@@ -9,6 +9,7 @@ import torch
 
 import tiny_blip2 as tiny
 from scripts.captioning import CaptionedBatch, caption_batch
+from scripts.concepts.familiarity import UNFAMILIAR
 from scripts.confidence import ConfidenceRule
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.networks.prompts import Prompt, continued, spoken
@@ -85,3 +86,22 @@ def test_samples_are_compared_with_what_the_network_wrote() -> None:
     said = {"caption": "CT with no effusion", "prompt": "CT with no"}
     record = {**said, "token_confidence": 0.5, "tokens": [" effusion"]}
     assert ConfidenceRule().apply(record, ["effusion"])["agreement"] == 1.0
+
+
+def test_images_that_are_withheld_leave_the_others_as_they_are(
+    network: CaptionNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two images the first or both look strange; prompts, watched words, samples and maps follow their rows."""
+    asked = {"prompts": ["w9", "w10"], "samples": 2, "explain": "attention"}
+    usual = made_of(network, **asked)
+    for strange in ([True, False], [True, True]):
+        monkeypatch.setattr(network, "strange", lambda encoded, strange=strange: strange)
+        seen: dict[int, str] = {}
+        made = made_of(network, **asked, written=seen.update)
+        for row, withheld in enumerate(strange):
+            assert made.captions[row] == ("" if withheld else usual.captions[row])
+            assert made.withheld[row] == (UNFAMILIAR if withheld else None)
+            assert (made.explanations[row] is None) == withheld and len(made.samples[row]) == (0 if withheld else 2)
+            assert made.words[row] == ([] if withheld else usual.words[row]) and (row in seen) != withheld
+        assert len(made.encoded["general"][0]) == len(made.token_ids) == 2
+        assert made_of(network, **asked, anything=True).captions == usual.captions

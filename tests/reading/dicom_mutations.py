@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 from collections.abc import Callable
@@ -20,7 +21,23 @@ Mutation = Callable[[Any, random.Random], str]
 
 
 def mutate_dicom(source: Path, target: Path, chance: random.Random) -> str:
-    made = pydicom.dcmread(source)
+    while True:
+        made = pydicom.dcmread(source)
+        said = _mutated(made, chance)
+        if not is_another_good_file(made, pydicom.dcmread(source)):
+            break
+    out = BytesIO()
+    try:
+        with pydicom.config.disable_value_validation():
+            made.save_as(out)
+    except Exception:  # what pydicom cannot write in this transfer syntax stays as it was
+        out, said = BytesIO(source.read_bytes()), "unchanged"
+    target.write_bytes(out.getvalue())
+    return said
+
+
+def _mutated(made: Any, chance: random.Random) -> str:
+    """Change a data set once or twice, and say how."""
     done: list[str] = []
     with pydicom.config.disable_value_validation():
         for _ in range(chance.choice((1, 1, 1, 2))):
@@ -32,14 +49,26 @@ def mutate_dicom(source: Path, target: Path, chance: random.Random) -> str:
                 if said:
                     done.append(said)
                     break
-        out = BytesIO()
-        try:
-            made.save_as(out)
-        except Exception:  # what pydicom cannot write in this transfer syntax stays as it was
-            out = BytesIO(source.read_bytes())
-            done = ["unchanged"]
-    target.write_bytes(out.getvalue())
     return " and ".join(done)
+
+
+SHAPE = ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
+
+
+def is_another_good_file(made: Any, source: Any) -> bool:
+    """Whether two changes of an uncompressed file cancel out: other sizes, and all of them fit its data.
+
+    Twice the columns of half the bits are as many bytes, and nothing in the file tells that they were not meant.
+    """
+    syntax = source.file_meta.TransferSyntaxUID
+    if made.file_meta.TransferSyntaxUID != syntax or syntax.is_encapsulated:
+        return False
+    if not all(name in made for name in (*SHAPE[1:], "PixelData")):
+        return False
+    sizes, before = ([int(each.get(name) or 1) for name in SHAPE] for each in (made, source))
+    bits_fit = made.get("BitsStored", 0) <= sizes[-1] and made.get("HighBit", 0) == made.get("BitsStored", 0) - 1
+    length = math.prod(sizes) // 8
+    return sizes != before and bits_fit and length + length % 2 == len(made.PixelData)
 
 
 def _put(made: Any, keyword: str, vr: str, value: Any) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import fuzzing
+import made_files
 import numpy as np
+import pydicom
 import pytest
+from dicom_mutations import is_another_good_file
 
 
 def test_damaged_files_briefly(tmp_path: Path) -> None:
@@ -30,6 +33,21 @@ def test_other_pixels_without_a_note_are_a_failure() -> None:
     assert fuzzing._compared(good + 1, ["old", "new"], good, {"old"}) == "noted"
     assert fuzzing._compared(good + 1, ["old"], good, {"old"}).startswith("failure")
     assert fuzzing._compared(good[:, :, :2], [], good, set()).startswith("failure")
+
+
+def test_changes_that_cancel_out_make_no_contradiction() -> None:
+    """Twice the columns of half the bits are as many bytes: no reader could tell that they were not meant."""
+
+    def grey(**changed: int) -> pydicom.Dataset:
+        made = made_files.dataset(np.zeros((4, 6), int), modality="MR", allocated=16, stored=8)
+        made.update(changed)
+        return made
+
+    assert not is_another_good_file(grey(), grey())
+    assert not is_another_good_file(grey(Columns=12), grey())
+    assert not is_another_good_file(grey(Columns=12, BitsAllocated=8, HighBit=3), grey())
+    assert is_another_good_file(grey(Columns=12, BitsAllocated=8), grey())
+    assert is_another_good_file(grey(Columns=3, NumberOfFrames=2), grey())
 
 
 @pytest.mark.slow

@@ -106,6 +106,22 @@ def _evaluator(network: nn.Module, held_out: int) -> SupervisedEvaluator:
     )
 
 
+def _loader(items: list[dict[str, Any]], batch_size: int, workers: int) -> DataLoader:
+    chain = Compose([PixelsOf(), RandGaussianNoised("image", prob=1.0)])
+    dataset = CaptionDataset(items, image_transform=chain, seed=3)
+    sampler = EpochSampler(dataset, seed=3, drop_last=True)
+    return DataLoader(
+        dataset, batch_size=batch_size, sampler=sampler, drop_last=True, num_workers=workers, collate_fn=collate_cases
+    )
+
+
+def _extras(folder: Path, evaluator: SupervisedEvaluator, patience: int) -> dict[str, Any]:
+    """Handlers whose state checkpoints keep."""
+    history = History(output_dir=folder, evaluator=evaluator, every=3, tensorboard=False, curves=False)
+    stop = {"early_stop": EarlyStop(evaluator=evaluator, patience=patience)} if patience else {}
+    return {"history": history, **stop}
+
+
 def make_run(
     folder: Path,
     *,
@@ -130,32 +146,15 @@ def make_run(
     """Build a trainer as a config would; ``trainer.checkpoints`` and ``trainer.history`` give access to its parts."""
     torch.manual_seed(7)
     network = SmallNetwork(plain=plain)
-    distributed = torch.distributed.is_initialized()
-    chain = Compose([PixelsOf(), RandGaussianNoised("image", prob=1.0)])
-    dataset = CaptionDataset(items or make_items(), image_transform=chain, seed=3)
-    sampler = EpochSampler(dataset, seed=3, drop_last=True)
-    loader = DataLoader(
-        dataset, batch_size=batch_size, sampler=sampler, drop_last=True, num_workers=workers, collate_fn=collate_cases
-    )
-    trained = nn.parallel.DistributedDataParallel(network) if distributed else network
+    loader = _loader(items or make_items(), batch_size, workers)
+    trained = nn.parallel.DistributedDataParallel(network) if torch.distributed.is_initialized() else network
     optimizer = adamw(network, learning_rate=learning_rate)
     schedule = WarmupCosine(optimizer, total_steps=epochs * -(-len(loader) // accumulation), warmup_steps=2)
     evaluator = _evaluator(network, held_out)
-    history = History(output_dir=folder, evaluator=evaluator, every=3, tensorboard=False, curves=False)
-    extras: dict[str, Any] = {"history": history}
-    if patience:
-        extras["early_stop"] = EarlyStop(evaluator=evaluator, patience=patience)
-    checkpoints = Checkpoints(
-        folder=folder,
-        network=trained,
-        optimizer=optimizer,
-        scheduler=schedule,
-        evaluator=evaluator,
-        extras=extras,
-        resume=resume,
-        save_every=save_every,
-        **{"keep_best": 2, **options},
-    )
+    extras = _extras(folder, evaluator, patience)
+    parts = {"optimizer": optimizer, "scheduler": schedule, "evaluator": evaluator, "extras": extras}
+    options = {"resume": resume, "save_every": save_every, "keep_best": 2, **options}
+    checkpoints = Checkpoints(folder=folder, network=trained, **parts, **options)
     trainer = SupervisedTrainer(
         device="cpu",
         max_epochs=epochs,
@@ -180,7 +179,7 @@ def make_run(
     )
     if pause:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: time.sleep(pause))
-    trainer.checkpoints, trainer.history, trainer.evaluator = checkpoints, history, evaluator
+    trainer.checkpoints, trainer.history, trainer.evaluator = checkpoints, extras["history"], evaluator
     return trainer
 
 

@@ -16,6 +16,7 @@ from monai.engines import SupervisedTrainer
 from small_run import make_items, make_run
 from torch import nn
 
+from scripts.command_line import named_configs
 from scripts.errors import InputError
 from scripts.kernels.precision import set_float32_precision
 from scripts.networks.branch import token_names
@@ -32,7 +33,6 @@ from scripts.training import (
 )
 from scripts.training import history as history_module
 from scripts.training.progress import losses_in_words
-from scripts.training.run_record import command_line_configs
 
 
 def test_prepare_case_passes_what_is_there() -> None:
@@ -278,7 +278,7 @@ def test_run_record_says_what_ran_and_every_start(tmp_path: Path) -> None:
     ],
 )
 def test_config_files_are_found_on_the_command_line(arguments: list[str], expected: list[str]) -> None:
-    assert command_line_configs(arguments) == expected
+    assert named_configs(arguments) == expected
 
 
 def test_progress_fits_80_columns_with_its_losses(

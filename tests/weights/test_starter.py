@@ -70,7 +70,7 @@ def test_fetches_once_then_offline(toy: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_warm_start_reads_no_file(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     starter.starter_file("toy")
-    monkeypatch.setattr(starter, "_sha256", lambda path: pytest.fail(f"{path} was hashed again"))
+    monkeypatch.setattr(starter, "sha256_of", lambda path: pytest.fail(f"{path} was hashed again"))
     starter.starter_file("toy")
 
 

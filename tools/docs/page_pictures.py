@@ -1,4 +1,4 @@
-"""Pictures of the service's page for README and docs: a sample captioned, a word looked at, dark, and on a phone.
+"""Pictures of the service's page for README and docs: a sample captioned, a word looked at, a photograph, a phone.
 
 .venv/bin/python tools/docs/page_pictures.py
 """
@@ -12,9 +12,10 @@ import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "bundle"))
+sys.path[:0] = [str(ROOT / "bundle"), str(ROOT / "benchmarks")]
 
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
+from strange_pictures import photographs  # noqa: E402
 
 from scripts.commands.serve import CaptionServer  # noqa: E402
 from scripts.predictor import CaptionPredictor  # noqa: E402
@@ -30,8 +31,17 @@ def captioned(page: Page, url: str) -> None:
         page.click(f"#samples button >> nth={number}")
     page.wait_for_selector("#count:has-text('4 of 4')", timeout=300_000)
     page.click("#list li >> nth=0")
-    page.wait_for_selector(".word")
+    page.wait_for_selector(".word", timeout=300_000)
     page.wait_for_timeout(1500)
+
+
+def look(page: Page, number: int, *, outline: bool) -> None:
+    """A word looked at; with what SAM's mask decoder draws, which is loaded at its first use."""
+    if outline:
+        page.click('button:has-text("SAM\'s outline")')
+    page.hover(f".word >> nth={number}")
+    while page.evaluate(f"window.captioning.panel().viewer.{'region' if outline else 'heat'} === null"):
+        page.wait_for_timeout(100)
 
 
 def main() -> None:
@@ -43,11 +53,16 @@ def main() -> None:
         for scheme in ("light", "dark"):
             page = browser.new_page(viewport={"width": 1320, "height": 820}, color_scheme=scheme)
             captioned(page, server.url)
-            page.click('button:has-text("SAM\'s outline")')
-            page.hover(".word >> nth=5")
-            page.wait_for_timeout(6000)  # SAM's mask decoder is loaded at its first use
+            look(page, 5, outline=scheme == "dark")
             page.screenshot(path=PICTURES / f"{scheme}.png")
             page.close()
+        page = browser.new_page(viewport={"width": 1320, "height": 640})
+        page.goto(server.url)
+        page.set_input_files("#files", next(path for path in photographs() if path.name == "coffee.png"))
+        page.wait_for_selector("#count:has-text('1 of 1')", timeout=300_000)
+        page.wait_for_timeout(1500)
+        page.screenshot(path=PICTURES / "withheld.png")
+        page.close()
         phone = browser.new_page(viewport={"width": 390, "height": 844})
         captioned(phone, server.url)
         phone.screenshot(path=PICTURES / "phone.png")

@@ -16,9 +16,9 @@ from scripts.networks.branch import Branch
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.networks.lora import ADAPTER_NAMES, ALPHA_NAMES
 from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork
+from scripts.weights.intact import write_sealed
 from scripts.weights.loading import LoadReport, load_parameters, read_state
 from scripts.weights.pretrained import load_pretrained
-from scripts.weights.saving import write_state
 
 __all__ = [
     "export_encoder",
@@ -188,4 +188,4 @@ def export_encoder(path: str | Path, branch: str, output: str | Path) -> Path:
     if not state:
         raise WeightsError(f"{path} holds no tuned {branch} encoder: its run did not train that encoder")
     stored = {name: v.half() if v.is_floating_point() else v for name, v in state.items()}
-    return write_state(stored, output)
+    return write_sealed(output, stored)

@@ -25,6 +25,7 @@ from scripts.atomic import write_atomically
 from scripts.data.datalist import inference_items
 from scripts.data.record_lines import each_line, json_line
 from scripts.errors import InputError, show_sentences
+from scripts.given_values import typed_settings
 from scripts.provenance.archive_origin import check_origin, made_with
 
 __all__ = ["build_features", "caption_archive"]
@@ -240,14 +241,6 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _value(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
-
-
 def main() -> None:
     show_sentences()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -261,9 +254,9 @@ def main() -> None:
     for job in (features, caption):
         job.add_argument("--bundle_root", default=".", help="the bundle's folder")
         job.add_argument("--workers", type=int, default=2, help="processes (default %(default)s)")
-        job.add_argument("--set", type=_value, action="append", default=[], metavar="NAME=VALUE", help="a config value")
+        job.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a config value")
     options = parser.parse_args()
-    values = {"bundle_root": options.bundle_root, **dict(options.set)}
+    values = {"bundle_root": options.bundle_root, **typed_settings(options.set)}
     if options.job == "features":
         values["dataset_dir"] = options.dataset_dir
         result: Mapping[str, Any] = build_features(options.config_file, workers=options.workers, values=values)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from scripts.data.builders import (
@@ -84,26 +85,8 @@ def _told(report: BuildReport, output: str) -> str:
 
 
 def _build_options(given: argparse.Namespace) -> BuildOptions:
-    case = CaseOptions(
-        section=given.section,
-        views=given.views,
-        marks=given.marks,
-        min_words=given.min_words,
-        licence=given.licence,
-        text=given.text,
-        slices=given.slices,
-        group_pattern=given.group_pattern,
-    )
-    return BuildOptions(
-        case=case,
-        language=given.language,
-        variant=given.variant,
-        validation=given.validation,
-        test=given.test,
-        seed=given.seed,
-        crossing=given.crossing,
-        max_missing=given.max_missing,
-    )
+    case = CaseOptions(**{field.name: getattr(given, field.name) for field in fields(CaseOptions)})
+    return BuildOptions(case, **{f.name: getattr(given, f.name) for f in fields(BuildOptions) if f.name != "case"})
 
 
 def _columns(given: argparse.Namespace) -> NamedColumns:
@@ -171,16 +154,19 @@ def _list(words: Sequence[str]) -> int:
     return 0
 
 
+def _reading_parser(job: str, description: str) -> argparse.ArgumentParser:
+    """The options of every job that reads a datalist."""
+    parser = argparse.ArgumentParser(prog=f"python -m scripts.commands.datalist {job}", description=description)
+    parser.add_argument("file", help="the datalist")
+    parser.add_argument("--dataset_dir", help="folder of the images (default: of the file)")
+    return parser
+
+
 def _check(words: Sequence[str]) -> int:
     """Check a datalist: every entry, every file, no group on two sides."""
     from scripts.data.check import check_datalist
 
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.commands.datalist check", description="Checks every entry and image of a datalist."
-    )
-    parser.add_argument("file", help="the datalist")
-    parser.add_argument("--dataset_dir", help="folder of the images (default: of the file)")
-    given = parser.parse_args(words)
+    given = _reading_parser("check", "Checks every entry and image of a datalist.").parse_args(words)
     result = check_datalist(given.file, given.dataset_dir or Path(given.file).parent)
     print(result.text)
     return int(bool(result.problems))
@@ -190,16 +176,11 @@ def _look(words: Sequence[str]) -> int:
     """Write a page and a picture of a datalist."""
     from scripts.data.look import look
 
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.commands.datalist look", description="Shows what is in a datalist, on one page."
-    )
-    parser.add_argument("file", help="the datalist")
+    parser = _reading_parser("look", "Shows what is in a datalist, on one page.")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="look.html, look.png and look.json go here")
-    parser.add_argument("--dataset_dir", help="folder of the images (default: of the file)")
     parser.add_argument("--images", type=int, default=500, help="so many drawn images are opened; 0 opens all")
     given = parser.parse_args(words)
-    text = look(given.file, given.output, dataset_dir=given.dataset_dir, images=given.images)
-    print(text)
+    print(look(given.file, given.output, dataset_dir=given.dataset_dir, images=given.images))
     return 0
 
 
@@ -207,12 +188,7 @@ def _leaks(words: Sequence[str]) -> int:
     """Report duplicates across the sections of a datalist, or between two."""
     from scripts.data.leaks import leak_report
 
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.commands.datalist leaks",
-        description="Finds images that stand in two sections, or in two datalists.",
-    )
-    parser.add_argument("file", help="the datalist")
-    parser.add_argument("--dataset_dir", help="folder of the images (default: of the file)")
+    parser = _reading_parser("leaks", "Finds images that stand in two sections, or in two datalists.")
     parser.add_argument("--against", help="another datalist; otherwise the file's own sections are compared")
     parser.add_argument("--json", help="write all pairs here")
     given = parser.parse_args(words)

@@ -29,6 +29,7 @@ import uvicorn
 
 from scripts.commands.body_limits import Sizes
 from scripts.commands.connections import PatientProtocol
+from scripts.commands.ending import ending_in_order
 from scripts.commands.service.app import create_app
 from scripts.commands.service.guard import Rules
 from scripts.commands.service.service import Service
@@ -110,9 +111,13 @@ class CaptionServer:
         finally:
             self._ended.set()
 
-    def shutdown(self) -> None:
-        """End `serve_forever` when the requests under way are answered, and wait for it."""
+    def stop(self) -> None:
+        """End `serve_forever` when the requests under way are answered."""
         self._uvicorn.should_exit = True
+
+    def shutdown(self) -> None:
+        """`stop`, and wait for it; from another thread than that of `serve_forever`."""
+        self.stop()
         self._ended.wait()
 
     def server_close(self) -> None:
@@ -150,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InputError(f"{options.host}:{options.port} cannot be served ({reason}): choose another") from error
         _announce(server, options.open)
         try:
-            server.serve_forever()
+            with ending_in_order(server.stop):
+                server.serve_forever()
         except KeyboardInterrupt:
             print("stopped")
         finally:

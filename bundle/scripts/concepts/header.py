@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from scripts.concepts.fields import family_of
+from scripts.concepts.mentions import weightings_in
 from scripts.concepts.stated import Stated
 from scripts.concepts.vocabulary import ConceptVocabulary
 
@@ -21,11 +22,6 @@ HeaderAnswers = Mapping[str, Collection[str]]
 """Field ("modality", "plane") to the answers that agree with the file; a field that is absent is open."""
 
 EXCLUDED = -12.0  # log-probability of an answer that contradicts the file: no beam's words make up for it
-
-_WEIGHTINGS = (  # word in a canonical modality -> weighting, the first that matches
-    ("adc map", "ADC"), ("diffusion", "DWI"), ("flair", "FLAIR"), ("stir", "STIR"), ("t2*", "T2*"), ("t2-", "T2"),
-    ("t1-", "T1"), ("proton-density", "PD"), ("fiesta", "SSFP"), ("mr angiogram", "MRA"),
-)  # fmt: skip
 
 
 def header_answers(stated: Stated, vocabulary: ConceptVocabulary) -> HeaderAnswers:
@@ -44,13 +40,9 @@ def _agreeing(names: Sequence[str], stated: Stated) -> list[str]:
     if stated.contrast_agent:
         names = [name for name in names if not name.startswith("non-contrast")]
     if known := stated.weighting:
-        said = {name: _weighting_in(name) for name in names}
-        names = [n for n in names if said[n] == known] or [n for n in names if said[n] is None]
+        said = {name: weightings_in(name) for name in names}
+        names = [n for n in names if said[n] == {known}] or [n for n in names if not said[n]]
     return list(names)
-
-
-def _weighting_in(name: str) -> str | None:
-    return next((weighting for word, weighting in _WEIGHTINGS if word in name), None)
 
 
 def only_agreeing(

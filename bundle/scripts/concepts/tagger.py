@@ -130,7 +130,8 @@ class ConceptNetwork(nn.Module):
         if self.training and self.mixup > 0 and concepts is not None:
             image, share, order = mixed(image, self.mixup, image_mask)
         pooled = self.dropout(self._pooled(image, image_mask))
-        result = {"concepts": self.concepts(pooled), **{name: head(pooled) for name, head in self.fields.items()}}
+        with torch.autocast(pooled.device.type, enabled=False):  # heads are small, and losses want their last bits
+            result = {"concepts": self.concepts(pooled), **{name: head(pooled) for name, head in self.fields.items()}}
         if concepts is None:
             return result
         losses = self._losses(result, concepts, field_targets)

@@ -3,9 +3,6 @@
 Names load their modules at first use: what captioning takes from here (datalists, batches) comes without MONAI.
 """
 
-from importlib import import_module
-from typing import Any
-
 from scripts import loads_submodules
 
 _MODULES = {
@@ -22,10 +19,5 @@ _MODULES = {
     "load_datalist": "datalist",
 }
 __all__ = list(_MODULES)
-_submodule = loads_submodules(__name__)
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    return _submodule(name)
+__getattr__ = loads_submodules(__name__, _MODULES)

@@ -5,7 +5,6 @@ Memory holds 9 bytes an entry and the folders that were looked into, however lon
 
 from __future__ import annotations
 
-import json
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scripts.data.builders.splits import crossing_groups, group_number
-from scripts.data.datalist import load_datalist
+from scripts.data.datalist import load_datalist, read_sections
 from scripts.data.json_lines import is_json_lines, read_header, section_names
 from scripts.errors import InputError
 
@@ -80,30 +79,18 @@ def sections_of(path: Path) -> list[str]:
     if is_json_lines(path):
         read_header(path)  # refuses a file that is none
         return section_names(path)
-    return [name for name, value in _content(path).items() if isinstance(value, list) and _has_images(value)]
+    return [name for name, value in read_sections(path).items() if isinstance(value, list) and _has_images(value)]
 
 
 def provenance_of(path: Path) -> dict[str, Any]:
     """What a datalist says of where it comes from; empty where it says nothing."""
-    content = read_header(path) if is_json_lines(path) else _content(path)
+    content = read_header(path) if is_json_lines(path) else read_sections(path)
     found = content.get("provenance")
     return found if isinstance(found, dict) else {}
 
 
 def _has_images(entries: list[Any]) -> bool:
     return bool(entries) and isinstance(entries[0], dict) and "image" in entries[0]
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"datalist {path} is not valid JSON: {error}.") from error
-    except OSError as error:
-        raise InputError(f"datalist {path} cannot be read: {error.strerror or error}.") from error
-    if not isinstance(content, dict):
-        raise InputError(f'datalist {path} must be a JSON object such as {{"training": [...]}}.')
-    return content
 
 
 def _name_of(path: Path, number: int, dataset_dir: str | Path) -> str:

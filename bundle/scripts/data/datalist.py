@@ -185,7 +185,7 @@ class _Object(dict[str, Any]):
         self.twice = sorted({key for key in keys if keys.count(key) > 1}) if len(self) < len(keys) else []
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_sections(path: Path) -> dict[str, Any]:
     """The object of a JSON file in UTF-8, UTF-16 (what a Windows shell writes) or UTF-32, told by its first bytes."""
     try:
         content = json.loads(path.read_bytes(), object_pairs_hook=_Object)
@@ -201,7 +201,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_section(path: Path, section: str) -> list[Any]:
-    content = _read_json(path)
+    content = read_sections(path)
     lists = [key for key, value in content.items() if isinstance(value, list)]
     if section not in content:
         raise InputError(f"datalist {path} has no section '{section}'; it has {', '.join(lists) or 'no lists'}.")
@@ -217,7 +217,7 @@ def is_datalist(path: Path) -> bool:
 
 def first_section(path: Path) -> str:
     """The first of ``test``, ``validation``, ``training`` that a datalist has."""
-    content: Any = dict.fromkeys(section_names(path), True) if is_json_lines(path) else _read_json(path)
+    content: Any = dict.fromkeys(section_names(path), True) if is_json_lines(path) else read_sections(path)
     for section in ("test", "validation", "training"):
         if content.get(section):
             return section

@@ -11,6 +11,7 @@ Shape legend: B images, C channels, H x W a feature map.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -134,10 +135,10 @@ class EfficientNetEncoder(FrozenEncoder):
     def features(self, pixels: Tensor) -> Tensor:
         """Feature map ``[B, 1280, S/32, S/32]`` of normalised pixels ``[B, 3, S, S]``.
 
-        Autocast ends here. It would save a hundredth of a caption's time on a CPU, and in bfloat16 this network's
-        features are so far off that a mammogram was called a chest X-ray.
+        Autocast ends here, but while the network is tuned. It would save a hundredth of a caption's time on a CPU, and
+        in bfloat16 these features are so far off that a mammogram was called a chest X-ray.
         """
-        with torch.autocast(pixels.device.type, enabled=False):
+        with nullcontext() if self.training else torch.autocast(pixels.device.type, enabled=False):
             x = self.stem(pixels.contiguous(memory_format=torch.channels_last), "relu6")
             for block in self.blocks:
                 x = block(x)

@@ -1,8 +1,9 @@
 """Beam search, diverse beam search and guided beam search over a `Decoder`.
 
 The candidates, the length penalty and the three ways to stop are those of `transformers.generate`, so tokens are
-identical in float32. Two differences change no token: an image whose result is final leaves the batch, and per-token
-log-probabilities of the unmodified model are kept.
+identical in float32 (drawn ones with version 5.24 and later, which also sort what they draw). Two differences change
+no token: an image whose result is final leaves the batch, and per-token log-probabilities of the unmodified model are
+kept.
 
 A `Guide` that judges unfinished captions has its say in every step, not only over the captions that the language model
 alone would have finished (cf. Yang and Klein, NAACL 2021, arXiv 2104.05218). transformers has no such search. What it
@@ -165,7 +166,8 @@ class Beams:
             best = total.topk(min(count, total.shape[1]))
             return best.values, best.indices
         drawn = draws(total.softmax(dim=1), count)
-        return total.gather(1, drawn), drawn
+        scores, order = total.gather(1, drawn).sort(dim=1, descending=True)  # later steps want the best first
+        return scores, drawn.gather(1, order)
 
     def _finish(self, scores: Tensor, captions: Tensor, logprobs: Tensor, ended: Tensor, step: int) -> None:
         """Merge candidates that ended into the best finished captions. Only the first K candidates may enter.

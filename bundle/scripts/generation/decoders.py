@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scripts.generation.kv_cache import slot_cache
+from scripts.errors import InputError
+from scripts.generation.kv_cache import cache_argument, slot_cache
 from scripts.generation.llama import Llama
 
 # Architectures whose attention takes the 4-D bias and the position ids it is given; each is compared with
@@ -29,11 +30,20 @@ SHARED_PREFIX_MODELS = frozenset(
 
 
 class Decoder(ABC):
-    """Runs `language_model` over one batch of prefixes."""
+    """Runs `language_model` over one batch of prefixes.
+
+    Raises:
+        InputError: the model takes no cache.
+    """
 
     def __init__(self, language_model: nn.Module) -> None:
         self.model = language_model
-        accepted = inspect.signature(base_model(language_model).forward).parameters
+        base = base_model(language_model)
+        name = cache_argument(base)
+        if name is None:
+            raise InputError(f"{type(base).__name__} takes no cache of keys and values: choose another language model.")
+        self.cache_name = name
+        accepted = inspect.signature(base.forward).parameters
         self.accepts_positions = "position_ids" in accepted
         self.last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
@@ -50,12 +60,12 @@ class Decoder(ABC):
         """Forget all images but `rows [N]`, indices into the present batch."""
 
     def _run_prefix(self, prefix: Tensor, mask: Tensor, cache: Any) -> Tensor:
-        arguments = dict(self.last_only)
+        arguments = self.last_only | {self.cache_name: cache}
         if not bool(mask.all()):
             arguments["attention_mask"] = mask.long()
         if self.accepts_positions:
             arguments["position_ids"] = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
-        output = self.model(inputs_embeds=prefix, past_key_values=cache, use_cache=True, **arguments)
+        output = self.model(inputs_embeds=prefix, use_cache=True, **arguments)
         return output.logits[:, -1]
 
 
@@ -86,8 +96,8 @@ class SharedPrefixDecoder(Decoder):
             input_ids=tokens,
             attention_mask=self.bias[..., :end],
             position_ids=self.positions[:, None].expand(-1, self.captions),
-            past_key_values=self.cache,
             use_cache=True,
+            **{self.cache_name: self.cache},
         ).logits
         self.positions = self.positions + 1
         return logits
@@ -127,13 +137,14 @@ class ReorderingDecoder(Decoder):
             first = torch.arange(tokens.shape[0], device=tokens.device)[:, None] * self.captions
             self.cache.reorder_cache((parents + first).flatten())
         self.mask = torch.cat([self.mask, self.mask.new_ones(self.mask.shape[0], 1)], dim=1)
-        positions = {"position_ids": self.mask.sum(dim=1, keepdim=True) - 1} if self.accepts_positions else {}
+        arguments: dict[str, Any] = {self.cache_name: self.cache}
+        if self.accepts_positions:
+            arguments["position_ids"] = self.mask.sum(dim=1, keepdim=True) - 1
         logits = self.model(
             input_ids=tokens.reshape(-1, 1),
             attention_mask=self.mask,
-            past_key_values=self.cache,
             use_cache=True,
-            **positions,
+            **arguments,
         ).logits
         return logits[:, -1].unflatten(0, tokens.shape)
 

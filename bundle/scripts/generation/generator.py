@@ -28,7 +28,7 @@ from scripts.generation.token_scores import Scoring
 
 
 class Generator:
-    """Decodes captions with a transformers causal language model that takes `inputs_embeds` and `past_key_values`.
+    """Decodes captions with a transformers causal language model that takes `inputs_embeds` and a cache.
 
     Tokens equal those of `transformers.generate(inputs_embeds=...)` in float32. One deliberate difference: with
     left-padded prefixes transformers lets the repetition penalty skip as many new tokens as a row has padding; here a

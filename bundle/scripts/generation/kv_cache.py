@@ -7,6 +7,7 @@ changes its parent costs a row of that bias instead of a copy of its keys and va
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from functools import cache, partial
 
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 
 from scripts.generation.llama import Llama
 
-__all__ = ["SlotLayer", "Slots", "slot_cache"]
+__all__ = ["SlotLayer", "Slots", "cache_argument", "slot_cache"]
+
+CACHE_ARGUMENTS = ("cache", "past_key_values")  # transformers from 5.24 on, and our own Llama; transformers before
 
 
 class SlotLayer:
@@ -89,6 +92,12 @@ class LlamaSlots(Slots):
 
     def get_seq_length(self) -> int:
         return self.layers[0].get_seq_length()
+
+
+def cache_argument(module: nn.Module) -> str | None:
+    """The argument in which a language model, or a layer of one, is given its cache; `None`: it takes none."""
+    accepted = inspect.signature(module.forward).parameters
+    return next((name for name in CACHE_ARGUMENTS if name in accepted), None)
 
 
 def slot_cache(model: nn.Module, capacity: int) -> Slots:

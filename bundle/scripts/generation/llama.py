@@ -127,12 +127,12 @@ class LlamaLayer(nn.Module):
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
         position_embeddings: tuple[Tensor, Tensor] | None = None,
-        past_key_values: Any = None,
+        cache: Any = None,
         paid: list[Tensor] | None = None,
     ) -> Tensor:
         """`[B, S, W]` -> the same; the attention weights are appended to `paid` if that is a list."""
         mixed, weights = self.self_attn(
-            self.input_layernorm(hidden_states), attention_mask, position_embeddings, past_key_values, paid is not None
+            self.input_layernorm(hidden_states), attention_mask, position_embeddings, cache, paid is not None
         )
         if paid is not None:
             paid.append(weights)
@@ -158,13 +158,13 @@ class LlamaBody(nn.Module):
         inputs_embeds: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Any = None,
+        cache: Any = None,
+        use_cache: bool | None = None,
         output_attentions: bool = False,
-        **unused: Any,
     ) -> SimpleNamespace:
         """Hidden states `[B, S, W]`, as `last_hidden_state`, and `attentions` where asked for."""
         hidden = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
-        past = 0 if past_key_values is None else past_key_values.get_seq_length()
+        past = 0 if cache is None else cache.get_seq_length()
         if position_ids is None:
             position_ids = torch.arange(past, past + hidden.shape[1], device=hidden.device)[None]
         angles = self._angles(position_ids, hidden.dtype)
@@ -176,7 +176,7 @@ class LlamaBody(nn.Module):
                 hidden,
                 attention_mask=mask,
                 position_embeddings=angles,
-                past_key_values=past_key_values,
+                cache=cache,
                 paid=paid,
             )
         attentions = tuple(paid or ()) if output_attentions else None
@@ -227,7 +227,7 @@ class Llama(nn.Module):
         inputs_embeds: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Any = None,
+        cache: Any = None,
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
         output_attentions: bool = False,
@@ -238,7 +238,7 @@ class Llama(nn.Module):
             input_ids: `[B, S]`, or `inputs_embeds`: `[B, S, W]`.
             attention_mask: `[B, N]`, non-zero where a position counts, or `[B, 1, S, N]`: a bias, or bools.
             position_ids: `[B, S]`; one after the other by default.
-            past_key_values: a cache with `update` and `get_seq_length`, as in `transformers`.
+            cache: a cache with `update` and `get_seq_length`, as in `transformers`.
             use_cache: unused: the cache that is given is used.
         """
         body = self.model(
@@ -246,11 +246,11 @@ class Llama(nn.Module):
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=cache,
             output_attentions=output_attentions,
         )
         logits = self.lm_head(body.last_hidden_state[:, -logits_to_keep:])
-        return SimpleNamespace(logits=logits, attentions=body.attentions, past_key_values=past_key_values)
+        return SimpleNamespace(logits=logits, attentions=body.attentions, cache=cache)
 
 
 def turned(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

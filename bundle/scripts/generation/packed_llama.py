@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scripts.generation.kv_cache import cache_argument
 from scripts.generation.llama import LlamaLayer, turned
 from scripts.kernels.packed_linear import PackedLinear
 
@@ -25,6 +26,8 @@ LLAMA_LAYER = ("transformers.models.llama.modeling_llama", "LlamaDecoderLayer") 
 def is_llama_layer(module: nn.Module) -> bool:
     """Whether `PackedLlamaLayer` computes the same: a layer of plain linear parts, with fused attention."""
     if type(module) is not LlamaLayer and (type(module).__module__, type(module).__name__) != LLAMA_LAYER:
+        return False
+    if cache_argument(module) is None:  # a cache under a name that is not known here would be overlooked
         return False
     attention, mlp = module.self_attn, module.mlp
     linears = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
@@ -40,6 +43,7 @@ class PackedLlamaLayer(nn.Module):
         super().__init__()
         attention, mlp = layer.self_attn, layer.mlp
         self._layer = (layer,)  # in a tuple, so that it is not registered
+        self.cache_name = cache_argument(layer)
         self.head_width, self.index, self.scale = attention.head_dim, attention.layer_idx, attention.scaling
         self.mix_in = PackedLinear(attention.q_proj, attention.k_proj, attention.v_proj)
         self.mix_out = PackedLinear(attention.o_proj)
@@ -52,13 +56,12 @@ class PackedLlamaLayer(nn.Module):
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
         position_embeddings: tuple[Tensor, Tensor] | None = None,
-        past_key_values: Any = None,
-        **unused: Any,
+        **others: Any,
     ) -> Tensor:
-        """`[B, S, width]` -> the same; arguments as `LlamaDecoderLayer` has them."""
+        """`[B, S, width]` -> the same; arguments as `LlamaDecoderLayer` has them, the cache among `others`."""
         (layer,) = self._layer
         normed = _normed(hidden_states, layer.input_layernorm)
-        mixed = self._attend(normed, attention_mask, position_embeddings, past_key_values)
+        mixed = self._attend(normed, attention_mask, position_embeddings, others.get(self.cache_name))
         hidden_states = self.mix_out(mixed).add_(hidden_states)
         gate, up = self.widen(_normed(hidden_states, layer.post_attention_layernorm)).chunk(2, dim=-1)
         return self.narrow(F.silu(gate).mul_(up)).add_(hidden_states)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scripts.kernels.depthwise import depthwise
 from scripts.kernels.laid_out import KeptWeights, activated, laid_out_convolution, laid_out_type, state_of
 
 __all__ = ["ChannelNorm", "ConvNorm", "same_padding"]
@@ -59,7 +60,7 @@ class ConvNorm(nn.Module):
         if self.same and stride > 1:
             x, padding = F.pad(x, same_padding(x.shape[-2:], kernel, stride)), (0, 0)
         if norm.training:
-            return activated(norm(F.conv2d(x, conv.weight, None, stride, padding, groups=conv.groups)), activation)
+            return activated(norm(self._convolved(x, stride, padding)), activation)
         parts = (conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
         dtype = laid_out_type(x, *parts)
         if dtype is not None:
@@ -67,6 +68,12 @@ class ConvNorm(nn.Module):
             sizes = {"stride": stride, "padding": padding, "groups": conv.groups, "activation": activation}
             return laid_out_convolution(self.kept, x, dtype, state, self._folded, **sizes)
         return activated(F.conv2d(x, *self._folded(), stride, padding, groups=conv.groups), activation)
+
+    def _convolved(self, x: Tensor, stride: int, padding: tuple[int, int]) -> Tensor:
+        conv = self.conv
+        if conv.groups == conv.in_channels > 1:
+            return depthwise(x, conv.weight, stride, padding)
+        return F.conv2d(x, conv.weight, None, stride, padding, groups=conv.groups)
 
     def _folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the convolution with the normalisation in them."""

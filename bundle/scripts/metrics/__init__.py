@@ -4,19 +4,7 @@ python -m scripts.metrics --predictions captions.jsonl --references datalist.jso
 python -m scripts.metrics.report --evaluation evaluation.json --captions captions.jsonl --datalist datalist.json
 """
 
-from typing import Any
-
 from scripts import loads_submodules
 
-__all__ = ["CaptionMetrics", "caption_scores"]
-
-_submodule = loads_submodules(__name__)
-
-
-def __getattr__(name: str) -> Any:
-    """Load what needs Ignite when it is asked for: captioning reads fields off captions and starts without it."""
-    if name in __all__:
-        from scripts.metrics import caption_metrics
-
-        return getattr(caption_metrics, name)
-    return _submodule(name)
+# What needs Ignite is loaded when it is asked for: captioning reads fields off captions and starts without it.
+__getattr__ = loads_submodules(__name__, dict.fromkeys(("CaptionMetrics", "caption_scores"), "caption_metrics"))

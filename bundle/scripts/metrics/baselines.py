@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scripts.atomic import write_atomically
 from scripts.errors import InputError
 
 if TYPE_CHECKING:
@@ -114,8 +115,5 @@ def cached_features(images: Sequence[str | Path], cache_dir: str | Path) -> np.n
     if cache.is_file():
         return np.load(cache, allow_pickle=False)
     features = pooled_features(encoder, paths)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    partial = cache.with_suffix(".partial.npy")
-    np.save(partial, features)
-    partial.replace(cache)
+    write_atomically(cache, lambda file: np.save(file, features))
     return features

@@ -132,10 +132,6 @@ class BertScorer:
         return embedded
 
 
-def _weight(token: int, weights: dict[int, float] | None) -> float:
-    return 1.0 if weights is None else weights.get(token, weights[-1])
-
-
 def published_layer(folder: Path) -> int | None:
     """The layer of `PUBLISHED_LAYERS` for the model in a folder, None where it is none of them.
 

@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -268,26 +268,14 @@ def _named_files(option: str, given: Sequence[str]) -> dict[str, str]:
 
 
 def _options(given: argparse.Namespace) -> Options:
-    also, replaced = _named_files("--also", given.also), _named_files("--replaced", given.replaced)
     bert = None
     if given.bertscore:
         # ImageCLEF fixes layer and weights of words by document frequency; COCO knows no BERTScore of its own
         is_clef = given.protocol == "imageclef"
         bert = BertScorer(folder=given.bertscore, layer=given.bertscore_layer, idf=is_clef, published_only=is_clef)
-    return Options(
-        split=given.split,
-        protocol=given.protocol,
-        baselines=given.baselines,
-        images=given.images,
-        cache_dir=given.cache_dir,
-        extras=Extras(meteor=not given.no_meteor, spice=given.spice, bert=bert),
-        clinical=tuple(given.clinical),
-        also=also,
-        replaced=replaced,
-        allow_missing=given.allow_missing,
-        resamples=given.resamples,
-        seed=given.seed,
-    )
+    values = {field.name: getattr(given, field.name) for field in fields(Options) if field.name in given}
+    values |= {name: _named_files(f"--{name}", values[name]) for name in ("also", "replaced")}
+    return Options(**values, extras=Extras(meteor=not given.no_meteor, spice=given.spice, bert=bert))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

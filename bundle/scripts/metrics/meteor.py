@@ -6,7 +6,6 @@ of version 1.5), so that one run gives the corpus score, the score of each image
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.metrics.statistic import Statistic
+from scripts.metrics.versions import installed_file
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 MODULE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # exact word, stem, synonym, paraphrase
@@ -25,12 +25,7 @@ Tokens = Sequence[str]
 
 def meteor_jar() -> Path | None:
     """Where `meteor-1.5.jar` is installed, or None."""
-    spec = importlib.util.find_spec("pycocoevalcap")
-    for folder in spec.submodule_search_locations or [] if spec else []:
-        jar = Path(folder) / "meteor" / "meteor-1.5.jar"
-        if jar.is_file():
-            return jar
-    return None
+    return installed_file("pycocoevalcap", "meteor/meteor-1.5.jar")
 
 
 def why_no_meteor() -> str | None:

@@ -75,16 +75,13 @@ def _item(record: Mapping[str, Any], path: Path) -> Item:
     return Item(_image_name(image), texts, record.get("fields"), record.get("modality"), record)
 
 
-def _of_split(records: list[Mapping[str, Any]], path: Path, split: str | None) -> list[Mapping[str, Any]]:
-    """Of a JSON Lines datalist, the entries of one split; of other lines, all."""
-    records = [record for record in records if "datalist" not in record]
-    names = list(dict.fromkeys(record["section"] for record in records if "section" in record))
-    if not names:
-        return records
-    wanted = split or ("validation" if "validation" in names else names[0])
-    if wanted not in names:
-        raise InputError(f"{path}: no split '{wanted}'; it has {', '.join(names)}")
-    return [record for record in records if record.get("section") == wanted]
+def _by_section(records: list[Mapping[str, Any]]) -> object:
+    """Of a JSON Lines datalist, the entries of each section; of other lines, all."""
+    sections: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        if "section" in record:
+            sections.setdefault(record["section"], []).append(record)
+    return sections or [record for record in records if "datalist" not in record]
 
 
 def _split(content: object, path: Path, split: str | None) -> list[Mapping[str, Any]]:
@@ -112,7 +109,7 @@ def read_items(path: str | Path, split: str | None = None) -> list[Item]:
         with path.open(encoding="utf-8", newline="") as stream:
             records: Sequence[Mapping[str, Any]] = list(csv.DictReader(stream))
     elif path.suffix == ".jsonl":
-        records = _of_split(read_json_lines(path), path, split)
+        records = _split(_by_section(read_json_lines(path)), path, split)
     else:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))

@@ -6,7 +6,6 @@ module never downloads) and, from Java 16 on, packages opened by hand, which is 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.metrics.statistic import Statistic, mean_statistic
+from scripts.metrics.versions import installed_file
 
 MODELS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 _OPENED = ("java.lang", "java.util", "java.math", "java.nio")
@@ -26,12 +26,7 @@ _SECONDS = 1800
 
 def spice_jar() -> Path | None:
     """Where `spice-1.0.jar` is installed, or None."""
-    spec = importlib.util.find_spec("pycocoevalcap")
-    for folder in spec.submodule_search_locations or [] if spec else []:
-        jar = Path(folder) / "spice" / "spice-1.0.jar"
-        if jar.is_file():
-            return jar
-    return None
+    return installed_file("pycocoevalcap", "spice/spice-1.0.jar")
 
 
 def why_no_spice() -> str | None:

@@ -1,12 +1,17 @@
-"""Versions of the software that made a score."""
+"""Packages and programs that scores are made with: their versions, and files that they bring."""
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+__all__ = ["installed", "installed_file", "java_version", "versions"]
 
 _PACKAGES = ("numpy", "pycocoevalcap", "bert-score")
 
@@ -20,13 +25,24 @@ def java_version() -> str | None:
     return (result.stderr or result.stdout).splitlines()[0].strip()
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, of the packages that scores depend on, and of Java; absent ones are left out."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+def installed(packages: Iterable[str]) -> dict[str, str | None]:
+    """The version of Python, and of each package; None for one that is absent."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
-            continue
-    java = java_version()
-    return {**found, "java": java} if java else found
+            found[package] = None
+    return found
+
+
+def installed_file(package: str, name: str) -> Path | None:
+    """A file that a package has brought along, such as ``meteor/meteor-1.5.jar``; the package is not imported."""
+    spec = importlib.util.find_spec(package)
+    folders = spec.submodule_search_locations or [] if spec else []
+    return next((file for folder in folders if (file := Path(folder) / name).is_file()), None)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of the packages that scores depend on, and of Java; absent ones are left out."""
+    return {name: text for name, text in {**installed(_PACKAGES), "java": java_version()}.items() if text}

@@ -19,7 +19,7 @@ from scripts.data.record_lines import json_text
 from scripts.errors import InputError
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.dicom.document import MANUFACTURER, MODEL, Draft, derived_uid, file_name
-from scripts.outputs.dicom.identity import require_identity, text_of
+from scripts.outputs.dicom.identity import day_of, require_identity, text_of
 from scripts.outputs.dicom.source import SourceStudy, find_source
 from scripts.outputs.report_writer import ReportWriter
 from scripts.reading.dicom.file import quiet_pydicom
@@ -73,7 +73,7 @@ def build_report(source: SourceStudy, draft: Draft) -> dict[str, Any]:
     with quiet_pydicom():
         require_identity(source.header, source.name)
         patient, study = _patient(source), _study(source)
-        started = _day(text_of(source.header, "StudyDate"))
+        started = day_of(source.header, "StudyDate")
         accession = text_of(source.header, "AccessionNumber")
     identifiers = [{"system": _DICOM_UID, "value": f"urn:oid:{uid}"}]
     if accession:
@@ -126,7 +126,7 @@ def _patient(source: SourceStudy) -> dict[str, Any]:
         "identifier": [identifier],
         "name": _names(text_of(header, "PatientName")),
         "gender": _GENDER.get(text_of(header, "PatientSex"), "unknown"),
-        "birthDate": _day(text_of(header, "PatientBirthDate")),
+        "birthDate": day_of(header, "PatientBirthDate"),
     }
 
 
@@ -163,7 +163,7 @@ def _study(source: SourceStudy) -> dict[str, Any]:
         "identifier": [{"system": _DICOM_UID, "value": f"urn:oid:{source.study}"}],
         "status": "available",
         "subject": {"reference": "#patient"},
-        "started": _day(text_of(source.header, "StudyDate")),
+        "started": day_of(source.header, "StudyDate"),
         "series": [{"uid": uid, "modality": modality, "instance": instances} for uid, instances in by_series.items()],
     }
 
@@ -213,10 +213,6 @@ def _doubts(draft: Draft) -> list[dict[str, Any]]:
 def _narrative(draft: Draft) -> str:
     text, disclaimer = html.escape(draft.text), html.escape(draft.disclaimer)
     return f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{text}</p><p><b>{disclaimer}</b></p></div>'
-
-
-def _day(date: str) -> str:
-    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else ""
 
 
 def _without_gaps(value: Any) -> Any:

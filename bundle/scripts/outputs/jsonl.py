@@ -188,27 +188,11 @@ class CaptionWriter:
     def _case(
         self, entry: Mapping[str, Any], made: CaptionedBatch | None, batch: Mapping[str, Any], row: int, of: int
     ) -> CaptionedCase:
-        source = entry["source"]
+        source, known = entry["source"], {"meta": entry["meta"], "provenance": self.provenance}
         if entry["error"] is not None:
-            record = caption_record(
-                source,
-                caption=None,
-                token_logprobs=None,
-                meta=entry["meta"],
-                error=entry["error"],
-                provenance=self.provenance,
-            )
+            record = caption_record(source, error=entry["error"], **known)
             return CaptionedCase(source, self.rule.apply(record), None, ())
-        return captioned_case(
-            source,
-            _views(batch, row),
-            made,
-            meta=entry["meta"],
-            row=row,
-            of=of,
-            provenance=self.provenance,
-            rule=self.rule,
-        )
+        return captioned_case(source, _views(batch, row), made, row=row, of=of, rule=self.rule, **known)
 
     def _timing(
         self, entry: Mapping[str, Any], made: CaptionedBatch | None, batch: Mapping[str, Any], row: int, of: int

@@ -23,26 +23,20 @@ from scripts.explanation.geometry import file_of_view
 from scripts.explanation.masks import WordMask, word_masks
 from scripts.explanation.source_grid import SourceGrid, source_grid
 from scripts.outputs.captioned_case import CaptionedCase
-from scripts.outputs.case_files import CaseNames, clean
+from scripts.outputs.case_files import clean
 from scripts.outputs.record import source_name
+from scripts.outputs.report_writer import FolderWriter
 
 __all__ = ["NiftiMaskWriter", "nifti_of"]
 
 SCANNER, UNKNOWN = 1, 0
 
 
-class NiftiMaskWriter:
-    """A folder a case in ``output_dir/nifti_mask``: a ``.nii.gz`` a word, and ``masks.json`` that says what they are.
+class NiftiMaskWriter(FolderWriter):
+    """A folder a case in ``output_dir/nifti_mask``: a ``.nii.gz`` a word, and ``masks.json`` that says what each is."""
 
-    Args:
-        output_dir: the run's folder.
-    """
-
+    folder = "nifti_mask"
     needs_explanation = True
-
-    def __init__(self, *, output_dir: Path) -> None:
-        self.directory = Path(output_dir) / "nifti_mask"
-        self.names = CaseNames()
 
     def add(self, case: CaptionedCase) -> list[Path]:
         """Write the masks of one case.
@@ -67,13 +61,6 @@ class NiftiMaskWriter:
                  "masks": listed}  # fmt: skip
         written.append(write_text_atomically(folder / "masks.json", json_text(about, indent=2)))
         return written
-
-    def recall(self, case: CaptionedCase, note: None) -> None:
-        """Its name is taken."""
-        self.names.stem(case.source)
-
-    def finish(self) -> list[Path]:
-        return []
 
 
 def masks_of(case: CaptionedCase) -> list[WordMask]:

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from scripts.atomic import write_atomically
 from scripts.errors import InputError
 from scripts.outputs.captioned_case import CaptionedCase
-from scripts.outputs.case_files import CaseNames
+from scripts.outputs.record import source_name
+from scripts.outputs.report_writer import FolderWriter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ MOST_WORDS = 5
 MARKS = " .,;:()[]"
 
 
-class OverlayWriter:
+class OverlayWriter(FolderWriter):
     """One PNG a case in ``output_dir/overlay``.
 
     Args:
@@ -48,13 +49,13 @@ class OverlayWriter:
         dots: resolution, dots an inch.
     """
 
+    folder = "overlay"
     needs_explanation = True
 
     def __init__(self, *, output_dir: Path, all_words: bool = False, dots: int = 110) -> None:
-        self.directory = Path(output_dir) / "overlay"
+        super().__init__(output_dir=output_dir)
         self.all_words = all_words
         self.dots = dots
-        self.names = CaseNames()
 
     def add(self, case: CaptionedCase) -> list[Path]:
         """Draw one case.
@@ -71,13 +72,6 @@ class OverlayWriter:
             lambda file: figure.savefig(file, format="png", dpi=self.dots, facecolor=BACK, metadata={"Software": ""}),
         )
         return [path]
-
-    def recall(self, case: CaptionedCase, note: None) -> None:
-        """Its name is taken."""
-        self.names.stem(case.source)
-
-    def finish(self) -> list[Path]:
-        return []
 
 
 def draw_overlay(case: CaptionedCase, *, all_words: bool = False) -> Figure:
@@ -113,7 +107,7 @@ def draw_overlay(case: CaptionedCase, *, all_words: bool = False) -> Figure:
 
 
 def _explained(case: CaptionedCase) -> Explanation:
-    name = case.source if isinstance(case.source, str) else case.source[0]
+    name = source_name(case.source)
     if case.explanation is None or case.image is None:
         raise InputError(f"{name}: was captioned without an explanation: set explain to true, or leave overlay out")
     if not case.explanation.maps:
@@ -172,8 +166,7 @@ def _canvas(
 
 
 def _name(case: CaptionedCase) -> str:
-    path = case.source if isinstance(case.source, str) else case.source[0]
-    return textwrap.shorten(Path(path).name, 30, placeholder="...")
+    return textwrap.shorten(Path(source_name(case.source)).name, 30, placeholder="...")
 
 
 def _shown(image: torch.Tensor, box: Sequence[int]) -> np.ndarray:

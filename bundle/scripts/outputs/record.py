@@ -24,11 +24,11 @@ __all__ = ["caption_record", "captioned_case", "source_name"]
 def caption_record(
     source: str | list[str],
     *,
-    caption: str | None,
-    token_logprobs: list[float] | None,
     meta: ImageMeta | None,
-    error: str | None,
     provenance: Mapping[str, Any],
+    caption: str | None = None,
+    token_logprobs: list[float] | None = None,
+    error: str | None = None,
     tokens: Sequence[str] | None = None,
     support: float | None = None,
     prompt: str = "",
@@ -43,11 +43,11 @@ def caption_record(
 
     Args:
         source: the path or paths as the user gave them.
+        meta: what the reader and the window did.
+        provenance: ``model_version``, ``weights`` and the run's part of ``trace``.
         caption: the whole text, or None where the image could not be captioned.
         token_logprobs: natural logarithm of the probability of each generated token, the end token included.
-        meta: what the reader and the window did.
         error: why there is no caption.
-        provenance: ``model_version``, ``weights`` and the run's part of ``trace``.
         tokens: text of each generated token, the end token as ``""``.
         support: its natural logarithm, None without a concept reader.
         prompt: words that the caption begins with because they were given; all others are the network's.
@@ -110,7 +110,6 @@ def captioned_case(
         token_logprobs=None if withheld else made.logprobs_of(row),
         tokens=words or None,
         meta=meta,
-        error=None,
         provenance=provenance,
         support=None if made.support is None else made.support[row],
         prompt=made.prompts[row],

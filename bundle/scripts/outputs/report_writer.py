@@ -1,4 +1,4 @@
-"""Base of the writers of reports: a folder each, and a date that is the image's own or the clock's."""
+"""Bases of writers: a folder for files of single cases, and in it reports, dated as their images or by the clock."""
 
 from __future__ import annotations
 
@@ -8,12 +8,35 @@ from pathlib import Path
 
 from scripts.errors import InputError
 from scripts.outputs.captioned_case import CaptionedCase
+from scripts.outputs.case_files import CaseNames
 
-__all__ = ["ReportWriter"]
+__all__ = ["FolderWriter", "ReportWriter"]
 
 
-class ReportWriter(ABC):
-    """One report a case in ``output_dir/<folder>``; subclasses set ``folder`` and write.
+class FolderWriter:
+    """Files of single cases in ``output_dir/<folder>``, which a subclass names; it adds the cases.
+
+    Args:
+        output_dir: the run's folder.
+    """
+
+    folder: str
+
+    def __init__(self, *, output_dir: Path) -> None:
+        self.directory = Path(output_dir) / self.folder
+        self.names = CaseNames()
+
+    def recall(self, case: CaptionedCase, note: None) -> None:
+        """The name of a case of an interrupted run is taken; nothing else is kept of earlier cases."""
+        self.names.stem(case.source)
+
+    def finish(self) -> list[Path]:
+        """Nothing is written for the run as a whole."""
+        return []
+
+
+class ReportWriter(FolderWriter, ABC):
+    """One report a case; subclasses set ``folder`` and write.
 
     Args:
         output_dir: the run's folder.
@@ -24,12 +47,10 @@ class ReportWriter(ABC):
         InputError: another ``time``.
     """
 
-    folder: str
-
     def __init__(self, *, output_dir: Path, time: str = "source") -> None:
+        super().__init__(output_dir=output_dir)
         if time not in ("source", "now"):
             raise InputError(f"output_options of {self.folder!r}: time is 'source' or 'now', not {time!r}")
-        self.directory = Path(output_dir) / self.folder
         self.time = time
 
     def add(self, case: CaptionedCase) -> list[Path]:
@@ -43,10 +64,3 @@ class ReportWriter(ABC):
     @abstractmethod
     def write(self, case: CaptionedCase, when: datetime | None) -> Path:
         """The file of one case, dated ``when`` or as its image."""
-
-    def recall(self, case: CaptionedCase, note: None) -> None:  # noqa: B027 (that is all there is to it)
-        """Nothing is kept of earlier cases: reports do not depend on each other."""
-
-    def finish(self) -> list[Path]:
-        """Nothing is written for the run as a whole."""
-        return []

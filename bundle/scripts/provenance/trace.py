@@ -6,7 +6,6 @@ Nothing here names a person, a host or a time, so equal runs give equal traces.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from scripts.metrics.versions import installed
 
 if TYPE_CHECKING:
     from scripts.networks.caption_network import CaptionNetwork
@@ -28,14 +29,8 @@ PACKAGES = ("torch", "monai", "transformers", "tokenizers", "numpy", "pydicom", 
 
 def environment() -> dict[str, Any]:
     """``versions`` of Python and packages, ``threads``, and ``processor`` (the instruction set that PyTorch uses)."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
     return {
-        "versions": versions,
+        "versions": installed(PACKAGES),
         "threads": torch.get_num_threads(),
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
     }

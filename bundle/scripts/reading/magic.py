@@ -11,7 +11,7 @@ import re
 import struct
 import zlib
 
-__all__ = ["HEAD", "archive_kind", "is_picture", "volume_ending", "volume_ending_of"]
+__all__ = ["HEAD", "archive_kind", "is_picture", "unzipped", "volume_ending", "volume_ending_of"]
 
 HEAD = 4096
 """Bytes that tell."""
@@ -40,7 +40,7 @@ def archive_kind(head: bytes) -> str:
     if head[257:262] == b"ustar":
         return "tar"
     if head.startswith(b"\x1f\x8b"):
-        return "tar in gzip" if _unzipped(head)[257:262] == b"ustar" else "gzip"
+        return "tar in gzip" if unzipped(head)[257:262] == b"ustar" else "gzip"
     return next((kind for mark, kind in _ARCHIVES.items() if head.startswith(mark)), "")
 
 
@@ -56,7 +56,7 @@ def volume_ending(head: bytes) -> str:
     if _META_IMAGE.match(head):
         return ".mha"
     if head.startswith(b"\x1f\x8b"):
-        inner = _neuroimage(_unzipped(head))
+        inner = _neuroimage(unzipped(head))
         return {"": "", ".mgh": ".mgz"}.get(inner, f"{inner}.gz")
     return _neuroimage(head)
 
@@ -79,8 +79,9 @@ def _neuroimage(head: bytes) -> str:
     return ""
 
 
-def _unzipped(head: bytes) -> bytes:
+def unzipped(head: bytes, count: int = HEAD) -> bytes:
+    """The first ``count`` bytes of a gzip file that begins so; empty where it is damaged."""
     try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD)
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, count)
     except zlib.error:
         return b""

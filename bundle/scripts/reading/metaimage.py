@@ -11,12 +11,11 @@ import re
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.reading.data_files import data_files
-from scripts.reading.voxel_data import VoxelFile, VoxelLayout, arranged, read_voxels
+from scripts.reading.data_files import MAX_HEADER, data_files
+from scripts.reading.voxel_data import VoxelFile, VoxelLayout, arranged, numbers_of, read_voxels
 
 __all__ = ["read_metaimage"]
 
-_MAX_HEADER = 2**20
 _LINE = re.compile(r"[ \t]*([A-Za-z_][A-Za-z0-9_.]*)[ \t]*[=:][ \t]*([^\r\n]*)")
 _TYPES = {
     "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4", "LONG": "i4", "ULONG": "u4",
@@ -49,8 +48,8 @@ def read_metaimage(path: str) -> VoxelFile:
     while array.ndim < 5:
         array = array[None]
     affine, known = _affine(path, fields, dims, notes)
-    slope = (_numbers(fields, "ElementToIntensityFunctionSlope") or [1.0])[0]
-    offset = (_numbers(fields, "ElementToIntensityFunctionOffset") or [0.0])[0]
+    slope = (numbers_of(fields, "ElementToIntensityFunctionSlope") or [1.0])[0]
+    offset = (numbers_of(fields, "ElementToIntensityFunctionOffset") or [0.0])[0]
     if (slope, offset) != (1.0, 0.0):
         notes.append(f"the file names an intensity function ({slope:g} times, {offset:+g}), which was not applied")
     return arranged(VoxelFile(array, affine, "MetaImage", known, notes=notes), channels)
@@ -59,7 +58,7 @@ def read_metaimage(path: str) -> VoxelFile:
 def _parse(path: str) -> tuple[dict[str, str], int]:
     """(fields, where the header ends): at the line that names the voxels' file."""
     with open(path, "rb") as stream:
-        text = stream.read(_MAX_HEADER).decode("latin-1")
+        text = stream.read(MAX_HEADER).decode("latin-1")
     fields: dict[str, str] = {}
     at = 0
     while at < len(text):
@@ -99,9 +98,9 @@ def _layout(path: str, fields: dict[str, str], end: int, sizes: list[int], chann
 def _affine(path: str, fields: dict[str, str], dims: int, notes: list[str]) -> tuple[np.ndarray, bool]:
     """Voxel (x, y, z) -> L, P, S in millimetres, and whether the file says so."""
     names = ("TransformMatrix", "Orientation", "Rotation")
-    matrix = next((found for name in names if (found := _numbers(fields, name)) and len(found) == dims * dims), None)
+    matrix = next((found for name in names if (found := numbers_of(fields, name)) and len(found) == dims * dims), None)
     directions = np.eye(dims) if matrix is None else np.array(matrix).reshape(dims, dims)
-    spacing = _numbers(fields, "ElementSpacing") or _numbers(fields, "ElementSize") or []
+    spacing = numbers_of(fields, "ElementSpacing") or numbers_of(fields, "ElementSize") or []
     affine = np.eye(4)
     for axis in range(min(3, dims)):
         step = abs(spacing[axis]) if axis < len(spacing) and spacing[axis] else 1.0
@@ -133,15 +132,8 @@ def _from_letters(affine: np.ndarray) -> str:
     return letters
 
 
-def _numbers(fields: dict[str, str], name: str) -> list[float] | None:
-    try:
-        return [float(word) for word in fields[name].split()] if name in fields else None
-    except ValueError:
-        return None
-
-
 def _whole(fields: dict[str, str], name: str) -> list[int] | None:
-    found = _numbers(fields, name)
+    found = numbers_of(fields, name)
     return None if found is None or not all(map(np.isfinite, found)) else [int(n) for n in found]
 
 

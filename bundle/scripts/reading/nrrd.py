@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.reading.data_files import data_files
-from scripts.reading.voxel_data import VoxelFile, VoxelLayout, arranged, read_voxels
+from scripts.reading.data_files import MAX_HEADER, data_files
+from scripts.reading.voxel_data import VoxelFile, VoxelLayout, arranged, numbers_of, read_voxels
 
 __all__ = ["read_nrrd"]
 
-_MAX_HEADER = 2**20
 _TYPES = {
     "i1": "int8 int8_t char signed_char", "u1": "uint8 uint8_t uchar unsigned_char",
     "i2": "int16 int16_t short short_int signed_short signed_short_int",
@@ -47,10 +46,7 @@ class _Header:
     end: int
 
     def numbers(self, name: str) -> list[float] | None:
-        try:
-            return [float(word) for word in self.fields[name].split()] if name in self.fields else None
-        except ValueError:
-            return None
+        return numbers_of(self.fields, name)
 
     def words(self, name: str) -> list[str]:
         return self.fields.get(name, "").split()
@@ -94,9 +90,9 @@ def read_nrrd(path: str) -> VoxelFile:
 def _parse(path: str) -> _Header:
     """Fields in small letters, without inner spaces doubled; the header ends at an empty line or with the file."""
     with open(path, "rb") as stream:
-        head = stream.read(_MAX_HEADER)
+        head = stream.read(MAX_HEADER)
     ended = re.search(rb"\r?\n\r?\n", head)
-    if not head.startswith(b"NRRD00") or (ended is None and len(head) == _MAX_HEADER):
+    if not head.startswith(b"NRRD00") or (ended is None and len(head) == MAX_HEADER):
         raise InputError(f"{path}: is not an NRRD file, or its header is damaged; export it again")
     text = head[: ended.start() if ended else len(head)].decode("latin-1")
     fields: dict[str, str] = {}
@@ -140,7 +136,7 @@ def _after_lines(file: str, start: int, lines: int) -> int:
     with open(file, "rb") as stream:
         stream.seek(start)
         for _ in range(min(lines, 100_000)):
-            stream.readline(_MAX_HEADER)
+            stream.readline(MAX_HEADER)
         return stream.tell()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from scripts.errors import InputError
 from scripts.reading.dicom.dicomdir import dicomdir_files
-from scripts.reading.dicom.file import DicomFile, is_dicom_stream
+from scripts.reading.dicom.file import DicomFile, is_dicom_stream, starts_as_dicom
 from scripts.reading.dicom.folder_series import is_series_path, series_files
 from scripts.reading.magic import HEAD, archive_kind, is_picture, volume_ending, volume_ending_of
 from scripts.reading.volumes import NIBABEL_ENDINGS, TEXT_HEADED, UNMARKED_ENDINGS
@@ -185,7 +185,7 @@ def _folder(path: str) -> Source:
                 raise InputError(f"{path}: holds over {MAX_FILES:,} files; give the folder of one study")
             if name.startswith(".") or name.upper() == "DICOMDIR" or not os.path.isfile(full):
                 continue
-            if _starts_as_dicom(full):
+            if starts_as_dicom(full):
                 dicom.append(DicomFile(full))
             elif name.lower().endswith(NIBABEL_ENDINGS + TEXT_HEADED + PICTURE_ENDINGS) or _starts_as_volume(full):
                 others.append(full)
@@ -198,14 +198,6 @@ def _folder(path: str) -> Source:
     if others:
         raise InputError(f"{path}: holds {len(others)} image files and no DICOM series; give the files one by one")
     raise InputError(f"{path}: holds no image; give a folder with DICOM files, or one image file")
-
-
-def _starts_as_dicom(path: str) -> bool:
-    try:
-        with open(path, "rb") as stream:
-            return is_dicom_stream(stream)
-    except OSError:
-        return False
 
 
 def _starts_as_volume(path: str) -> bool:

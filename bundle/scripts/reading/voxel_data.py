@@ -7,6 +7,7 @@ components.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,7 @@ from scripts.reading.case import check_bytes
 from scripts.reading.orientation import Volume
 from scripts.reading.unpacking import unpacked
 
-__all__ = ["VoxelFile", "VoxelLayout", "arranged", "read_voxels"]
+__all__ = ["VoxelFile", "VoxelLayout", "arranged", "numbers_of", "read_voxels"]
 
 
 @dataclass
@@ -65,6 +66,14 @@ class VoxelFile:
             return plane.astype(plane.dtype.newbyteorder("="), copy=False).transpose(2, 1, 0)
 
         return Volume(block.shape[2::-1], self.affine, fetch, known=self.known)  # type: ignore[arg-type]
+
+
+def numbers_of(fields: Mapping[str, str], name: str) -> list[float] | None:
+    """The numbers of a header's field; None where it is absent, or not made of numbers."""
+    try:
+        return [float(word) for word in fields[name].split()] if name in fields else None
+    except ValueError:
+        return None
 
 
 def read_voxels(layout: VoxelLayout, notes: list[str]) -> np.ndarray:

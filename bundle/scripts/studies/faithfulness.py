@@ -15,14 +15,12 @@ on where it was.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,8 +28,6 @@ import torch
 from torch import Tensor
 
 from scripts.atomic import write_text_atomically
-from scripts.data.datalist import load_datalist
-from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError, WeightsError
 from scripts.explanation.geometry import content_box
 from scripts.explanation.occlusion import Box, best_tile, blurred, hidden, tiles_of
@@ -41,6 +37,7 @@ from scripts.explanation.words import content_words, plain_word, words_of
 from scripts.networks.branch import encoder_tokens
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.studies.faithfulness_table import likeness, markdown, table, told, word_kinds
+from scripts.studies.image_by_image import chosen_items, groups_of, measured, study_parser, weights_digest
 
 __all__ = ["falls_of_image", "main"]
 
@@ -117,43 +114,12 @@ def _hidden_logprobs(network: CaptionNetwork, image: Tensor, ids: Tensor, tiles:
     return torch.cat(after).cpu()
 
 
-def _chosen(folder: Path, section: str, count: int) -> tuple[list[str], dict[str, str]]:
-    """Images of a section, evenly spread over it, and groups by image where the datalist names them.
-
-    The order is the same in every run and mixes the section's parts.
-    """
-    items = load_datalist("datalist.json", section=section, dataset_dir=folder)
-    single = [item["image"] for item in items if isinstance(item["image"], str)]
-    if not single:
-        raise InputError(f"{folder}: section {section!r} holds no single images; name another with --section")
-    places = np.unique(np.linspace(0, len(single) - 1, min(count, len(single))).round().astype(int))
-    chosen = [single[place] for place in places]
-    groups = {item["image"]: item["group"] for item in items if item["image"] in chosen and item.get("group")}
-    return sorted(chosen, key=lambda path: hashlib.sha256(Path(path).name.encode()).digest()), groups
-
-
-def _kept(path: Path, settings: str) -> dict[str, dict[str, Any]]:
-    """Results of an earlier run with the same settings, by image."""
-    lines = read_json_lines(path) if path.is_file() else []
-    return {line["image"]: line for line in lines if line["settings"] == settings}
-
-
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m scripts.studies.faithfulness", description=__doc__)
-    parser.add_argument("--dataset_dir", required=True, type=Path, help="folder with datalist.json")
-    parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
-    parser.add_argument("--count", type=int, default=100, help="images, evenly spread over the section")
-    parser.add_argument("--at_most", type=int, default=None, help="images in this call; call again to go on")
+    parser = study_parser("faithfulness", __doc__)
     parser.add_argument(
         "--method", nargs="+", default=list(METHODS), choices=METHODS, help="maps to test (default: all)"
     )
     parser.add_argument("--side", type=int, default=3, help="tiles a row and a column")
-    parser.add_argument(
-        "--bundle_root", type=Path, default=Path(__file__).resolve().parents[2], help="the bundle's folder"
-    )
-    parser.add_argument(
-        "--output_dir", type=Path, default=Path("runs/faithfulness"), help="of all results (default %(default)s)"
-    )
     return parser.parse_args(arguments)
 
 
@@ -178,27 +144,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from scripts.predictor import CaptionPredictor
 
-    paths, groups = _chosen(options.dataset_dir, options.section, options.count)
+    items = chosen_items(options.dataset_dir, options.section, options.count)
     predictor = CaptionPredictor.from_bundle(options.bundle_root, findings="always", abstain_below=0.0)
-    weights = json.dumps(predictor.provenance.get("weights") or {}, sort_keys=True)
-    settings = (
-        f"correlation {' '.join(options.method)} {options.side} {hashlib.sha256(weights.encode()).hexdigest()[:16]}"
-    )
-    options.output_dir.mkdir(parents=True, exist_ok=True)
-    kept_path = options.output_dir / "faithfulness_images.jsonl"
-    kept = _kept(kept_path, settings)
-    todo = [path for path in paths if path not in kept][: options.at_most]
-    for number, path in enumerate(todo):
-        pixels, meta = predictor.load(path)
+    settings = f"correlation {' '.join(options.method)} {options.side} {weights_digest(predictor.provenance)}"
+
+    def measure(item: Mapping[str, Any]) -> dict[str, Any]:
+        pixels, meta = predictor.load(item["image"])
         content = content_box(meta.record()["resize"])
-        result = falls_of_image(
-            predictor.network, pixels.to(predictor.device), content, methods=options.method, side=options.side
-        )
-        kept[path] = {"image": path, "settings": settings, **result}
-        with kept_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(kept[path]) + "\n")
-        print(f"{number + 1} of {len(todo)}: {result['caption']}", file=sys.stderr, flush=True)
-    results = [kept[path] for path in paths if path in kept]
+        image = pixels.to(predictor.device)
+        return falls_of_image(predictor.network, image, content, methods=options.method, side=options.side)
+
+    kept = options.output_dir / "faithfulness_images.jsonl"
+    results, groups = measured(kept, settings, items, measure, options.at_most), groups_of(items)
     return {"section": options.section, "images": len(results), "tiles": options.side**2, "settings": settings,
             "unit": "group" if groups else "image",
             "methods": {method: table(results, method, groups) for method in options.method},

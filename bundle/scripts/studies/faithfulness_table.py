@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from scripts.concepts.fields import read_fields
-from scripts.explanation.words import content_words
+from scripts.explanation.words import content_words, plain_word
 from scripts.metrics.resampling import bootstrap
 from scripts.metrics.statistic import mean_statistic
+from scripts.metrics.tables import markdown_table
 
 __all__ = ["likeness", "markdown", "table", "told", "word_kinds"]
 
@@ -26,7 +27,7 @@ def word_kinds(words: Sequence[str], caption: str) -> dict[int, str]:
     The caption's fields decide plane and modality; what stands between "of" and "showing" is the organ, what follows
     is the finding. Words of captions of another build are "other".
     """
-    plain = [re.sub(r"^\W+|\W+$", "", word).lower() for word in words]
+    plain = [plain_word(word).lower() for word in words]
     start = plain.index("of") if "of" in plain else 0
     end = next((i for i, word in enumerate(plain) if word in ("showing", "shows", "with")), len(plain))
     fields = read_fields(caption)
@@ -124,13 +125,12 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """The table for people; falls in nats."""
     head = ["words", "images", "fall, highlighted", "fall, other tiles", "difference [95 %]", "wins",
             "fall, middle tile", "over the middle [95 %]"]  # fmt: skip
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    lines = []
     for row in rows:
         over, middle = row["over_random_interval"], row["over_middle_interval"]
-        cells = [
+        lines.append([
             row["kind"], str(row["images"]), f"{row['highlighted']:.3f}", f"{row['random']:.3f}",
             f"{row['over_random']:+.3f} [{over[0]:+.3f}, {over[1]:+.3f}]", f"{row['wins']:.0%}",
             f"{row['middle']:.3f}", f"{row['over_middle']:+.3f} [{middle[0]:+.3f}, {middle[1]:+.3f}]",
-        ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        ])  # fmt: skip
+    return markdown_table(head, lines)

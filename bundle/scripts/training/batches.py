@@ -50,6 +50,15 @@ def loss_of(prediction: Mapping[str, torch.Tensor], target: None = None) -> torc
     return prediction["loss"]
 
 
+def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Those of an engine's metrics that are single numbers."""
+    return {
+        name: float(value)
+        for name, value in metrics.items()
+        if isinstance(value, int | float) or (isinstance(value, torch.Tensor) and value.numel() == 1)
+    }
+
+
 def loss_parts(prediction: Any) -> dict[str, torch.Tensor]:
     """Return the scalars of a network's result, detached: ``loss`` and parts named like ``general_itc``."""
     if not isinstance(prediction, Mapping):

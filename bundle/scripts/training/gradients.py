@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class GradientGuard:
         loss = engine.state.output[CommonKeys.LOSS].detach()
         loss_value, norm_value = torch.stack([loss.float(), norm.to(loss.device).float()]).tolist()  # one wait
         engine.state.gradient_norm = norm_value
-        if not _finite(loss_value) or not (_finite(norm_value) or scale > 1):
+        if not math.isfinite(loss_value) or not (math.isfinite(norm_value) or scale > 1):
             raise NonFiniteError(self._sentence(engine, loss_value, norm_value))
         if self.max_norm > 0 and is_optimizer_step(engine):
             torch.nn.utils.clip_grads_with_norm_(parameters, self.max_norm, norm)
@@ -88,7 +89,3 @@ def optimizer_steps(engine: Any) -> int:
     count, length = engine.accumulation_steps, engine.state.epoch_length
     epochs, inside = divmod(engine.state.iteration, length)
     return epochs * -(-length // count) + inside // count
-
-
-def _finite(value: float) -> bool:
-    return value == value and abs(value) != float("inf")

@@ -19,7 +19,7 @@ from monai.utils import CommonKeys
 from scripts.atomic import write_atomically, write_text_atomically
 from scripts.distributed import collective_device, rank, world_size
 from scripts.errors import InputError
-from scripts.training.batches import loss_parts
+from scripts.training.batches import loss_parts, scalars
 from scripts.training.curves import draw_curves
 from scripts.training.early_stop import is_stopped
 from scripts.training.sinks import SINKS
@@ -149,7 +149,7 @@ class History:
         self._save()
 
     def _record_validation(self, evaluator: Any) -> None:
-        metrics = {name: float(value) for name, value in evaluator.state.metrics.items() if _is_scalar(value)}
+        metrics = scalars(evaluator.state.metrics)
         entry = self._entry(evaluator.state.epoch)
         entry.update({f"validation_{name}": value for name, value in metrics.items()})
         last = self.steps[-1]["iteration"] if self.steps else 0
@@ -223,10 +223,6 @@ class _Means:
 
 def _in_words(entry: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in entry.items() if name not in ("epoch", "iteration"))
-
-
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, int | float) or (hasattr(value, "numel") and value.numel() == 1)
 
 
 def _json_safe(value: Any) -> Any:

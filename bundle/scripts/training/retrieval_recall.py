@@ -6,24 +6,22 @@ Shape legend: N cases, Q queries, E embedding width.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Events
 from torch import Tensor
 
 from scripts.atomic import write_text_atomically
-from scripts.distributed import rank, world_size
+from scripts.distributed import gather_objects, rank
 from scripts.metrics.retrieval import recall_at, same_caption
 from scripts.networks.losses import ImageTextContrast
+from scripts.training.batches import scalars
 
 __all__ = ["RetrievalRecall", "report_retrieval"]
 
-logger = logging.getLogger(__name__)
 _ROWS = 256  # images whose similarities to all captions exist query by query at a time
 
 
@@ -88,7 +86,7 @@ def matching_accuracy(probability: Tensor) -> float:
 
 def report_retrieval(evaluator: Any, output_dir: str | Path) -> dict[str, float]:
     """Print what an evaluator measured and keep it as ``retrieval.json``."""
-    metrics = {name: float(value) for name, value in evaluator.state.metrics.items() if isinstance(value, float | int)}
+    metrics = scalars(evaluator.state.metrics)
     if rank() == 0:
         for name, value in metrics.items():
             print(f"{name:<28}{value:8.4f}")
@@ -98,10 +96,7 @@ def report_retrieval(evaluator: Any, output_dir: str | Path) -> dict[str, float]
 
 def _join(cases: list[tuple[str, str]], parts: dict[str, Tensor]) -> tuple[list[tuple[str, str]], dict[str, Tensor]]:
     """Those of all processes, in one order everywhere, cases that pad the last batches once."""
-    gathered: list[Any] = [(cases, parts)]
-    if world_size() > 1:
-        gathered = [None] * world_size()
-        dist.all_gather_object(gathered, (cases, parts))
+    gathered = gather_objects((cases, parts))
     cases = [case for own, _ in gathered for case in own]
     parts = {name: torch.cat([own[name] for _, own in gathered]) for name in parts}
     first = {case: index for index, case in reversed(list(enumerate(cases)))}

@@ -12,9 +12,9 @@ from typing import Any
 
 from ignite.engine import Events
 
+from scripts.command_line import named_configs
 from scripts.distributed import rank
 from scripts.training.early_stop import is_stopped
-from scripts.training.run_record import command_line_configs
 
 __all__ = ["RunEnd", "next_commands"]
 
@@ -76,7 +76,7 @@ def next_commands(arguments: Sequence[str], stage: str, model: Path) -> list[tup
         stage: ``pretrain``, ``train`` or ``""``.
         model: the checkpoint that the run wrote.
     """
-    files = command_line_configs(arguments)
+    files = named_configs(arguments)
     own = [file for file in files if Path(file).name == f"{stage}.json"]
     if not own:
         return []

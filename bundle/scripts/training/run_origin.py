@@ -11,10 +11,10 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from scripts.command_line import named_configs, options_of
 from scripts.data.cache.key import digest
 from scripts.data.datalist import image_paths
 from scripts.errors import InputError
-from scripts.training.run_record import command_line_configs
 
 __all__ = ["check_origin", "command_line_settings", "data_origin"]
 
@@ -49,14 +49,11 @@ def data_origin(dataset: Any) -> dict[str, Any] | None:
 def command_line_settings(arguments: Sequence[str] = ()) -> dict[str, str]:
     """Values of ``monai.bundle run``'s config files and options, as JSON, by name; empty of any other program."""
     arguments = list(arguments or sys.argv)
-    files = [file for file in command_line_configs(arguments) if os.path.isfile(file)]
+    files = [file for file in named_configs(arguments) if os.path.isfile(file)]
     if not files:
         return {}
     values = dict(ConfigParser.load_config_files(files))
-    for index, argument in enumerate(arguments):
-        if argument.startswith("--"):
-            name, given, value = argument[2:].partition("=")
-            values[name] = value if given else (arguments[index + 1 : index + 2] or [""])[0]
+    values |= {name: value for name, (_, _, value) in options_of(arguments).items()}
     kept = {
         name: value for name, value in values.items() if name.partition("#")[0] not in FREE and not name.startswith("_")
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
 import os
@@ -19,8 +18,10 @@ import torch
 from ignite.engine import Events
 
 from scripts.atomic import write_text_atomically
+from scripts.command_line import named_configs
 from scripts.distributed import rank, world_size
 from scripts.folder_lock import FolderLock
+from scripts.metrics.versions import installed
 
 _PACKAGES = ("torch", "monai", "pytorch-ignite", "transformers", "numpy", "safetensors", "pydicom", "nibabel", "pillow")
 
@@ -48,7 +49,7 @@ class RunRecord:
     ) -> None:
         self.output_dir = Path(output_dir)
         self.seed = seed
-        self.config_files = list(config_files) if config_files is not None else command_line_configs(sys.argv)
+        self.config_files = list(config_files) if config_files is not None else named_configs(sys.argv)
         self.settings = dict(settings or {})
         self._written = False
 
@@ -90,29 +91,13 @@ def run_lock(folder: str | os.PathLike[str]) -> FolderLock:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide results."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return {name: version for name, version in installed(_PACKAGES).items() if version}
 
 
 def machine() -> dict[str, Any]:
     """Return what the run computes on; no host or user names."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {"system": platform.platform(), "threads": torch.get_num_threads(), "gpus": gpus, "processes": world_size()}
-
-
-def command_line_configs(arguments: Sequence[str]) -> list[str]:
-    """Return the files that ``--config_file`` of ``monai.bundle`` names: one path or a bracketed list."""
-    for index, argument in enumerate(arguments):
-        if argument.startswith("--config_file"):
-            _, _, value = argument.partition("=")
-            value = value or (arguments[index + 1] if index + 1 < len(arguments) else "")
-            return [part.strip(" '\"") for part in value.strip("[]").split(",") if part.strip(" '\"")]
-    return []
 
 
 def log_to(path: str | os.PathLike[str]) -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from numbers import Real
 from typing import Any
 
 from monai.handlers import MLFlowHandler
 from monai.utils import CommonKeys
 from torch import Tensor
 
-from scripts.training.batches import loss_parts
+from scripts.training.batches import loss_parts, scalars
 
 __all__ = ["tracked"]
 
@@ -42,10 +41,6 @@ def _losses(name: str, output: dict[str, Any]) -> dict[str, float]:
 
 
 def _log_metrics(handler: MLFlowHandler, engine: Any) -> None:
-    metrics = {
-        name.replace("@", "_at_"): float(value)
-        for name, value in engine.state.metrics.items()
-        if isinstance(value, Real) or (isinstance(value, Tensor) and value.numel() == 1)
-    }
+    metrics = {name.replace("@", "_at_"): value for name, value in scalars(engine.state.metrics).items()}
     if metrics:
         handler._log_metrics(metrics, step=handler.global_epoch_transform(engine.state.epoch))

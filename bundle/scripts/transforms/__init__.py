@@ -3,11 +3,6 @@
 Loaded at first use: a start without MONAI takes `preprocessing` and `views` from here and nothing else.
 """
 
-from __future__ import annotations
-
-import importlib
-from typing import Any
-
 from scripts import loads_submodules
 
 MODULES = {
@@ -23,10 +18,4 @@ MODULES = {
 }
 """Name -> module of this package."""
 
-_submodule = loads_submodules(__name__)
-
-
-def __getattr__(name: str) -> Any:
-    if name in MODULES:
-        return getattr(importlib.import_module(f"{__name__}.{MODULES[name]}"), name)
-    return _submodule(name)
+__getattr__ = loads_submodules(__name__, MODULES)

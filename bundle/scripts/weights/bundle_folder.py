@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import tempfile
@@ -10,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 from scripts.errors import InputError, WeightsError
+from scripts.weights.intact import sha256_of
 from scripts.weights.starter import cache_folder
 
 __all__ = ["bundle_folder"]
@@ -53,9 +53,7 @@ def _root_in(folder: Path, source: str | Path) -> Path:
 def _unpacked(archive: Path) -> Path:
     """The bundle of an archive, kept in the cache under the archive's SHA-256."""
     try:
-        with archive.open("rb") as file:
-            name = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        target = cache_folder() / "bundles" / name
+        target = cache_folder() / "bundles" / sha256_of(archive)[:16]
         if not target.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".unpack-", dir=target.parent) as temporary:

@@ -42,6 +42,7 @@ __all__ = [
     "read_safetensors",
     "refresh_sums",
     "sealed_safetensors",
+    "sha256_of",
     "write_sealed",
     "write_sealed_safetensors",
     "write_sums",
@@ -137,7 +138,7 @@ def damage(path: str | Path) -> str | None:
 @functools.lru_cache(maxsize=256)
 def _damage(path: str, size: int, modified: int, listed: str | None) -> str | None:
     """Computed once for each state of a file."""
-    if listed is not None and _sha256(path) != listed:
+    if listed is not None and sha256_of(path) != listed:
         return f"its SHA-256 is not the one in {SUMS} beside it; if you replaced it on purpose, correct that list"
     if path.endswith(".safetensors"):
         return _damaged_safetensors(Path(path))
@@ -211,7 +212,8 @@ def _crc32(path: str, size: int, modified: int) -> int:
     return total
 
 
-def _sha256(path: str | Path) -> str:
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -240,7 +242,7 @@ def _sums(folder: Path) -> dict[str, str]:
 def write_sums(folder: str | Path) -> Path:
     """List the weight files of a folder with their SHA-256."""
     files = sorted(file for file in Path(folder).iterdir() if file.suffix in SUFFIXES)
-    return write_text_atomically(Path(folder) / SUMS, "".join(f"{_sha256(file)}  {file.name}\n" for file in files))
+    return write_text_atomically(Path(folder) / SUMS, "".join(f"{sha256_of(file)}  {file.name}\n" for file in files))
 
 
 def refresh_sums(files: Iterable[str | Path]) -> None:

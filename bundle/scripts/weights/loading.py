@@ -6,7 +6,6 @@ Nothing is loaded silently in part: a parameter that should have been there and 
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import logging
 import re
 import textwrap
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.errors import WeightsError
-from scripts.weights.intact import check_intact
+from scripts.weights.intact import check_intact, sha256_of
 
 __all__ = [
     "SHARDS",
@@ -166,7 +165,7 @@ def _read_file(file: Path) -> dict[str, Tensor]:
 
 def weights_sha256(path: str | Path) -> dict[str, str]:
     """SHA-256 of every file of a checkpoint, by file name."""
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in shards_of(path)}
+    return {file.name: sha256_of(file) for file in shards_of(path)}
 
 
 def finite(value: Tensor, name: str, source: str) -> Tensor:

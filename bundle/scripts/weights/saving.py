@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from scripts.weights.intact import write_sealed
 from scripts.weights.loading import SHARDS, shards_of, trained_names
 
-__all__ = ["MAX_BYTES", "save_shards", "trained_state", "write_state"]
+__all__ = ["MAX_BYTES", "save_shards", "trained_state"]
 
 
 MAX_BYTES = 24_000_000  # model zoos take files up to 25 MB
@@ -37,11 +37,6 @@ def _split(state: dict[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
     return parts
 
 
-def write_state(state: dict[str, Tensor], path: str | Path) -> Path:
-    """``torch.save``, atomically and with a checksum: never half a file, and damage is noticed when it is read."""
-    return write_sealed(path, state)
-
-
 def save_shards(
     state: Mapping[str, Tensor], path: str | Path, *, dtype: torch.dtype = torch.float16, max_bytes: int = MAX_BYTES
 ) -> list[Path]:
@@ -59,7 +54,7 @@ def save_shards(
     parts = _split(stored, max_bytes)
     files = [first if i == 0 else first.with_name(f"{first.stem}_{i + 1}{first.suffix}") for i in range(len(parts))]
     for file, part in zip(files, parts, strict=True):
-        write_state({**part, SHARDS: torch.tensor(len(parts))}, file)
+        write_sealed(file, {**part, SHARDS: torch.tensor(len(parts))})
     for stale in old - set(files):
         stale.unlink(missing_ok=True)
     return files

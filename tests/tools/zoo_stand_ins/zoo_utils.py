@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
@@ -30,6 +31,16 @@ def export_config_and_run_mgpu_cmd(
     parser.read_config(config_file)
     parser.update(pairs=override_dict)
     ConfigParser.export_config_file(parser.config, output_path, indent=4)
-    command = ["torchrun", "--standalone", "--nnodes=1", f"--nproc_per_node={ngpu}", "-m", "monai.bundle", "run"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nnodes=1",
+        f"--nproc_per_node={ngpu}",
+        "-m",
+        "monai.bundle",
+        "run",
+    ]
     command += ["--config_file", output_path, "--meta_file", meta_file, "--logging_file", logging_file]
     subprocess.check_call(command, env={**os.environ, "PYTHONPATH": override_dict["bundle_root"]})

@@ -29,7 +29,7 @@ const worklist = new Worklist(show);
 function show(item) {
   byId("empty").hidden = true;
   panel = item.panel = new Panel(item, page);
-  if (item.reply && !item.reply.explanation && !item.explaining) explain(item);
+  explain(item);
   const two = pinned && pinned !== item;
   for (const one of [pinned, item]) if (one) one.panel.compare.textContent = one === pinned ? "Close" : "Compare";
   byId("panels").classList.toggle("two", Boolean(two));
@@ -44,6 +44,7 @@ function compare(item) {
 
 // Thousands are captioned without maps; those of an opened one are made when it is opened.
 async function explain(item) {
+  if (!item.reply?.caption || item.reply.explanation || item.explaining) return;
   item.explaining = true; item.panel?.update();
   try {
     const reply = await caption({ image: item.id, ...item.request, explain: EXPLAIN }, () => {});
@@ -83,7 +84,7 @@ async function run(item, silent = false) {
   }
   running--;
   worklist.done(item); item.panel?.update();
-  if (item.reply && item === worklist.current && !item.reply.explanation) explain(item);
+  if (item === worklist.current) explain(item);
   next();
 }
 

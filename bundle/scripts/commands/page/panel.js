@@ -5,8 +5,10 @@ import { heatOf, outlineOf, Viewer } from "./viewer.js";
 
 const STEPS = { send: "sending", wait: "waiting for its turn", read: "reading the file", qformer: "asking the image", generate: "writing the caption",
   prefill: "writing the caption", explain: "finding where each word looked", sample: "drawing other captions" };
+const SAM = "detail"; // the branch whose map SAM's mask decoder is given
 export const stepText = (step) => STEPS[step] || (step?.startsWith("encode") ? `looking at the image (${step.slice(7)})` : step || "");
-const withheldText = (reply) => reply.caption === "" ? `Not captioned: this ${reply.withheld.split(":")[0]}.`
+export const notCaptioned = (reply) => `Not captioned: ${reply.withheld.split(":")[0]}`;
+const withheldText = (reply) => reply.caption === "" ? `${notCaptioned(reply)}. If it is one, write its caption, or start the service with --set anything=true.`
   : `Withheld from programs: ${reply.withheld || "the model is less sure than it is asked to be"}. Read it, and edit or confirm it.`;
 const tint = (p) => `rgba(var(--low), ${(0.6 * (1 - p)).toFixed(3)})`;
 
@@ -16,9 +18,8 @@ export class Panel {
     this.viewer = new Viewer(item, (error) => page.trouble(error));
     this.text = make("div", { class: "text-side" });
     this.compare = page.compareButton(item);
-    this.element = make("article", { class: "case" }, make("h2", {}, make("span", { text: item.name }),
-      make("button", { type: "button", text: "Caption this view", title: "with this slice and window", onclick: () => this.again() }),
-      this.compare), make("div", { class: "columns" }, this.viewer.element, this.text));
+    this.view = make("button", { type: "button", text: "Caption this view", title: "with this slice and window", onclick: () => this.again() });
+    this.element = make("article", { class: "case" }, make("h2", {}, make("span", { text: item.name }), this.view, this.compare), make("div", { class: "columns" }, this.viewer.element, this.text));
     this.update();
   }
 
@@ -42,6 +43,7 @@ export class Panel {
       this.opened = true;
       this.viewer.open(item.request).catch((error) => this.page.trouble(error));
     }
+    this.viewer.element.hidden = this.view.hidden = Boolean(item.error && !this.viewer.shown); // there is nothing to look at
     if (item.error) this.text.replaceChildren(make("p", { class: "caption wrong", text: item.error }), make("div", { class: "actions" }, make("button", { type: "button", text: "Try again", onclick: () => this.again() })));
     else if (!item.reply) this.growing();
     else this.finished();
@@ -62,12 +64,12 @@ export class Panel {
     const { item } = this, { reply } = item, edited = item.text !== undefined && item.text !== reply.caption;
     this.viewer.captionedBy(reply);
     this.viewer.canvas.setAttribute("aria-label", `Picture of ${item.name}: ${item.text ?? reply.caption}`);
-    const unsure = reply.abstained || reply.withheld;
+    const unsure = reply.abstained || reply.withheld, none = !(item.text ?? reply.caption);
     this.text.replaceChildren(...[
       unsure && make("p", { class: "withheld", text: withheldText(reply) }),
-      this.editing ? this.editor() : this.captionOf(edited),
+      this.editing ? this.editor() : !none && this.captionOf(edited),
       !this.editing && !edited && reply.caption && make("p", { class: "legend" }, make("span", { text: "unlikely word" }), make("i"), make("span", { text: "likely word" })),
-      this.branches(), this.doubts(), this.actions(unsure, edited), this.why(), this.read(), this.model()].filter(Boolean));
+      ...(reply.caption ? [this.branches(), this.doubts()] : []), this.actions(unsure, edited, none && !this.editing), this.why(), this.read(), this.model()].filter(Boolean));
     this.paint();
   }
 
@@ -99,24 +101,32 @@ export class Panel {
   branches() {
     const found = this.item.reply.explanation;
     if (!found) return make("p", { class: "soft", text: this.item.explaining ? "Finding where each word looked …" : "" });
-    const names = Object.keys(found.maps).slice();
-    const whole = (name) => found.share[name].reduce((a, b) => a + b, 0);
-    if (!names.includes(this.branch)) this.branch = names.sort((a, b) => whole(b) - whole(a))[0]; // that most words rest on
-    this.shares = new Map(names.map((name) => [name, make("button", { type: "button", "aria-pressed": String(name === this.branch), onclick: () => { this.branch = name; this.paint(); } })]));
+    this.shares = new Map(Object.keys(found.maps).map((name) => [name, make("button", { type: "button", onclick: () => { this.branch = name; this.outline &&= name === SAM; this.paint(); } })]));
     this.hint = make("span", {});
+    const outline = () => { this.outline = !this.outline; if (this.outline) this.branch = SAM; this.paint(); };
+    this.outlineButton = make("button", { type: "button", text: "SAM's outline", title: `around where the ${SAM} branch looked most`, onclick: outline });
     return make("div", { class: "switch" }, ...this.shares.values(),
-      this.item.reply.id && make("button", { type: "button", text: "SAM's outline", "aria-pressed": String(this.outline), onclick: (event) => { this.outline = !this.outline; event.target.setAttribute("aria-pressed", String(this.outline)); this.paint(); } }), this.hint);
+      this.item.reply.id && SAM in found.maps && this.outlineButton, this.hint);
+  }
+
+  // The branch that was chosen; else the one that the word rests on most, or without a word, the caption.
+  branchShown(found) {
+    if (this.branch in found.maps) return this.branch;
+    const rests = (name) => found.share[name][this.word] ?? found.share[name].reduce((a, b) => a + b, 0);
+    return Object.keys(found.maps).reduce((most, name) => rests(name) > rests(most) ? name : most);
   }
 
   paint() {
     const { viewer } = this, found = this.item.reply?.explanation;
     viewer.heat = viewer.region = null;
     if (found && this.shares) {
+      const branch = this.branchShown(found);
       for (const [name, button] of this.shares) {
-        button.setAttribute("aria-pressed", String(name === this.branch));
+        button.setAttribute("aria-pressed", String(name === branch));
         button.textContent = name + (found.maps[name][this.word] ? ` ${percent(found.share[name][this.word])}` : "");
       }
-      let map = this.word < 0 ? null : found.maps[this.branch]?.[this.word];
+      this.outlineButton.setAttribute("aria-pressed", String(this.outline));
+      let map = this.word < 0 ? null : found.maps[branch][this.word];
       if (map && Array.isArray(map[0]?.[0])) map = map[0]; // the first of several views
       viewer.heat = map ? heatOf(map) : null;
       this.hint.textContent = this.word < 0 ? "hover or tab to a word to see where it looked" : map ? viewer.heat ? "" : "looked everywhere alike" : "names nothing visible";
@@ -159,19 +169,20 @@ export class Panel {
     return area;
   }
 
-  actions(unsure, edited) {
-    const { item } = this, confirm = make("input", { type: "checkbox", onchange: () => { item.confirmed = confirm.checked; } });
+  actions(unsure, edited, none) {
+    const { item } = this, { reply } = item, confirm = make("input", { type: "checkbox", onchange: () => { item.confirmed = confirm.checked; } });
     confirm.checked = Boolean(item.confirmed);
     const said = make("span", { class: "soft", role: "status" });
+    const edit = make("button", { type: "button", text: none ? "Write a caption" : this.editing ? "Done" : "Edit", onclick: () => { this.editing = !this.editing; this.finished(); } });
+    if (none) return make("div", { class: "actions" }, edit);
     const download = async (kind) => {
       said.textContent = "";
       try { await this.page.document(item, kind); } catch (error) { said.textContent = error.message; }
     };
-    return make("div", { class: "actions" },
-      make("button", { type: "button", text: this.editing ? "Done" : "Edit", onclick: () => { this.editing = !this.editing; this.finished(); } }),
+    return make("div", { class: "actions" }, edit,
       edited && make("button", { type: "button", text: "As written", onclick: () => { item.text = undefined; this.editing = false; this.finished(); } }),
       make("button", { type: "button", text: "Copy", onclick: async () => { await navigator.clipboard.writeText(item.text ?? item.reply.caption); said.textContent = "copied"; } }),
-      unsure && make("label", { class: "soft" }, confirm, " I read it and stand by it"),
+      unsure && reply.caption && make("label", { class: "soft" }, confirm, " I read it and stand by it"),
       make("span", { class: "gap" }), make("span", { class: "soft", text: "Download" }),
       ...this.page.documents.map(({ kind, title }) => make("button", { type: "button", text: title, "data-kind": kind, onclick: () => download(kind) })), said);
   }
@@ -186,7 +197,7 @@ export class Panel {
     if (reply.support != null && reply.support < 0.5) reasons.push(`A second reading of the image gives plane, kind and organ together ${percent(reply.support)}.`);
     if (reply.agreement != null) reasons.push(`Captions that were drawn besides agree with it to ${percent(reply.agreement)}.`);
     if (reply.finding_confidence == null && (reply.findings || []).some((one) => one.stated)) reasons.push("No calibration says how often its findings are right.");
-    return make("details", { open: Boolean(reply.abstained || reply.withheld) || (reply.confidence ?? 1) < 0.5 }, make("summary", { text: "Why not sure" }), make("ul", {}, ...reasons.map((text) => make("li", { text }))));
+    return reasons.length > 0 && make("details", { open: Boolean(reply.abstained || reply.withheld) || (reply.confidence ?? 1) < 0.5 }, make("summary", { text: "Why not sure" }), make("ul", {}, ...reasons.map((text) => make("li", { text }))));
   }
 
   read() {

@@ -154,7 +154,7 @@ export class Viewer {
     this.right.textContent = this.stack?.count > 1 ? `${this.at + 1} / ${this.stack.count}` : "";
     const [centre, wide] = this.window || [];
     const unit = this.stack?.units === "HU" ? " HU" : "";
-    this.left.textContent = this.asNetwork ? "as the network saw it" : centre === undefined ? "" : `${Math.round(centre)} / ${Math.round(wide)}${unit}`;
+    this.left.textContent = !painted && !this.shown ? "opening …" : this.asNetwork ? "as the network saw it" : centre === undefined ? "" : `${Math.round(centre)} / ${Math.round(wide)}${unit}`;
     this.took = performance.now() - began;
   }
 

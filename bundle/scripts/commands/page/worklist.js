@@ -1,7 +1,7 @@
 // The list of opened images: it fills while it is read, is searched, sorted, paused and exported.
 import { getBlob } from "./api.js";
 import { bar, make, percent, save, sureness } from "./make.js";
-import { stepText } from "./panel.js";
+import { notCaptioned, stepText } from "./panel.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -37,11 +37,12 @@ export class Worklist {
 
   draw(item) {
     const { reply } = item, state = item.error ? "error" : !reply ? "waiting" : reply.abstained || reply.withheld ? "withheld" : "";
-    const text = item.error || item.text || reply?.caption || reply?.withheld || item.words || stepText(item.step);
+    const text = item.error || item.text || reply?.caption || (reply?.withheld && notCaptioned(reply)) || item.words || stepText(item.step);
+    const sure = sureness(reply);
     item.blank ||= make("div", { class: "blank" });
     const parts = [item.small || item.blank, make("div", {}, make("div", { class: "text" + (item.error ? " wrong" : ""), text }),
       make("div", { class: "meta" }, reply?.modality && make("span", { class: "tag", text: reply.modality }),
-        state && state !== "waiting" && make("span", { class: "tag bad", text: state }), reply && bar(sureness(reply)), reply && make("span", { text: percent(sureness(reply)) }),
+        state && state !== "waiting" && make("span", { class: "tag bad", text: state }), sure != null && !state && bar(sure), sure != null && make("span", { text: percent(sure) }),
         make("span", { class: "name", text: item.name, title: item.name })))];
     item.row.replaceChildren(...parts);
   }
@@ -79,9 +80,10 @@ export class Worklist {
   }
 
   count() {
-    const done = this.items.filter((item) => item.reply || item.error).length, failed = this.items.filter((item) => item.error).length;
-    const found = this.shown.length < this.items.length ? `, ${this.shown.length} shown` : "";
-    byId("count").textContent = `${done} of ${this.items.length} captioned${failed ? `, ${failed} not readable` : ""}${found}`;
+    const among = (fits) => this.items.filter(fits).length;
+    const done = among((item) => item.reply || item.error), failed = among((item) => item.error), held = among(({ reply }) => reply && (reply.abstained || reply.withheld));
+    byId("count").textContent = [`${done} of ${this.items.length} done`, failed && `${failed} not readable`, held && `${held} withheld`,
+      this.shown.length < this.items.length && `${this.shown.length} shown`].filter(Boolean).join(", ");
   }
 
   select(item) {

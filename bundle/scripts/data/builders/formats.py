@@ -5,15 +5,13 @@ Each reads a path and gives rows, as `table_files.read_table` does; `read_rows` 
 
 from __future__ import annotations
 
-import json
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from scripts.data.builders.columns import Row
-from scripts.data.builders.table_files import TableOptions, open_text, read_table
+from scripts.data.builders.table_files import TableOptions, open_text, read_json, read_table
 from scripts.data.datalist import IMAGE_SUFFIXES
 from scripts.errors import InputError
 
@@ -55,11 +53,7 @@ def _openi(folder: Path, options: TableOptions) -> Iterator[Row]:
 
 def _keyed(path: Path, options: TableOptions) -> Iterator[Row]:
     """``{image: {...}}``, or a list of such objects: the row is the inner object with ``key``, the image."""
-    with open_text(path) as stream:
-        try:
-            content = json.load(stream)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"{path}: is not valid JSON ({error}).") from error
+    content = read_json(path)
     for part in content if isinstance(content, list) else [content]:
         if not isinstance(part, dict):
             raise InputError(f"{path}: must hold objects of the form {{image: {{...}}}}, not {str(part)[:60]!r}.")
@@ -92,11 +86,7 @@ def _datalist(path: Path, options: TableOptions) -> Iterator[Row]:
     if path.suffix.lower() == ".jsonl":
         yield from (row for row in read_table(path, TableOptions(format="jsonl")) if "image" in row)
         return
-    with open_text(path) as stream:
-        try:
-            content: Any = json.load(stream)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"{path}: is not valid JSON ({error}).") from error
+    content = read_json(path)
     if isinstance(content, list):
         content = {"": content}
     for name, entries in content.items() if isinstance(content, dict) else ():

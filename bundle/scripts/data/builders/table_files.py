@@ -21,7 +21,7 @@ from typing import IO, Any
 from scripts.data.builders.columns import Row
 from scripts.errors import InputError
 
-__all__ = ["FORMATS", "TableOptions", "format_of", "open_text", "read_table", "sha256_of"]
+__all__ = ["FORMATS", "TableOptions", "format_of", "open_text", "read_json", "read_table", "sha256_of"]
 
 SEPARATORS = "\t,;|"
 _ENDINGS = {
@@ -130,9 +130,18 @@ def _json_lines(path: Path, options: TableOptions) -> Iterator[Row]:
                 yield _object(_parsed(line, f"{path}, line {number}"), f"{path}, line {number}")
 
 
-def _json(path: Path, options: TableOptions) -> Iterator[Row]:
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: it is no JSON.
+    """
     with open_text(path) as stream:
-        content = _parsed(stream.read(), str(path))
+        return _parsed(stream.read(), str(path))
+
+
+def _json(path: Path, options: TableOptions) -> Iterator[Row]:
+    content = read_json(path)
     if isinstance(content, dict):
         lists = {key: value for key, value in content.items() if isinstance(value, list)}
         key = options.records or (next(iter(lists)) if len(lists) == 1 else "")

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from tqdm import tqdm
 
 from scripts.atomic import write_text_atomically
@@ -28,7 +27,9 @@ from scripts.data.cache.jobs import CacheJobs
 from scripts.data.cache.key import case_key, describe, digest
 from scripts.data.cache.shards import STORED_DTYPES, DamagedItemError, ShardBuffer, ShardStore, pack
 from scripts.data.datalist import image_paths
+from scripts.distributed import gather_objects, rank, world_size
 from scripts.errors import InputError
+from scripts.kernels.precision import autocast
 
 logger = logging.getLogger(__name__)
 _SPARE_BYTES = 256 * 2**20  # never fill a disk to the last byte
@@ -94,11 +95,10 @@ class FeatureCache:
             InputError: the disk is too small (before any work), or cases failed (after all others were done) and
                 ``skip_failed`` is not set.
         """
-        grouped = dist.is_available() and dist.is_initialized() and part is None
         self.store.reload()
         self.store.sweep()
         self.store.recheck()  # where a reader found one damaged item, others may be
-        index, count = (dist.get_rank(), dist.get_world_size()) if grouped else (part or (0, 1))
+        index, count = part or (rank(), world_size())
         jobs = self._missing(items)
         mine = self._missing(items, part=(index, count))
         report = BuildReport(total=len(items) * max(1, self.augmented_views), cached=0)
@@ -108,7 +108,7 @@ class FeatureCache:
         with self._encoders_on(self.options.device if mine else None) as target:
             batch_size = self.options.batch_size or (1 if target.type == "cpu" else 16)
             self._encode_all(mine, report, batch_size, self.options.workers, target, show)
-        if grouped:
+        if part is None:
             self._join_reports(report)
         self.store.reload()
         report.bytes = self.store.size_bytes()
@@ -254,16 +254,11 @@ class FeatureCache:
             stack = torch.cat([images[number][1] for number in numbers]).to(device)
             views = [len(images[number][1]) for number in numbers]
             for name, encoder in self.encoders.items():
-                with self._autocast(device):
+                with autocast(device, self.options.autocast_dtype):
                     tokens = encoder(stack)
                 for number, part in zip(numbers, tokens.split(views), strict=True):
                     results[number][name] = part.flatten(0, 1).float().cpu()
         return results
-
-    def _autocast(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-        if self.options.autocast_dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(device.type, dtype=getattr(torch, self.options.autocast_dtype))
 
     @contextlib.contextmanager
     def _encoders_on(self, device: str | torch.device | None) -> Iterator[torch.device]:
@@ -288,8 +283,7 @@ class FeatureCache:
             raise InputError(failure_sentence(report.failed))
 
     def _join_reports(self, report: BuildReport) -> None:
-        parts: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(parts, (report.encoded, report.failed))
+        parts = gather_objects((report.encoded, report.failed))
         report.encoded = sum(encoded for encoded, _ in parts)
         report.failed = [failure for _, failed in parts for failure in failed]
 

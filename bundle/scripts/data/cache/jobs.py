@@ -33,6 +33,4 @@ class CacheJobs(Sequence[Job]):
         return len(self._keys)
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
         return self._items[self._numbers[index]], self._views[index], self._keys[index]

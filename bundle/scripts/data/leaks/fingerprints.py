@@ -18,12 +18,10 @@ from PIL import Image
 
 from scripts.errors import InputError
 
-__all__ = ["COARSE", "SIDE", "Fingerprint", "agreement", "coarse_variants", "fingerprint"]
+__all__ = ["SIDE", "Fingerprint", "agreement", "coarse_variants", "fingerprint"]
 
 SIDE = 64
 """Rows and columns of the equalised image."""
-COARSE = 63
-"""Numbers of the coarse vector: 8 x 8 cosine frequencies without the mean."""
 _CROPS = (
     (0.0, 0.0, 0.0, 0.0), (0.025, 0.025, 0.025, 0.025), (0.05, 0.05, 0.05, 0.05),
     (0.05, 0.0, 0.0, 0.0), (0.0, 0.05, 0.0, 0.0), (0.0, 0.0, 0.05, 0.0), (0.0, 0.0, 0.0, 0.05),

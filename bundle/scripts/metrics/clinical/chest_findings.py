@@ -9,41 +9,36 @@ with ``pip install --no-deps "radlabels==0.2.0"`` (its requirements would replac
 from __future__ import annotations
 
 import ast
-import importlib.util
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from scripts.metrics.clinical.interface import is_chest_film
+from scripts.metrics.clinical.interface import OfChestFilms
 from scripts.metrics.clinical.negation import ABSENT, PRESENT, UNCERTAIN, clauses, status_at, words_of
-from scripts.metrics.pairs import Pairs
 from scripts.metrics.statistic import Statistic
+from scripts.metrics.versions import installed_file
 
 __all__ = ["ChestFindingF1", "chest_findings", "finding_names"]
 
 GAP = 3
 """So many other words may stand among those of a phrase ("heart is mildly enlarged")."""
+_DICTIONARY = ("radlabels", "aliases.py")
 _ORDER = (PRESENT, UNCERTAIN, ABSENT)
 _SAME = {"opacities": "opacity", "densities": "density", "masses": "mass", "metastases": "metastasis",
          "pneumothoraces": "pneumothorax"}  # fmt: skip
 
 
-class ChestFindingF1:
+class ChestFindingF1(OfChestFilms):
     """Micro and macro F1 over the 49 findings; stated and uncertain ones count as found, denied ones do not."""
 
     name = "chest-findings"
-    valid_for = "chest radiographs"
 
     def why_not(self) -> str | None:
         """What is missing: the dictionary."""
-        found = _dictionary_file() is not None
+        found = installed_file(*_DICTIONARY) is not None
         return None if found else 'it needs the phrases of radlabels: pip install --no-deps "radlabels==0.2.0"'
-
-    def applies(self, pairs: Pairs, number: int) -> bool:
-        """Chest radiographs, as the datalist or the reference caption says."""
-        return is_chest_film(pairs, number)
 
     def score(self, predictions: Sequence[str], references: Sequence[str]) -> list[Statistic]:
         """Micro F1 and macro F1 (over findings that occur in references or predictions)."""
@@ -131,7 +126,7 @@ def _lemma(word: str) -> str:
 @lru_cache(maxsize=1)
 def _phrases() -> dict[str, tuple[list[tuple[str, ...]], list[tuple[str, ...]]]]:
     """Finding to its phrases and to those that exclude it, in words."""
-    file = _dictionary_file()
+    file = installed_file(*_DICTIONARY)
     if file is None:
         return {}
     named = {}
@@ -154,10 +149,3 @@ def _aliases(file: Path) -> dict[str, dict[str, list[str]]]:
         if isinstance(target, ast.Name) and target.id == "ALIASES" and node.value is not None:
             return ast.literal_eval(node.value)
     return {}
-
-
-def _dictionary_file() -> Path | None:
-    spec = importlib.util.find_spec("radlabels")
-    folders = spec.submodule_search_locations if spec else None
-    file = Path(next(iter(folders))) / "aliases.py" if folders else None
-    return file if file is not None and file.is_file() else None

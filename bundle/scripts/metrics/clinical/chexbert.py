@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.metrics.clinical.chest_findings import f1_statistics
-from scripts.metrics.clinical.interface import is_chest_film
-from scripts.metrics.pairs import Pairs
+from scripts.metrics.clinical.interface import OfChestFilms
 from scripts.metrics.statistic import Statistic
 
 __all__ = ["CheXbertF1"]
@@ -24,7 +23,7 @@ FIVE = (1, 4, 5, 7, 9)
 """Cardiomegaly, edema, consolidation, atelectasis and pleural effusion among the 14."""
 
 
-class CheXbertF1:
+class CheXbertF1(OfChestFilms):
     """CheXbert F1 over chest radiographs, of all 14 observations and of the usual 5.
 
     Args:
@@ -32,7 +31,6 @@ class CheXbertF1:
     """
 
     name = "chexbert"
-    valid_for = "chest radiographs"
 
     def __init__(self, label: Callable[[str], Sequence[int]] | None = None) -> None:
         self.label = label
@@ -45,10 +43,6 @@ class CheXbertF1:
             return "it needs the package f1chexbert (0.0.2, MIT)"
         weights = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "chexbert" / "chexbert.pth"
         return None if weights.is_file() else f"it needs CheXbert's weights at {weights}"
-
-    def applies(self, pairs: Pairs, number: int) -> bool:
-        """Chest radiographs, as the datalist or the reference caption says."""
-        return is_chest_film(pairs, number)
 
     def score(self, predictions: Sequence[str], references: Sequence[str]) -> list[Statistic]:
         """Micro and macro F1 of 14 observations, and of 5."""

@@ -15,7 +15,7 @@ from scripts.concepts.fields import family_of, true_fields
 from scripts.metrics.pairs import Pairs
 from scripts.metrics.statistic import Statistic
 
-__all__ = ["CLINICAL", "ClinicalScore", "clinical_scores", "is_chest_film", "register"]
+__all__ = ["CLINICAL", "ClinicalScore", "OfChestFilms", "clinical_scores", "register"]
 
 _FILMS = {"XR", "CR", "DX", "X-RAY", "XRAY", "CXR"}
 _CHEST = ("chest", "thorax", "lung")
@@ -84,8 +84,17 @@ def _spread(statistic: Statistic, places: Sequence[int], count: int) -> Statisti
     return replace(statistic, rows=rows)
 
 
-def is_chest_film(pairs: Pairs, number: int) -> bool:
-    """Whether the datalist or the reference caption says that an image is a radiograph of the chest."""
+class OfChestFilms:
+    """Base of scores that are made for radiographs of the chest, as the datalist or the reference caption says."""
+
+    valid_for = "chest radiographs"
+
+    def applies(self, pairs: Pairs, number: int) -> bool:
+        """See :class:`ClinicalScore`."""
+        return _is_chest_film(pairs, number)
+
+
+def _is_chest_film(pairs: Pairs, number: int) -> bool:
     fields = true_fields(pairs.first_references[number], pairs.fields[number])
     modality = (pairs.modalities[number] or "").upper()
     film = modality in _FILMS if modality else (fields.family or family_of(fields.modality)) == "XR"

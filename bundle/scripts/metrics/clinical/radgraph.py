@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.metrics.clinical.interface import is_chest_film
-from scripts.metrics.pairs import Pairs
+from scripts.metrics.clinical.interface import OfChestFilms
 from scripts.metrics.statistic import Statistic, mean_statistic
 
 __all__ = ["RadGraphF1", "radgraph_f1"]
@@ -27,7 +26,7 @@ MODEL = "radgraph"
 """The model of the published score: chest radiograph reports only."""
 
 
-class RadGraphF1:
+class RadGraphF1(OfChestFilms):
     """RadGraph F1 over chest radiographs.
 
     Args:
@@ -35,7 +34,6 @@ class RadGraphF1:
     """
 
     name = "radgraph"
-    valid_for = "chest radiographs"
 
     def __init__(self, annotate: Callable[[Sequence[str]], list[Annotation]] | None = None) -> None:
         self.annotate = annotate
@@ -50,10 +48,6 @@ class RadGraphF1:
         if not (folder / "weights.th").is_file():
             return f"it needs RadGraph's weights in {folder} (set RADGRAPH_WEIGHTS to the folder that holds {MODEL}/)"
         return None
-
-    def applies(self, pairs: Pairs, number: int) -> bool:
-        """Chest radiographs, as the datalist or the reference caption says."""
-        return is_chest_film(pairs, number)
 
     def score(self, predictions: Sequence[str], references: Sequence[str]) -> list[Statistic]:
         """The mean of each degree; a pair with an empty side scores 0."""

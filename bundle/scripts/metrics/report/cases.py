@@ -87,7 +87,9 @@ def failure_groups(cases: Sequence[Case]) -> dict[str, list[Case]]:
         "no caption": [c for c in cases if not c.prediction.strip()],
         "looped words": [c for c in cases if is_looped(c.prediction)],
         "other kind of machine (CT for MRI, ...)": [c for c in cases if c.truth.family != c.said.family],
-        "other side": [c for c in cases if sides(c.reference) and sides(c.prediction) and _sides_differ(c)],
+        "other side": [
+            c for c in cases if (told := sides(c.reference)) and (said := sides(c.prediction)) and told != said
+        ],
         "body part and view both wrong": [c for c in cases if {"plane", "organ"} <= set(c.wrong)],
         "only the body part wrong": [c for c in cases if c.wrong == ("organ",)],
         "only the plane wrong": [c for c in cases if c.wrong == ("plane",)],
@@ -95,18 +97,10 @@ def failure_groups(cases: Sequence[Case]) -> dict[str, list[Case]]:
             c for c in cases if c.wrong == ("modality",) and c.truth.family == c.said.family
         ],
         "all three right, other finding": [
-            c for c in cases if not c.wrong and c.truth.abnormality is not None and _finding_differs(c)
+            c for c in cases if not c.wrong and c.truth.abnormality not in (None, c.said.abnormality)
         ],
     }
     return {name: members for name, members in groups.items() if members}
-
-
-def _sides_differ(case: Case) -> bool:
-    return sides(case.reference) != sides(case.prediction)
-
-
-def _finding_differs(case: Case) -> bool:
-    return case.truth.abnormality != case.said.abnormality
 
 
 def all_right(cases: Sequence[Case]) -> int:

@@ -93,20 +93,12 @@ def opening(evaluation: Mapping[str, Any], cases: Sequence[Case]) -> str:
     rival = strongest_baseline(evaluation)
     text = f"Plane, modality and body part are all right in {right} of {total} captions ({right / total:.0%})."
     rows = _compared(evaluation, rival)
-    beaten, lost = ([r["name"] for r in rows if better(r)] for better in (_above, _below))
+    beaten, lost = [r["name"] for r in rows if r["low"] > 0], [r["name"] for r in rows if r["high"] < 0]
     if rival and (beaten or lost):
         text += f" Against {rival} it is clearly better in {_listed(beaten)}, and clearly worse in {_listed(lost)}."
     elif rival:
         text += f" Against {rival} no score differs beyond its interval."
     return text
-
-
-def _above(row: Mapping[str, Any]) -> bool:
-    return row["low"] > 0
-
-
-def _below(row: Mapping[str, Any]) -> bool:
-    return row["high"] < 0
 
 
 def _compared(evaluation: Mapping[str, Any], rival: str | None) -> list[Mapping[str, Any]]:

@@ -21,7 +21,7 @@ from pydicom.valuerep import validate_value
 
 from scripts.errors import InputError
 
-__all__ = ["copy_identity", "require_identity", "text_of"]
+__all__ = ["copy_identity", "day_of", "require_identity", "text_of"]
 
 REQUIRED = ("PatientID", "StudyInstanceUID")
 # Type 2: there, maybe empty.
@@ -84,6 +84,12 @@ def text_of(header: pydicom.Dataset, keyword: str) -> str:
     """A copied attribute as plain text, "" where absent or invalid."""
     value = _value(header, keyword)
     return "" if value is None else str(value)
+
+
+def day_of(header: pydicom.Dataset, keyword: str) -> str:
+    """A date as ``YYYY-MM-DD``, "" where absent or invalid."""
+    date = text_of(header, keyword)
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else ""
 
 
 def _value(header: pydicom.Dataset, keyword: str) -> Any:

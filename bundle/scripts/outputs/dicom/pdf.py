@@ -15,10 +15,10 @@ from torch import Tensor
 from scripts.errors import InputError
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.dicom.document import MODEL, Draft, file_name, new_document, save
-from scripts.outputs.dicom.identity import text_of
+from scripts.outputs.dicom.identity import day_of, text_of
 from scripts.outputs.dicom.pdf_page import PageContent, draw_page, is_drawable
 from scripts.outputs.dicom.source import SourceStudy, find_source
-from scripts.outputs.dicom.sr_content import code
+from scripts.outputs.dicom.sr_content import code, reference
 from scripts.outputs.report_writer import ReportWriter
 from scripts.reading.dicom.file import quiet_pydicom
 from scripts.reading.image_meta import ImageMeta
@@ -63,10 +63,10 @@ def page_of(source: SourceStudy, draft: Draft, record: Mapping[str, Any], image:
     with quiet_pydicom():
         patient = [
             ("Patient", _printable_name(text_of(header, "PatientName"))),
-            ("Study date", _day(text_of(header, "StudyDate"))),
+            ("Study date", day_of(header, "StudyDate")),
             ("Patient ID", _printable(text_of(header, "PatientID"))),
             ("Accession no.", _printable(text_of(header, "AccessionNumber"))),
-            ("Born", _day(text_of(header, "PatientBirthDate"))),
+            ("Born", day_of(header, "PatientBirthDate")),
             ("Sex", text_of(header, "PatientSex")),
             ("Modality", _printable(text_of(header, "Modality"))),
         ]
@@ -90,7 +90,7 @@ def _document(source: SourceStudy, draft: Draft, pdf: bytes) -> Dataset:
     document.ConversionType = "WSD"
     document.AcquisitionDateTime = ""
     document.BurnedInAnnotation = "YES"
-    document.SourceInstanceSequence = [_instance(image.sop_class, image.sop_instance) for image in source.images]
+    document.SourceInstanceSequence = [reference(image, frames=False) for image in source.images]
     document.DocumentTitle = "Draft image caption - not for clinical use"
     document.ConceptNameCodeSequence = [code("18748-4", "LN", "Diagnostic imaging study")]
     document.VerificationFlag = "UNVERIFIED"
@@ -98,12 +98,6 @@ def _document(source: SourceStudy, draft: Draft, pdf: bytes) -> Dataset:
     document.EncapsulatedDocumentLength = len(pdf)
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
     return document
-
-
-def _instance(sop_class: str, instance: str) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, instance
-    return item
 
 
 class DicomPdfWriter(ReportWriter):
@@ -151,7 +145,3 @@ def _printable(text: str) -> str:
 def _window(window: Any) -> str:
     """The window in words; a record holds it as text or with its parts."""
     return str(window.get("text") or "") if isinstance(window, Mapping) else str(window or "")
-
-
-def _day(date: str) -> str:
-    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else ""

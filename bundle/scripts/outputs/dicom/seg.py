@@ -40,6 +40,7 @@ from scripts.outputs.dicom.document import (
 from scripts.outputs.dicom.identity import ALWAYS
 from scripts.outputs.dicom.source import SourceStudy, find_source
 from scripts.outputs.nifti_mask import grid_of, masks_of
+from scripts.outputs.report_writer import FolderWriter
 from scripts.reading.dicom.file import DicomFile, quiet_pydicom
 from scripts.reading.dicom.stack import FrameRef
 
@@ -59,17 +60,11 @@ _FROM_DOCUMENT = ("SpecificCharacterSet", "SeriesDescription", "ContentDate", "C
                   "DeviceSerialNumber")  # fmt: skip
 
 
-class DicomSegWriter:
-    """One DICOM SEG a case and source series in ``output_dir/dicom_seg``.
+class DicomSegWriter(FolderWriter):
+    """One DICOM SEG a case and source series in ``output_dir/dicom_seg``."""
 
-    Args:
-        output_dir: the run's folder.
-    """
-
+    folder = "dicom_seg"
     needs_explanation = True
-
-    def __init__(self, *, output_dir: Path) -> None:
-        self.directory = Path(output_dir) / "dicom_seg"
 
     def add(self, case: CaptionedCase) -> list[Path]:
         """Write the regions of one case.
@@ -90,12 +85,6 @@ class DicomSegWriter:
             path = self.directory / file_name(study, document.SOPInstanceUID, ".dcm")
             written.append(save(document, path))
         return written
-
-    def recall(self, case: CaptionedCase, note: None) -> None:
-        """Nothing is kept of earlier cases: segmentations do not depend on each other."""
-
-    def finish(self) -> list[Path]:
-        return []
 
 
 def segmentation(study: SourceStudy, draft: Draft, items: Sequence[tuple[WordMask, SourceGrid]]) -> Dataset:

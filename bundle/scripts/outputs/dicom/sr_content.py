@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from scripts.outputs.dicom.document import MANUFACTURER, MODEL, Draft, derived_uid
 from scripts.outputs.dicom.source import ImageReference, SourceStudy
 
-__all__ = ["CODING_SCHEME", "code", "evidence_of", "report_tree"]
+__all__ = ["CODING_SCHEME", "code", "evidence_of", "reference", "report_tree"]
 
 CODING_SCHEME = "99MSMEDCAP"
 """For the concepts that no standard code means: how likely parts of a caption are right."""
@@ -72,7 +72,7 @@ def evidence_of(source: SourceStudy) -> list[Dataset]:
     """CurrentRequestedProcedureEvidenceSequence: every referenced image under its study and series."""
     by_series: dict[str, list[Dataset]] = {}
     for image in source.images:
-        by_series.setdefault(image.series, []).append(_reference(image, frames=False))
+        by_series.setdefault(image.series, []).append(reference(image, frames=False))
     study = Dataset()
     study.StudyInstanceUID = source.study
     study.ReferencedSeriesSequence = []
@@ -142,11 +142,12 @@ def _number(name: tuple[str, str, str], value: float) -> Dataset:
 
 def _image(image: ImageReference) -> Dataset:
     item = _item("INFERRED FROM", "IMAGE", None)  # TID 2000 names no concept for an image
-    item.ReferencedSOPSequence = [_reference(image, frames=True)]
+    item.ReferencedSOPSequence = [reference(image, frames=True)]
     return item
 
 
-def _reference(image: ImageReference, *, frames: bool) -> Dataset:
+def reference(image: ImageReference, *, frames: bool) -> Dataset:
+    """An item that names an image, with ``frames`` those of its frames where its class has several."""
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.sop_class, image.sop_instance
     if frames and image.frames and image.sop_class not in _SINGLE_FRAME:

@@ -22,6 +22,7 @@ from pydicom.uid import (
 
 from scripts.errors import InputError
 from scripts.reading.dicom.attributes import item, safe, whole, word
+from scripts.reading.magic import unzipped
 from scripts.reading.quiet import Shared, quiet_warnings
 
 GZIP = b"\x1f\x8b"
@@ -147,17 +148,19 @@ def is_dicom_stream(stream: BinaryIO) -> bool:
     not."""
     head = stream.read(132)
     if head.startswith(GZIP):
-        head = _inflated(head + stream.read(1024), 132)
+        head = unzipped(head + stream.read(1024), 132)
     if head[128:132] == b"DICM":
         return True
     return len(head) >= 8 and head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08") and head[2:4] != b"\x00\x08"
 
 
-def _inflated(head: bytes, count: int) -> bytes:
+def starts_as_dicom(path: str) -> bool:
+    """`is_dicom_stream` of a file on disk; False for one that cannot be opened."""
     try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, count)
-    except zlib.error:
-        return b""
+        with open(path, "rb") as stream:
+            return is_dicom_stream(stream)
+    except OSError:
+        return False
 
 
 def _looks_like_dicom(dataset: pydicom.Dataset) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from scripts.errors import InputError
-from scripts.reading.dicom.file import is_dicom_stream, quiet_pydicom
+from scripts.reading.dicom.file import quiet_pydicom, starts_as_dicom
 from scripts.reading.dicom.headers import header_of
 
 ENDING = "::series"
@@ -67,14 +67,6 @@ def plain_files(folder: str) -> list[str]:
     return sorted(path for path in paths if os.path.isfile(path))  # an entry of scandir raises for a loop of links
 
 
-def _starts_as_dicom(file: str) -> bool:
-    try:
-        with open(file, "rb") as stream:
-            return is_dicom_stream(stream)
-    except OSError:
-        return False
-
-
 def _has_preamble(file: str) -> bool:
     with open(file, "rb") as stream:
         return stream.read(132)[128:] == b"DICM"
@@ -92,7 +84,7 @@ def _looked(file: str) -> DicomLook | None:
 def _look(file: str, modified: int, size: int) -> DicomLook | None:
     """Kept, as every series of a folder asks for all its files; ``modified`` and ``size`` tell states of one apart."""
     named = file.lower().endswith(DICOM_ENDINGS)
-    if not named and not _starts_as_dicom(file):
+    if not named and not starts_as_dicom(file):
         return None
     if os.path.basename(file).upper() == "DICOMDIR":
         return DicomLook(is_image=False)  # the images that it names are found by themselves
