@@ -136,7 +136,7 @@ def floor(sides: Sides, path: str) -> dict[str, float]:
     weights = sum(part.weight.numel() for part in network.language_model.modules() if type(part) is nn.Linear)
     dtype = resolved(sides.predictor.dtype, "cpu")
     products = {name: product_speed(getattr(torch, name)) for name in ("float32", dtype)}
-    block = torch.zeros(1 << 27, dtype=torch.int64)
+    block = torch.zeros(1 << 25, dtype=torch.int64)
     reading = block.nbytes / best(block.sum)
     a_step = max(2 * weights / reading, 2 * weights * network.options.num_beams / products["float32"])
     parts = {
