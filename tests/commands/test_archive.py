@@ -143,9 +143,3 @@ def test_a_caption_counts_before_an_error_and_a_later_error_before_an_earlier_on
     write("1", a="old", b=None)
     write("2", a="new", b="gone")
     assert [record["error"] for record in archive._finished(tmp_path).values()] == ["new", None]
-
-
-def test_values_on_the_command_line_are_json_or_text() -> None:
-    assert archive._value("epochs=3") == ("epochs", 3)
-    assert archive._value("device=cuda:1") == ("device", "cuda:1")
-    assert archive._value("general_start=") == ("general_start", "")

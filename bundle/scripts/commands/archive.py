@@ -28,8 +28,6 @@ from scripts.errors import InputError, show_sentences
 from scripts.given_values import typed_settings
 from scripts.provenance.archive_origin import check_origin, made_with
 
-__all__ = ["build_features", "caption_archive"]
-
 Row = dict[str, Any]
 
 

@@ -17,8 +17,6 @@ from scripts.data.datalist import load_datalist, read_sections
 from scripts.data.json_lines import is_json_lines, read_header, section_names
 from scripts.errors import InputError
 
-__all__ = ["CheckResult", "check_datalist", "provenance_of", "sections_of"]
-
 
 @dataclass
 class CheckResult:
