@@ -78,7 +78,7 @@ deploy: $(DEPLOY)/.ready package ## STUDY=folder | MONAI Deploy application: DIC
 		--model "$$(ls -t dist/*.zip | head -n 1)"
 
 demo: $(READY) ## | the page in your browser: drop an image, read its caption (DEMO_PORT=8765)
-	@$(PY) -m scripts.commands.serve --port $(DEMO_PORT) --open
+	@$(PY) -m scripts.commands.serve --port $(DEMO_PORT) --open || $(QUIETLY_FAILED)
 
 label: $(LABEL) $(SAMPLES)/.ready ## [STUDIES=path] | MONAI Label on 127.0.0.1: caption, correct, learn; a folder or DICOMweb URL (PORT=8000)
 	@$(PY) integrations/monailabel/serve.py --studies "$(STUDIES)" --port $(PORT)

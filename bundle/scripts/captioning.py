@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from scripts.networks.caption_network import CaptionNetwork
     from scripts.networks.prompts import Prompt
 
-__all__ = ["CaptionedBatch", "Written", "caption_batch", "token_texts"]
-
 SIMILAR_CASES = 10  # training cases nearby that candidates for findings are taken from
 
 Written = Callable[[Mapping[int, str]], None]

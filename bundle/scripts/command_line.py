@@ -21,8 +21,6 @@ from pathlib import Path
 
 from scripts.errors import NOT_EXPORTED, InputError, show_sentences
 
-__all__ = ["as_typed", "check_command", "config_files", "named_configs", "options_of"]
-
 _PATHS = ("dataset_dir", "datalist", "output_dir", "feature_cache_dir", "bundle_root", "weights", "pretrained")
 """Options whose value is a path, whatever it looks like."""
 _RUN = ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")

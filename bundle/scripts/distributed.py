@@ -13,21 +13,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = [
-    "collective_device",
-    "finish",
-    "gather",
-    "gather_objects",
-    "gather_with_gradient",
-    "local_device",
-    "pad_to_common_length",
-    "pad_tokens_to_common_length",
-    "parallel",
-    "rank",
-    "start",
-    "world_size",
-]
-
 
 def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

@@ -16,8 +16,6 @@ from typing import Any
 
 from scripts.errors import InputError
 
-__all__ = ["FolderLock"]
-
 _CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _held: dict[tuple[int, str], int] = {}
 """(process, file) to open file. A forked child holds none of its parent's locks."""

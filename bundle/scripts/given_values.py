@@ -12,8 +12,6 @@ from typing import Any
 
 from scripts.errors import InputError
 
-__all__ = ["switch", "typed_settings"]
-
 _SWITCHES = {"true": True, "false": False}
 
 

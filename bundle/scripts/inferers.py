@@ -14,8 +14,6 @@ from scripts.given_values import switch
 from scripts.kernels.precision import autocast
 from scripts.provenance.timing import StepTimer
 
-__all__ = ["CaptionInferer"]
-
 
 class CaptionInferer(Inferer):
     """Caption a batch, and where reference captions are given also measure their loss. Tokens are encoded once.

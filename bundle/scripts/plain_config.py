@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NotPlainError", "PlainConfig"]
-
 
 class NotPlainError(Exception):
     """A config uses something that only MONAI's parser understands."""

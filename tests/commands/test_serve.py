@@ -179,8 +179,11 @@ def test_it_listens_on_this_computer_only_and_needs_a_folder(server: CaptionServ
     assert server.server_address[0] == "127.0.0.1"
     with pytest.raises(InputError, match="no folder"):
         main(["--root", str(tmp_path / "nowhere")])
-    with pytest.raises(InputError, match="cannot be served .*choose another"):
-        main(["--root", str(tmp_path), "--port", str(server.server_address[1])])
+    port, nothing = str(server.server_address[1]), ["--bundle_root", str(tmp_path / "none")]  # told before it is loaded
+    with pytest.raises(InputError, match=rf"{port} cannot be served \([^()]*\): choose another --port"):
+        main(["--root", str(tmp_path), "--port", port, *nothing])
+    with pytest.raises(InputError, match="--port 70000 is none"):
+        main(["--port", "70000", *nothing])
 
 
 def test_requests_at_once_get_what_they_would_get_alone(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import fuzzing
@@ -55,9 +57,8 @@ def test_damaged_files_at_length(tmp_path: Path) -> None:
     assert fuzzing.run(2000, seed=0, folder=tmp_path).failures == []
 
 
-def test_a_dying_reader_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dying_reader_is_seen(tmp_path: Path) -> None:
     """The check itself works: a worker that dies counts as a failure and is replaced."""
-    monkeypatch.setattr(fuzzing, "PATIENCE", 12)
     reader = fuzzing._Reader(itk_too=False)
     assert reader.ask(tmp_path / "absent.png")[0] == "refused"
     assert reader.process is not None
@@ -75,3 +76,15 @@ def test_the_memory_of_the_tests_is_not_counted_as_the_readers(tmp_path: Path) -
     answer, _, peak = reader.ask(tmp_path / "absent.png")
     reader.close()
     assert (answer, ballast[-1]) == ("refused", 1) and peak < fuzzing.GIB
+
+
+def test_a_reader_that_computes_too_long_is_seen(tmp_path: Path) -> None:
+    """By its own processor time, whatever else the machine does."""
+    reader = fuzzing._Reader(itk_too=False)
+    assert reader.ask(tmp_path / "absent.png")[0] == "refused"
+    assert reader.process is not None
+    os.kill(reader.process.pid, signal.SIGPROF)  # as the system does when its time is up
+    reader.process.join()
+    assert reader.ask(tmp_path / "absent.png")[0] == "failure: took over 10 s"
+    assert reader.ask(tmp_path / "absent.png")[0] == "refused"
+    reader.close()

@@ -13,8 +13,6 @@ from scripts.networks.losses import ImageGroundedGeneration
 from scripts.networks.qformer import QFormer
 from scripts.weights.loading import LoadReport, load_parameters
 
-__all__ = ["initialise_from_bert", "initialise_head_from_bert", "spread_layers"]
-
 # BERT's names, as published, to ours; the feed-forward block is the text path's.
 _RENAMES = (
     (r"^encoder\.layer\.(\d+)\.attention\.self\.(query|key|value)\.", r"layers.\1.self_attention.\2."),

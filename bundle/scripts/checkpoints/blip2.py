@@ -20,8 +20,6 @@ from scripts.networks.caption_network import CaptionNetwork
 from scripts.weights.files import find_file, model_files
 from scripts.weights.loading import read_state
 
-__all__ = ["blip2_layout", "check_heads", "export_blip2", "read_blip2"]
-
 _FROZEN = ("vision_model.embeddings.", "vision_model.encoder.", "language_model.")
 _HEAD_KEYS = ("vision_projection.*", "text_projection.*", "itm_head.*")
 _TEXT_KEYS = (

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 
 from scripts.checkpoints.foreign import ForeignLayout, Renames, qformer_renames
 
-__all__ = ["FROZEN_KEYS", "heads", "is_lavis", "lavis_layout", "text_keys"]
-
 FROZEN_KEYS = ("visual_encoder.*", "opt_model.*", "t5_model.*", "llm_model.*")
 _HEAD_KEYS = ("vision_proj.*", "text_proj.*", "itm_head.*", "temp")
 

@@ -12,8 +12,6 @@ from dataclasses import replace
 from scripts.checkpoints.foreign import ForeignLayout, qformer_renames
 from scripts.checkpoints.lavis import FROZEN_KEYS, has_text, heads, is_lavis, lavis_layout, text_keys
 
-__all__ = ["is_msmedcap", "msmedcap_layout"]
-
 _DETAIL_KEYS = ("sam_Qformer.*", "sam_query_tokens", "sam_opt_proj.*")
 _HEAD_KEYS = ("vision_proj.*", "text_proj.*", "itm_head.*", "temp")
 

@@ -26,8 +26,6 @@ from scripts.weights.intact import refresh_sums
 from scripts.weights.loading import read_state
 from scripts.weights.saving import save_shards
 
-__all__ = ["main"]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""

@@ -20,16 +20,6 @@ from scripts.weights.intact import write_sealed
 from scripts.weights.loading import LoadReport, load_parameters, read_state
 from scripts.weights.pretrained import load_pretrained
 
-__all__ = [
-    "export_encoder",
-    "load_pretrained_branches",
-    "load_trained",
-    "read_stage1",
-    "start_from_text_encoder",
-    "text_tokenizer",
-    "trained_network",
-]
-
 # What stage 1 trains and stage 2 has no use for: the text path and the heads of the three objectives.
 _STAGE1_ONLY = ("*.word_embeddings.*", "*.position_embeddings.*", "*.text_feed_forward.*")
 

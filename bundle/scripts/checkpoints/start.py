@@ -24,8 +24,6 @@ from scripts.errors import WeightsError
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.weights.loading import LoadReport, load_parameters, read_state, trained_names
 
-__all__ = ["start_branch", "start_branches"]
-
 _SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 

@@ -11,8 +11,6 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["BodyLimits", "Sizes"]
-
 LATE = "the body did not come in time: send it at once"
 
 

@@ -30,8 +30,6 @@ from scripts.provenance.timing import StepTimer, TimedTransform
 if TYPE_CHECKING:
     from scripts.networks.caption_network import CaptionNetwork
 
-__all__ = ["BatchCaptioner", "CaptionRun"]
-
 
 class CaptionRun:
     """A loaded captioner for any number of sources.

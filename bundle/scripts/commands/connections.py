@@ -7,8 +7,6 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["HEAD_SECONDS", "PatientProtocol"]
-
 HEAD_SECONDS = 20.0
 """Within which the head of a request must have come, once its connection is open or its first byte is there."""
 

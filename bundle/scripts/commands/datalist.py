@@ -34,8 +34,6 @@ from scripts.data.builders.splits import CROSSING
 from scripts.data.builders.table_files import TableOptions
 from scripts.errors import InputError
 
-__all__ = ["main"]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code: 1 where too many files are missing or leaks were found, 2 for an error."""

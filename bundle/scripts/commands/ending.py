@@ -6,8 +6,6 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 
-__all__ = ["ending_in_order"]
-
 
 @contextlib.contextmanager
 def ending_in_order(stop: Callable[[], object]) -> Iterator[None]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection
 
-__all__ = ["names_this_computer"]
-
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "")
 
 

@@ -16,8 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 from scripts.errors import InputError
 from scripts.given_values import typed_settings
 
-__all__ = ["CaptionOptions", "from_query", "options_of", "refuse_near_misses", "remedy"]
-
 Text = Annotated[str, Strict()]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()] | Whole

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-__all__ = ["FOREIGN", "from_own_page"]
-
 FOREIGN = "a page of another site may not ask this service"
 
 

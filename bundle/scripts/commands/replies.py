@@ -15,8 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from scripts.predictor import Caption
 
-__all__ = ["CaptionReply", "ExplanationReply", "reply_of"]
-
 
 class ExplanationReply(BaseModel):
     """Where in the image each word was found.

@@ -31,8 +31,6 @@ try:
 except ImportError:  # Windows, which has no such sockets either
     fcntl = None
 
-__all__ = ["ask", "serve", "socket_path"]
-
 Job = Mapping[str, Any]
 _STARTS = 60.0  # seconds that its socket may take to appear: a loaded machine, a slow disk
 _LONGEST = 100  # bytes of a socket's path, which systems limit to 104 or 108

@@ -10,8 +10,6 @@ from pathlib import Path
 import nibabel
 import pydicom
 
-__all__ = ["SAMPLES", "write_samples"]
-
 # name here: package and file in its test data
 SAMPLES = {
     "ct_head.dcm": (pydicom, "data/test_files/J2K_pixelrep_mismatch.dcm"),

@@ -38,8 +38,6 @@ from scripts.given_values import typed_settings
 from scripts.kernels.allocator import keep_memory
 from scripts.predictor import CaptionPredictor
 
-__all__ = ["CaptionServer", "main"]
-
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 MAX_CONNECTIONS = 256
 
@@ -76,8 +74,7 @@ class CaptionServer:
     ) -> None:
         self.predictor = predictor
         self.root = Path(root).resolve()
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=128)
+        self._socket = _listening(host, port)
         self.server_address = self._socket.getsockname()
         self._ended = threading.Event()
         self._ended.set()
@@ -135,24 +132,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root = Path(empty) if options.root is None else options.root
         if not root.is_dir():
             raise InputError(f"{root} is no folder: --root is the folder whose images are served")
+        _check_address(options.host, options.port)
         predictor = CaptionPredictor.from_bundle(
             options.bundle_root, config=["configs/inference.json", *options.config], **typed_settings(options.set)
         )
-        try:
-            server = CaptionServer(
-                predictor,
-                root=root,
-                host=options.host,
-                port=options.port,
-                host_names=options.host_name,
-                token=_token(options.token_file),
-                waiting=options.waiting,
-                batch=options.batch,
-                seconds=options.seconds,
-            )
-        except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"{options.host}:{options.port} cannot be served ({reason}): choose another") from error
+        server = CaptionServer(
+            predictor,
+            root=root,
+            host=options.host,
+            port=options.port,
+            host_names=options.host_name,
+            token=_token(options.token_file),
+            waiting=options.waiting,
+            batch=options.batch,
+            seconds=options.seconds,
+        )
         _announce(server, options.open)
         try:
             with ending_in_order(server.stop):
@@ -162,6 +156,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             server.server_close()
     return 0
+
+
+def _check_address(host: str, port: int) -> None:
+    """Before the model is loaded: whether the address is free.
+
+    Raises:
+        InputError: it is not, or is none.
+    """
+    try:
+        _listening(host, port).close()
+    except OverflowError:
+        raise InputError(f"--port {port} is none: it is a whole number from 0 to 65535") from None
+    except OSError as error:  # Python adds the address to a reason that is the system's
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+        raise InputError(
+            f"{host}:{port} cannot be served ({reason}): choose another --port, with make demo DEMO_PORT"
+        ) from error
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=128)
 
 
 def _announce(server: CaptionServer, browser: bool) -> None:

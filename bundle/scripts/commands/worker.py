@@ -34,14 +34,13 @@ from typing import IO, Any
 
 import numpy as np
 
+from scripts import BUNDLE
 from scripts.commands.options import options_of
 from scripts.commands.replies import reply_of
 from scripts.errors import InputError, WeightsError
 from scripts.kernels.allocator import keep_memory
 from scripts.predictor import Caption, CaptionPredictor
 from scripts.reading.dicom.source_plane import images_in
-
-__all__ = ["Worker", "main"]
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +167,7 @@ def serve(worker: Worker, lines: Iterable[str], replies: IO[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default=str(Path(__file__).resolve().parents[2]), help="the bundle folder")
+    parser.add_argument("--bundle", default=BUNDLE, help="the bundle folder")
     parser.add_argument("--weights", help="another checkpoint than the bundle's")
     given = parser.parse_args(arguments)
     keep_memory()

@@ -29,8 +29,6 @@ from scripts.given_values import switch
 from scripts.weights.intact import read_safetensors, write_sealed_safetensors
 from scripts.weights.loading import finite, weights_sha256
 
-__all__ = ["UNFAMILIAR", "Familiarity", "fitted", "load_familiarity", "save_familiarity"]
-
 UNFAMILIAR = "does not look like a CT, MR, X-ray or ultrasound image: not captioned"
 """The sentence with which such an image is withheld."""
 

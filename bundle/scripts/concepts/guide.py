@@ -30,8 +30,6 @@ from scripts.concepts.stated import Stated
 from scripts.concepts.statement_check import contradicts, disagreement
 from scripts.concepts.vocabulary import UNKNOWN, ConceptVocabulary, whole_words
 
-__all__ = ["CONCEPT_WEIGHT", "ConceptGuide"]
-
 CONCEPT_WEIGHT = 0.04  # of the concepts, a sum over hundreds, beside the fields
 
 

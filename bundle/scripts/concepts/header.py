@@ -16,8 +16,6 @@ from scripts.concepts.mentions import weightings_in
 from scripts.concepts.stated import Stated
 from scripts.concepts.vocabulary import ConceptVocabulary
 
-__all__ = ["EXCLUDED", "HeaderAnswers", "header_answers", "only_agreeing"]
-
 HeaderAnswers = Mapping[str, Collection[str]]
 """Field ("modality", "plane") to the answers that agree with the file; a field that is absent is open."""
 

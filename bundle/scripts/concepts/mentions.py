@@ -12,8 +12,6 @@ from functools import lru_cache
 
 from scripts.concepts.fields import before_finding, planes_in
 
-__all__ = ["families_in", "planes_in_view", "says_without_contrast", "weightings_in"]
-
 _WORDS = {
     "CT": r"(?:[a-z-]*enhanced |non-?contrast )?c\.?t\.?(?: (?:angio|myelo|uro)gra(?:m|phy))?|cta|hrct|cat scans?|"
     r"computed tomogra(?:m|phy|ms)|computerized tomography|hounsfield",

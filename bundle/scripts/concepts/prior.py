@@ -31,8 +31,6 @@ from torch import Tensor
 
 from scripts.concepts.vocabulary import whole_words, words_of
 
-__all__ = ["CaptionPrior"]
-
 ORDER = 3
 FLOOR = -3.0  # log-probability: a word that follows one time in twenty counts like one that never did
 UNHEARD = 1.5  # above 0, the log-probability of certainty: a word in a place where it was never heard

@@ -48,8 +48,6 @@ from scripts.weights.loading import finite, load_parameters, read_state
 if TYPE_CHECKING:
     from scripts.concepts.tagger import ConceptNetwork
 
-__all__ = ["ConceptReader", "export_concept_reader", "load_concept_reader", "save_concept_reader"]
-
 _ENCODERS = {"EfficientNetEncoder": EfficientNetEncoder}  # those that a file may name
 
 

@@ -16,8 +16,6 @@ from torch import Tensor
 from scripts.concepts.fields import CaptionFields, family_of, read_fields
 from scripts.concepts.vocabulary import ConceptVocabulary
 
-__all__ = ["seen"]
-
 LEAST = 1e-4  # no answer is impossible
 
 

@@ -36,8 +36,6 @@ from scripts.weights.intact import read_safetensors, write_sealed_safetensors
 if TYPE_CHECKING:
     from scripts.encoders.pooled import PooledEncoders
 
-__all__ = ["SimilarCase", "SimilarCases", "load_similar_cases"]
-
 WIDTH = 256
 LEAST_SPREAD = 1e-3  # of the widest direction: what lies below it is noise that whitening would blow up
 _CAPITALS = re.compile(

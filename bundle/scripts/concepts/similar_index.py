@@ -14,8 +14,6 @@ from scripts.concepts.reader import ConceptReader
 from scripts.concepts.similar_cases import SimilarCases
 from scripts.transforms.preprocessing import Preprocessing
 
-__all__ = ["build_similar_cases", "case_source", "export_similar_cases", "mean_tokens"]
-
 Load = Callable[[Any], Tensor]
 """The ``image`` of an item -> pixels ``[3, S, S]`` or ``[V, 3, S, S]`` in [0, 1]."""
 

@@ -15,8 +15,6 @@ from typing import Any
 
 from scripts.reading.image_meta import ImageMeta
 
-__all__ = ["PLANES", "PROJECTIONS", "Stated", "stated_by"]
-
 # DICOM modality, as readers give it -> families of words that agree (`mentions`); a plain-film device also makes
 # contrast studies of the gut, and a C-arm both pictures of vessels and of the gut
 _FAMILIES = {

@@ -10,8 +10,6 @@ from __future__ import annotations
 from scripts.concepts.mentions import families_in, planes_in_view, says_without_contrast, weightings_in
 from scripts.concepts.stated import Stated
 
-__all__ = ["composed_caption", "contradicts", "disagreement"]
-
 _NAMES = {
     "CT": "CT", "MR": "MRI", "MA": "MR angiogram", "XR": "X-ray", "RTIMAGE": "X-ray",
     "BMD": "bone densitometry image", "RF": "fluoroscopy image", "DF": "fluoroscopy image", "CF": "fluoroscopy image",

@@ -23,8 +23,6 @@ from scripts.concepts.vocabulary import FIELDS, UNKNOWN, ConceptVocabulary
 from scripts.encoders.frozen import FrozenEncoder
 from scripts.errors import InputError
 
-__all__ = ["CaptionConceptsd", "ConceptNetwork"]
-
 
 class CaptionConceptsd(MapTransform):
     """Add ``concepts`` ``[K]`` and ``field_targets`` ``[F]``, the targets of a caption.

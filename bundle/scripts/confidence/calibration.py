@@ -19,8 +19,6 @@ from scripts.confidence.evidence import KIND_FEATURES
 from scripts.confidence.findings import FINDING_FEATURES, Fitted, FittedFindings
 from scripts.errors import InputError
 
-__all__ = ["Calibration", "load_calibration"]
-
 
 @dataclass(frozen=True)
 class Calibration:

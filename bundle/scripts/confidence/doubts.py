@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Doubts", "doubts_of"]
-
 KIND, FINDING = "plane, kind, organ", "finding"
 
 

@@ -12,8 +12,6 @@ import numpy as np
 from scripts.concepts.fields import family_of, read_fields, split_finding
 from scripts.concepts.similar_cases import SimilarCase
 
-__all__ = ["KIND_FEATURES", "Evidence", "kind_evidence", "nearness", "similar_agreement", "summed"]
-
 KIND_FEATURES = ("seen", "similar_agreement", "support", "confidence")
 SHARPNESS = 10.0  # of the scores by which beams are ranked, sums that are divided by a caption's length
 SPREAD = 0.1  # distance at which a similar case counts 1/e

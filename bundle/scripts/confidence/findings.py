@@ -25,8 +25,6 @@ from scripts.concepts.similar_cases import SimilarCase
 from scripts.confidence.evidence import nearness, summed
 from scripts.confidence.logistic import probability
 
-__all__ = ["FINDING_FEATURES", "Candidate", "Fitted", "FittedFindings", "candidates"]
-
 FINDING_FEATURES = ("written", "near", "cases")
 FAR, NEAREST = 0.3, 0.03  # distances: where nearness begins to count, and where it counts no more
 KEPT = 5

@@ -14,8 +14,6 @@ from scripts.confidence.findings import Candidate, candidates
 from scripts.confidence.sample_agreement import caption_agreement
 from scripts.errors import InputError
 
-__all__ = ["FINDINGS", "ConfidenceRule"]
-
 FINDINGS = ("always", "supported", "never")
 
 

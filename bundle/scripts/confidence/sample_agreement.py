@@ -6,8 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-__all__ = ["caption_agreement", "word_f1"]
-
 
 def word_f1(left: str, right: str) -> float:
     """F1 of the words of two texts, counted with repetitions, 0 to 1."""

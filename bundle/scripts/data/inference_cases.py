@@ -13,8 +13,6 @@ from scripts.data.collate import collate_cases
 from scripts.data.datalist import first_section, inference_items, is_datalist, load_datalist
 from scripts.errors import InputError, user_cause
 
-__all__ = ["InferenceDataset", "cases", "collate_inference"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -20,8 +20,6 @@ import numpy as np
 
 from scripts.errors import InputError
 
-__all__ = ["JsonLines", "SequenceOfAll", "is_json_lines", "read_header", "section_names"]
-
 Entry = dict[str, Any]
 
 

@@ -23,8 +23,6 @@ from scripts.data.epoch_sampler import EpochSampler, _mix
 from scripts.data.json_lines import SequenceOfAll
 from scripts.errors import InputError
 
-__all__ = ["Phase", "PhaseHandler", "PhaseSampler", "Phases"]
-
 
 @dataclass(frozen=True)
 class Phase:

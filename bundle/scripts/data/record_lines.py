@@ -15,8 +15,6 @@ from typing import Any
 
 from scripts.errors import InputError
 
-__all__ = ["each_line", "json_line", "json_text", "read_json_lines"]
-
 _ENDS_A_LINE = re.compile("[\x85\u2028\u2029]")
 """What JSON may hold as it is and some readers take for the end of a line."""
 

@@ -22,8 +22,6 @@ from scripts.atomic import write_text_atomically
 from scripts.errors import InputError
 from scripts.transforms.preprocessing import Preprocessing
 
-__all__ = ["ReviewedCaption", "write_dataset"]
-
 HELD_OUT = 0.2
 """Share of the captions that validate, where there are enough."""
 ENOUGH = 5

@@ -16,8 +16,6 @@ from transformers import PreTrainedModel
 from scripts.encoders.frozen import FrozenEncoder
 from scripts.errors import InputError
 
-__all__ = ["ClassTokenEncoder"]
-
 # OpenAI's statistics; CLIP and BLIP-2's EVA-CLIP were both trained with them.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -11,8 +11,6 @@ from transformers import CLIPVisionModel
 
 from scripts.encoders.class_token import ClassTokenEncoder
 
-__all__ = ["ClipEncoder"]
-
 
 class ClipEncoder(ClassTokenEncoder):
     """CLIP ViT, for example ``weights="openai/clip-vit-large-patch14"`` (257 tokens of 1,024).

@@ -14,8 +14,6 @@ from transformers import Blip2VisionModel, PreTrainedModel
 
 from scripts.encoders.class_token import ClassTokenEncoder
 
-__all__ = ["EvaEncoder"]
-
 
 class EvaEncoder(ClassTokenEncoder):
     """EVA ViT-g/14, for example ``weights="Salesforce/blip2-opt-2.7b"`` (257 tokens of 1,408 at 224 px, 677 at 364).

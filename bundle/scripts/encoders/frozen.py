@@ -22,8 +22,6 @@ from torch import Tensor, nn
 from scripts.errors import InputError
 from scripts.kernels.matmul import exact_fast_matmul
 
-__all__ = ["FrozenEncoder", "strip_prefix", "weights_state"]
-
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 _SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from scripts.encoders.frozen import FrozenEncoder
 
-__all__ = ["PooledEncoders"]
-
 
 class PooledEncoders(nn.Module):
     """``[B, 3, H, H]`` in [0, 1] -> one token ``[B, 1, C_1 + ... + C_M]``: what a feature cache stores of a reader.

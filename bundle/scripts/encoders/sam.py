@@ -18,8 +18,6 @@ from scripts.encoders.sam_vit import NECK_CHANNELS, NORM_EPS, PATCH, SAM_SIZES, 
 from scripts.encoders.token_grid import Layout, TokenGrid
 from scripts.errors import InputError, WeightsError
 
-__all__ = ["SamEncoder"]
-
 TRAINED_SIZE = 1024
 SAM_MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 SAM_STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)

@@ -23,8 +23,6 @@ from torch import Tensor, nn
 from scripts.kernels.convolution import ChannelNorm
 from scripts.kernels.relative_attention import attend
 
-__all__ = ["SAM_SIZES", "SamSize", "SamViT"]
-
 PATCH = 16
 WINDOW = 14
 NECK_CHANNELS = 256

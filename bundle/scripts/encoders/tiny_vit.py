@@ -23,8 +23,6 @@ from scripts.kernels.convolution import ChannelNorm, ConvNorm
 from scripts.kernels.laid_out import KeptWeights, activated, laid_out_linear
 from scripts.kernels.window_attention import attend
 
-__all__ = ["TinyViTEncoder"]
-
 INPUT_SIZE = 256
 WIDTHS = (64, 128, 160, 320)
 DEPTHS = (2, 2, 6, 2)

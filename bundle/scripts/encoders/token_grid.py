@@ -12,8 +12,6 @@ from torch import Tensor
 
 from scripts.errors import InputError
 
-__all__ = ["Layout", "TokenGrid"]
-
 Layout = Literal["spatial", "channel"]
 
 

@@ -17,8 +17,6 @@ from torch import Tensor
 
 from scripts.reading.image_meta import ImageMeta
 
-__all__ = ["content_box", "file_of_view", "to_source"]
-
 
 def content_box(resize: Mapping[str, Any], size: int | None = None) -> tuple[int, int, int, int]:
     """(top, left, bottom, right) of the image in a square of side ``size`` (the letterbox's own if None), in pixels."""

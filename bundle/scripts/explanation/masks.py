@@ -14,8 +14,6 @@ from scripts.explanation.regions import peak_box
 from scripts.explanation.word_maps import Explanation
 from scripts.explanation.words import content_words, plain_word
 
-__all__ = ["WordMask", "word_masks"]
-
 SIDE = 256
 
 

@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Box", "best_tile", "blurred", "hidden", "tiles_of"]
-
 Box = tuple[int, int, int, int]
 """(top, left, bottom, right) in pixels of the square; bottom and right lie outside."""
 

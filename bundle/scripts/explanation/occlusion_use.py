@@ -23,8 +23,6 @@ from scripts.networks.branch import encoder_tokens
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.networks.prompts import Prompt
 
-__all__ = ["content_of", "occlusion_use", "windows_of"]
-
 WINDOWS, SHARE = 4, 0.3
 """Windows a row and a column; their side as a share of the picture's."""
 FRAME = 0.25

@@ -16,8 +16,6 @@ from scripts.explanation.words import Word
 from scripts.generation.decoders import base_model
 from scripts.networks.language_model import LanguageModel
 
-__all__ = ["attention_use", "gradients", "word_logprobs"]
-
 
 def token_logprobs(language_model: LanguageModel, prefix: Tensor, ids: Tensor) -> Tensor:
     """Natural logarithm of the probability of each caption token, ``[B, T]``.

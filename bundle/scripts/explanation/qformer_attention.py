@@ -15,8 +15,6 @@ from torch import Tensor
 from scripts.networks.branch import Branch
 from scripts.networks.qformer import Attention, QFormer
 
-__all__ = ["Reading", "read_tokens", "rollout"]
-
 
 @dataclass
 class Reading:

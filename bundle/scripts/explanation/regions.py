@@ -19,8 +19,6 @@ from scripts.encoders.sam_decoder.decoder_weights import SAM_ENCODERS, Segmenter
 from scripts.errors import WeightsError
 from scripts.networks.caption_network import CaptionNetwork
 
-__all__ = ["RegionFinder", "peak_box", "region_finder", "sam_branch"]
-
 
 def peak_box(heat: Tensor, size: int, *, least: float = 0.5) -> tuple[tuple[float, float, float, float], Tensor]:
     """Box (left, top, right, bottom) around the peak of ``heat`` ``[h, w]``, in pixels of a square of side ``size``.

@@ -22,8 +22,6 @@ from scripts.reading.orientation import Volume
 from scripts.reading.sources import identify
 from scripts.reading.volumes import open_volume
 
-__all__ = ["SourceGrid", "source_grid"]
-
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _STRAIGHT = 0.1
 """Millimetres by which slices may lie off a regular grid that is still written as one volume."""

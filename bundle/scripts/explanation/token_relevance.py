@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from scripts.networks.branch import Branch
 
-__all__ = ["token_relevance"]
-
 
 def token_relevance(
     branch: Branch, projection: nn.Linear, tokens: Tensor, token_mask: Tensor | None, gradient: Tensor

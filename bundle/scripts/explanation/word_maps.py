@@ -30,8 +30,6 @@ from scripts.explanation.words import content_words, words_of
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.networks.prompts import Prompt
 
-__all__ = ["DEFAULT", "METHODS", "Explanation", "Method", "explain"]
-
 Method = Literal["attention", "gradient", "occlusion"]
 METHODS: tuple[Method, ...] = ("attention", "gradient", "occlusion")
 DEFAULT: Method = "occlusion"

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Word", "content_words", "plain_word", "words_of"]
-
 _FUNCTION_WORDS = re.compile(
     r"an?|and|are|as|at|be|by|for|from|ha(?:s|ve)|in|into|is|its?|not?|of|on|or|show(?:s|n|ing)|that|the|their|th[eo]se|"
     r"there|this|to|was|were|which|with(?:in|out)?"

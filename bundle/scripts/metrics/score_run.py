@@ -12,8 +12,6 @@ from scripts.metrics.evaluate_files import Options, evaluate
 from scripts.metrics.submission import write_submission
 from scripts.metrics.tables import as_markdown, as_text
 
-__all__ = ["score"]
-
 
 def score(
     output_dir: str | Path,

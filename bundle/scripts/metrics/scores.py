@@ -23,8 +23,6 @@ from scripts.metrics.rouge import rouge_1, rouge_l
 from scripts.metrics.spice import spice, why_no_spice
 from scripts.metrics.statistic import CorpusScore, Statistic, mean_statistic
 
-__all__ = ["FIELD", "SAFETY", "SCORES", "TEXT", "VARIETY", "UnavailableScoreError", "Captions", "Extras"]
-
 TEXT, FIELD, SAFETY, VARIETY = "text overlap", "fields", "dangerous words", "variety"
 
 

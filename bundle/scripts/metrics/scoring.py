@@ -17,8 +17,6 @@ from scripts.metrics.statistic import CorpusScore, Single, Statistic
 
 CLINICAL = "clinical"
 
-__all__ = ["CLINICAL", "Scores", "score_captions", "score_pairs"]
-
 
 @dataclass
 class Scores:

@@ -28,8 +28,6 @@ from scripts.errors import InputError
 from scripts.metrics.resampling import LEVEL, RESAMPLES, Groups, draw_weights, group_numbers
 from scripts.metrics.statistic import Statistic
 
-__all__ = ["SeedInterval", "seed_difference", "seed_interval", "value_interval"]
-
 _ROUNDING = 1e-6  # below this, scores that are equal on every draw differ by rounding (BLEU of nothing is 1e-9)
 
 

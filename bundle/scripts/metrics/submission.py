@@ -20,8 +20,6 @@ from scripts.atomic import write_text_atomically
 from scripts.errors import InputError
 from scripts.metrics.pairs import read_items
 
-__all__ = ["image_id", "write_submission"]
-
 _ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".dcm", ".nii.gz", ".nii")
 
 

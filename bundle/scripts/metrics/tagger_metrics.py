@@ -11,8 +11,6 @@ from torch import Tensor
 from scripts.concepts.vocabulary import FIELDS, UNKNOWN, ConceptVocabulary
 from scripts.metrics.validation_loss import ValidationLoss
 
-__all__ = ["validation_metrics"]
-
 
 def validation_metrics(vocabulary: ConceptVocabulary) -> dict[str, Metric]:
     """``val_loss``, which the best model is kept by, and the accuracy of each field that captions name.

@@ -17,8 +17,6 @@ from ignite.metrics.metric import reinit__is_reduced
 from scripts.distributed import gather
 from scripts.errors import InputError
 
-__all__ = ["ValidationLoss", "averaged_over"]
-
 
 class ValidationLoss(Average):
     """Metric of a MONAI evaluator: the mean of ``pred["loss"]``, batches weighed by what they average over.

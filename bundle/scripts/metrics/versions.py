@@ -11,8 +11,6 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["installed", "installed_file", "java_version", "versions"]
-
 _PACKAGES = ("numpy", "pycocoevalcap", "bert-score")
 
 

@@ -21,8 +21,6 @@ from scripts.networks.prompts import Prompt
 if TYPE_CHECKING:
     from scripts.networks.caption_network import CaptionNetwork
 
-__all__ = ["LIKELY_ORGAN", "Composer", "agreeing"]
-
 LIKELY_ORGAN = 0.5  # probability from which a composed caption names the organ that the concept reader sees
 
 

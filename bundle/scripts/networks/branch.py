@@ -16,8 +16,6 @@ from torch.nn import functional as F
 
 from scripts.networks.qformer import EncoderMemory, QFormer
 
-__all__ = ["Branch", "TokenStandardization", "encoder_tokens", "fit_standardization", "token_names", "tokens_of_views"]
-
 
 def token_names(encoders: Iterable[str]) -> tuple[str, ...]:
     """What a batch calls the cached tokens of these encoders, and their masks."""

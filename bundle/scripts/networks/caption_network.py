@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from scripts.concepts.similar_cases import SimilarCase
     from scripts.concepts.stated import Stated
 
-__all__ = ["CaptionNetwork"]
-
 
 class CaptionNetwork(nn.Module):
     """Image to caption.

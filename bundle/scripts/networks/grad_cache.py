@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["in_chunks"]
-
 
 def in_chunks(
     function: Callable[..., tuple[Tensor, ...]], arguments: Sequence[Tensor | None], size: int

@@ -18,8 +18,6 @@ from scripts.generation.decoders import base_model
 from scripts.kernels.int8 import PRECISIONS, to_int8
 from scripts.networks.lora import adapters_in, add_adapters, follow_alpha, with_adapters
 
-__all__ = ["LanguageModel"]
-
 
 class LanguageModel(nn.Module):
     """A causal LM, frozen unless LoRA is asked for, and its tokenizer.

@@ -16,16 +16,6 @@ from torch.nn import functional as F
 from scripts.distributed import gather, gather_with_gradient, rank
 from scripts.errors import InputError
 
-__all__ = [
-    "ImageGroundedGeneration",
-    "ImageTextContrast",
-    "ImageTextMatching",
-    "hard_negatives",
-    "matching_mask",
-    "packed_mask",
-    "same_text",
-]
-
 
 def packed_mask(queries: int, attention_mask: Tensor) -> Tensor:
     """Who sees whom in one pass over ``[queries | text to generate | text to contrast]``.

@@ -25,8 +25,6 @@ from scripts.networks.losses import (
 from scripts.networks.qformer import EncoderMemory
 from scripts.weights.whole import take_trained
 
-__all__ = ["PretrainingBranch", "PretrainingNetwork"]
-
 OBJECTIVES = ("itc", "itm", "itg")
 
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from scripts.errors import InputError
 
-__all__ = ["MAX_TOKENS", "Prompt", "continued", "refuse_long", "spoken"]
-
 MAX_TOKENS = 512
 """Of a prompt. Memory and time of a caption grow with each, and more than a page of words begins no caption."""
 

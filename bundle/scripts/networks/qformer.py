@@ -19,8 +19,6 @@ from torch.nn import functional as F
 from scripts.kernels.attention import attend, autocast_type
 from scripts.kernels.dropout import drop
 
-__all__ = ["EncoderMemory", "QFormer"]
-
 
 @dataclass
 class EncoderMemory:

@@ -12,8 +12,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from scripts.explanation import Explanation
 
-__all__ = ["CaptionedCase", "OutputWriter"]
-
 
 @dataclass(frozen=True)
 class CaptionedCase:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from scripts.outputs.record import source_name
 
-__all__ = ["CaseNames", "clean"]
-
 
 def clean(text: str, length: int = 80) -> str:
     """``text`` with nothing but letters, digits, dots, dashes and underscores."""

@@ -21,8 +21,6 @@ from scripts.outputs.captioned_case import CaptionedCase, OutputWriter
 from scripts.outputs.manifest import Manifest
 from scripts.outputs.record import source_name
 
-__all__ = ["Delivery"]
-
 
 class Delivery:
     """Gives each case to the writers of ``outputs``; ``captions.jsonl`` and the report come last, as they tell all.

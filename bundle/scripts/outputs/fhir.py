@@ -24,8 +24,6 @@ from scripts.outputs.dicom.source import SourceStudy, find_source
 from scripts.outputs.report_writer import ReportWriter
 from scripts.reading.dicom.file import quiet_pydicom
 
-__all__ = ["FhirWriter", "build_report", "write_fhir"]
-
 _DICOM_UID = "urn:dicom:uid"
 _REPORT = {"coding": [{"system": "http://loinc.org", "code": "18748-4", "display": "Diagnostic imaging study"}],
            "text": "Draft image caption"}  # fmt: skip

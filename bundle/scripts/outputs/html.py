@@ -23,8 +23,6 @@ from scripts.data.record_lines import json_text
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.record import source_name
 
-__all__ = ["HtmlWriter", "words_of"]
-
 ASSETS = Path(__file__).parent / "html_assets"
 THUMBNAIL, PICTURE = 128, 512
 QUALITY = 88  # of the JPEG copies; the trace names the pixels that the network saw

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from scripts.captioning import CaptionedBatch
 
-__all__ = ["CaptionWriter", "JsonLinesWriter"]
-
 
 class JsonLinesWriter:
     """``captions.jsonl`` in ``output_dir``; see ``scripts.outputs.record`` for its keys."""

@@ -16,8 +16,6 @@ from pathlib import Path
 from scripts.atomic import write_text_atomically
 from scripts.errors import InputError
 
-__all__ = ["FOLDER", "Manifest"]
-
 FOLDER = ".written"
 
 

@@ -27,8 +27,6 @@ from scripts.outputs.case_files import clean
 from scripts.outputs.record import source_name
 from scripts.outputs.report_writer import FolderWriter
 
-__all__ = ["NiftiMaskWriter", "nifti_of"]
-
 SCANNER, UNKNOWN = 1, 0
 
 

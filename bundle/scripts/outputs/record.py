@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from scripts.confidence import ConfidenceRule
     from scripts.explanation import Explanation
 
-__all__ = ["caption_record", "captioned_case", "source_name"]
-
 
 def caption_record(
     source: str | list[str],

@@ -10,8 +10,6 @@ from scripts.errors import InputError
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.case_files import CaseNames
 
-__all__ = ["FolderWriter", "ReportWriter"]
-
 
 class FolderWriter:
     """Files of single cases in ``output_dir/<folder>``, which a subclass names; it adds the cases.

@@ -9,8 +9,6 @@ from scripts.data.cache.code_hash import code_sha256
 from scripts.data.cache.key import case_key, describe, digest
 from scripts.errors import InputError
 
-__all__ = ["run_identity"]
-
 
 def run_identity(
     loader: Any, *, inferer: Any, provenance: Mapping[str, Any], outputs: Mapping[str, Any], rule: Any

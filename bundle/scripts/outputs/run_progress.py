@@ -15,8 +15,6 @@ from typing import IO, Any
 
 from scripts.outputs.manifest import FOLDER
 
-__all__ = ["Progress"]
-
 
 class Progress:
     """The lines of one run.

@@ -12,8 +12,6 @@ from scripts.atomic import write_text_atomically
 from scripts.errors import InputError, WeightsError, user_cause
 from scripts.provenance.origin import frozen_sha256
 
-__all__ = ["FILE", "check_origin", "made_with"]
-
 FILE = "made_with.json"
 # values that do not change a caption, or whose files count by their hash
 _NOT_COMPARED = {"bundle_root", "config_files", "dataset_dir", "datalist", "section", "output_dir", "outputs"}

@@ -14,8 +14,6 @@ from scripts.weights.starter import PARTS
 if TYPE_CHECKING:
     from scripts.networks.caption_network import CaptionNetwork
 
-__all__ = ["frozen_sha256", "provenance"]
-
 # where a config names the source of each frozen part
 _KEYS = {
     "general_encoder": "general_encoder_weights",

@@ -17,8 +17,6 @@ from torch import nn
 if TYPE_CHECKING:
     from scripts.networks.caption_network import CaptionNetwork
 
-__all__ = ["StepTimer", "TimedTransform"]
-
 
 class StepTimer:
     """Seconds by step. On a GPU every reading of the clock waits for the queued work.

@@ -21,8 +21,6 @@ from scripts.metrics.versions import installed
 if TYPE_CHECKING:
     from scripts.networks.caption_network import CaptionNetwork
 
-__all__ = ["batch_trace", "environment", "network_trace", "pixels_sha256", "relative_source", "structure_sha256"]
-
 # What reads, computes or decodes: another version of any may give another caption.
 PACKAGES = ("torch", "monai", "transformers", "tokenizers", "numpy", "pydicom", "nibabel", "itk", "pillow")
 

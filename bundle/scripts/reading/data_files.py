@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from scripts.errors import InputError
 from scripts.reading.magic import volume_ending_of
 
-__all__ = ["data_files", "refuse_detached"]
-
 MAX_HEADER = 2**20
 MAX_NAME = 255
 MAX_NAMES = 20_000

@@ -7,8 +7,6 @@ import shutil
 import tempfile
 import weakref
 
-__all__ = ["FittingName"]
-
 
 class FittingName:
     """``path``: the file, or a link to it with another ending, which is there as long as this object.

@@ -13,8 +13,6 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.reading.case import CaseImage
 
-__all__ = ["apply_rescale"]
-
 
 def apply_rescale(case: CaseImage, rescale: Sequence[float], *, already: bool) -> None:
     """Turn a case's stored values into ``slope * value + intercept``, in place.

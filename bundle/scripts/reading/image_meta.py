@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ImageMeta"]
-
 FileMeta = Mapping[str, Any]
 """What a reader, a window and a letterbox noted of one file (`scripts.reading.case.CaseImage`), plain Python values."""
 

@@ -11,8 +11,6 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.reading.orientation import Volume
 
-__all__ = ["refuse_labels"]
-
 _MOST_LABELS = 256
 _ALIKE = 0.8
 """Share of neighbouring pairs, not both background, that are equal."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["unpack_bits", "unpack_lzw"]
-
 _CLEAR, _END = 256, 257
 _MOST_CODES = 4096
 

@@ -11,8 +11,6 @@ import re
 import struct
 import zlib
 
-__all__ = ["HEAD", "archive_kind", "is_picture", "unzipped", "volume_ending", "volume_ending_of"]
-
 HEAD = 4096
 """Bytes that tell."""
 _PICTURES = (

@@ -14,8 +14,6 @@ from scripts.errors import InputError
 from scripts.reading.data_files import MAX_HEADER, data_files
 from scripts.reading.voxel_data import VoxelFile, VoxelLayout, arranged, numbers_of, read_voxels
 
-__all__ = ["read_metaimage"]
-
 _LINE = re.compile(r"[ \t]*([A-Za-z_][A-Za-z0-9_.]*)[ \t]*[=:][ \t]*([^\r\n]*)")
 _TYPES = {
     "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4", "LONG": "i4", "ULONG": "u4",

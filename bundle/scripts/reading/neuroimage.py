@@ -21,8 +21,6 @@ from scripts.reading.nifti_affine import believed_affine
 from scripts.reading.orientation import Volume
 from scripts.reading.unpacking import unpacked
 
-__all__ = ["NeuroImage", "open_neuroimage"]
-
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _GZIP_LIMIT = 1040
 """Deflate cannot shrink further than 1032 times; a header that claims more is wrong."""

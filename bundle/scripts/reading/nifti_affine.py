@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["believed_affine"]
-
 _SAME_TURN = 0.02
 """Difference of direction cosines within which two orientations are one."""
 _SAME_SIZE = 0.05

@@ -15,8 +15,6 @@ from scripts.errors import InputError
 from scripts.reading.data_files import MAX_HEADER, data_files
 from scripts.reading.voxel_data import VoxelFile, VoxelLayout, arranged, numbers_of, read_voxels
 
-__all__ = ["read_nrrd"]
-
 _TYPES = {
     "i1": "int8 int8_t char signed_char", "u1": "uint8 uint8_t uchar unsigned_char",
     "i2": "int16 int16_t short short_int signed_short signed_short_int",

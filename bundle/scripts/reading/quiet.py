@@ -12,8 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-__all__ = ["Shared", "quiet_warnings"]
-
 
 class Shared:
     """A context that many may be in at once: the first one in enters it, the last one out leaves it.

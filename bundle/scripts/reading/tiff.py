@@ -20,8 +20,6 @@ from scripts.errors import InputError
 from scripts.reading.case import MAX_BYTES
 from scripts.reading.lzw import unpack_bits, unpack_lzw
 
-__all__ = ["TiffPage", "oriented", "tiff_pages", "upright_copy"]
-
 _MAX_PAGES = 10_000
 _FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}

@@ -16,8 +16,6 @@ import numpy as np
 
 from scripts.errors import InputError
 
-__all__ = ["unpacked"]
-
 _CHUNK = 2**20
 _SPARE = 2**26
 """Bytes beyond those that the header claims after which unpacking is given up."""

@@ -17,8 +17,6 @@ from scripts.reading.case import check_bytes
 from scripts.reading.orientation import Volume
 from scripts.reading.unpacking import unpacked
 
-__all__ = ["VoxelFile", "VoxelLayout", "arranged", "numbers_of", "read_voxels"]
-
 
 @dataclass
 class VoxelLayout:

@@ -32,8 +32,6 @@ from scripts.metrics.tables import markdown_table
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.studies.image_by_image import chosen_items, groups_of, measured, study_parser, weights_digest
 
-__all__ = ["main", "others_of", "summary", "without_guide"]
-
 ASKED = ("plane", "modality", "organ")
 GUIDES = ("off", "on")
 

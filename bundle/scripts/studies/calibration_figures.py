@@ -24,8 +24,6 @@ from scripts.confidence.logistic import (
 )
 from scripts.data.record_lines import json_line
 
-__all__ = ["fit_kind", "judge", "kind_features", "measure", "write_report"]
-
 BEST_FIRST = (("seen", "similar_agreement"), ("seen",), ("support",), ("confidence",))
 COVERAGES = (0.25, 0.5, 0.75)
 

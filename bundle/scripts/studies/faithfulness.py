@@ -39,8 +39,6 @@ from scripts.networks.caption_network import CaptionNetwork
 from scripts.studies.faithfulness_table import likeness, markdown, table, told, word_kinds
 from scripts.studies.image_by_image import chosen_items, groups_of, measured, study_parser, weights_digest
 
-__all__ = ["falls_of_image", "main"]
-
 
 @torch.no_grad()
 def falls_of_image(

@@ -14,8 +14,6 @@ from scripts.metrics.resampling import bootstrap
 from scripts.metrics.statistic import mean_statistic
 from scripts.metrics.tables import markdown_table
 
-__all__ = ["likeness", "markdown", "table", "told", "word_kinds"]
-
 ALL = "all content words"
 KINDS = ("plane", "modality", "organ", "finding", "other", ALL)
 """Kinds of words, in the order of the table; "of", "the", "showing" and their like are counted nowhere."""

@@ -32,16 +32,6 @@ from scripts.confidence.logistic import (
 if TYPE_CHECKING:
     from scripts.concepts.similar_cases import SimilarCase
 
-__all__ = [
-    "FindingRows",
-    "cross_fitted_findings",
-    "fit_findings",
-    "measure_findings",
-    "normal_written",
-    "rows_of",
-    "threshold_of",
-]
-
 RIDGE = 1e-2
 LEVELS = (0.3, 0.5)  # thresholds of which figures tell, whatever the threshold is
 HALF, LEAST = 0.5, 5  # stated findings are right at least half of the time, and there are as many to tell it by

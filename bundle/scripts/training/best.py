@@ -19,8 +19,6 @@ from scripts.weights.saving import trained_state
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["BestModels", "higher_is_better", "lower_is_better"]
-
 
 def lower_is_better(new: float, best: float) -> bool:
     """``metric_cmp_fn`` of a MONAI evaluator for losses; what is not finite is worse than any number."""

@@ -13,8 +13,6 @@ import torch
 from scripts.errors import InputError
 from scripts.weights.intact import damage
 
-__all__ = ["FORMAT", "checkpoint_files", "move_aside", "read_checkpoint"]
-
 FORMAT = 1
 
 

@@ -13,8 +13,6 @@ from scripts.kernels.device import device_of
 from scripts.kernels.frozen_bfloat16 import widen_frozen
 from scripts.networks.qformer import QFormerLayer
 
-__all__ = ["checkpoint_activations", "prepare_network"]
-
 
 def prepare_network(
     network: nn.Module,

@@ -7,8 +7,6 @@ from torch import nn
 
 from scripts.weights.loading import trained_names
 
-__all__ = ["bare_network", "resumable_names"]
-
 
 def bare_network(network: nn.Module) -> nn.Module:
     """Return the network inside ``DistributedDataParallel`` or ``torch.compile``."""

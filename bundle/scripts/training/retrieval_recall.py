@@ -20,8 +20,6 @@ from scripts.metrics.retrieval import recall_at, same_caption
 from scripts.networks.losses import ImageTextContrast
 from scripts.training.batches import scalars
 
-__all__ = ["RetrievalRecall", "report_retrieval"]
-
 _ROWS = 256  # images whose similarities to all captions exist query by query at a time
 
 

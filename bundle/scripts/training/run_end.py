@@ -16,8 +16,6 @@ from scripts.command_line import named_configs
 from scripts.distributed import rank
 from scripts.training.early_stop import is_stopped
 
-__all__ = ["RunEnd", "next_commands"]
-
 _NEXT = {  # stage -> what comes next, how it is run, the configs in the place of the stage's own, what takes the model
     "pretrain": [("stage 2", ["run", "training"], ["train.json"], "--pretrained")],
     "train": [

@@ -16,8 +16,6 @@ from scripts.data.cache.key import digest
 from scripts.data.datalist import image_paths
 from scripts.errors import InputError
 
-__all__ = ["check_origin", "command_line_settings", "data_origin"]
-
 logger = logging.getLogger(__name__)
 FREE = {
     "bundle_root", "dataset_dir", "datalist", "output_dir", "feature_cache_dir", "device", "workers", "epochs",

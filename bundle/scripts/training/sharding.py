@@ -18,8 +18,6 @@ from scripts.errors import InputError
 from scripts.networks.language_model import LanguageModel
 from scripts.training.prepare_network import language_model_layers
 
-__all__ = ["sharded_language_model"]
-
 
 def sharded_language_model(network: nn.Module, device: torch.device | str) -> nn.Module:
     """Shard the frozen language model of a caption network over all processes, in place.

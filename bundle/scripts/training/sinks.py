@@ -10,8 +10,6 @@ from torch import Tensor
 from scripts.atomic import write_text_atomically
 from scripts.errors import InputError
 
-__all__ = ["SINKS", "MlflowWriter", "TensorBoardWriter"]
-
 
 class TensorBoardWriter:
     """Event files in ``output_dir/tensorboard``; steps after ``iteration`` of an interrupted run are hidden."""

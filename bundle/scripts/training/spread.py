@@ -14,8 +14,6 @@ from torch import Tensor
 
 from scripts.distributed import collective_device, rank, world_size
 
-__all__ = ["VectorSpread"]
-
 logger = logging.getLogger(__name__)
 _TEXTS_ALIKE = 0.95  # mean cosine between captions
 _IMAGES_ALIKE = 0.05  # share of the energy of query states that differs between images

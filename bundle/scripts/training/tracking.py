@@ -17,8 +17,6 @@ from torch import Tensor
 
 from scripts.training.batches import loss_parts, scalars
 
-__all__ = ["tracked"]
-
 
 def tracked(handlers: Sequence[Any] | None) -> list[Any]:
     """The handlers of an engine; an MLflow handler of MONAI among them reads what engines of this bundle put out.

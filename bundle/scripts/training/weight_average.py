@@ -17,8 +17,6 @@ from scripts.errors import InputError
 from scripts.training.gradients import is_optimizer_step
 from scripts.weights.loading import trained_names
 
-__all__ = ["WeightAverage"]
-
 
 class WeightAverage:
     """Handler of a MONAI trainer: after every step ``average = d average + (1 - d) weights``, in float32.

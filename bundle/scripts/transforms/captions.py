@@ -10,8 +10,6 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-__all__ = ["TokenizeCaptiond", "clean_caption"]
-
 
 def clean_caption(text: str, *, style: str = "keep", max_words: int = 0) -> str:
     """Prepare a caption for training.

@@ -14,8 +14,6 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, Randomizable
 from monai.utils import convert_to_tensor
 
-__all__ = ["EachViewd"]
-
 
 class EachViewd(Randomizable, MapTransform):
     """Give each view of a case to ``transform`` as a picture of its own, with its own random draw.

@@ -16,8 +16,6 @@ from monai.transforms import MapTransform
 from scripts.reading.slices import Rule
 from scripts.transforms.views import LetterboxViews, ReadViews, WindowViews
 
-__all__ = ["Letterboxd", "LoadCased", "WindowToUnitd"]
-
 
 class _StepTransform(MapTransform):
     """One of the steps, applied to each key."""

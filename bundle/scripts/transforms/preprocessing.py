@@ -18,8 +18,6 @@ from scripts.errors import user_cause
 from scripts.reading.image_meta import ImageMeta
 from scripts.transforms.views import LetterboxViews, ReadViews, WindowViews
 
-__all__ = ["Chain", "Preprocessing", "plain_components"]
-
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
 

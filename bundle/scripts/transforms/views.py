@@ -23,8 +23,6 @@ from scripts.reading.slices import Rule
 from scripts.windowing.letterbox import letterbox, pixel_aspect
 from scripts.windowing.window import window_channels
 
-__all__ = ["LetterboxViews", "ReadViews", "WindowViews"]
-
 Views = torch.Tensor | list[torch.Tensor]
 """``[3, H, W]``, ``[V, 3, H, W]``, or a list of ``[3, H, W]`` while views differ in size."""
 Item = Mapping[Any, Any]

@@ -12,8 +12,6 @@ from scripts.errors import InputError, WeightsError
 from scripts.weights.intact import sha256_of
 from scripts.weights.starter import cache_folder
 
-__all__ = ["bundle_folder"]
-
 _CONFIG = "configs/inference.json"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _LARGEST = 8 << 30  # bytes that an archive may unpack to

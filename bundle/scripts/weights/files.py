@@ -7,8 +7,6 @@ from pathlib import Path
 
 from scripts.errors import WeightsError
 
-__all__ = ["find_file", "model_files"]
-
 _WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",

@@ -33,21 +33,6 @@ from torch import Tensor
 from scripts.atomic import write_atomically, write_text_atomically
 from scripts.errors import WeightsError
 
-__all__ = [
-    "SUMS",
-    "check_intact",
-    "crc32",
-    "damage",
-    "main",
-    "read_safetensors",
-    "refresh_sums",
-    "sealed_safetensors",
-    "sha256_of",
-    "write_sealed",
-    "write_sealed_safetensors",
-    "write_sums",
-]
-
 SUMS = "SHA256SUMS"
 SUFFIXES = (".pt", ".safetensors")
 _SEAL = re.compile(rb"sha256:([0-9a-f]{64})")

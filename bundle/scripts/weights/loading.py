@@ -20,18 +20,6 @@ from torch import Tensor, nn
 from scripts.errors import WeightsError
 from scripts.weights.intact import check_intact, sha256_of
 
-__all__ = [
-    "SHARDS",
-    "LoadReport",
-    "finite",
-    "load_parameters",
-    "read_state",
-    "renamed_name",
-    "shards_of",
-    "trained_names",
-    "weights_sha256",
-]
-
 SHARDS = "__shards__"
 """Beside the tensors of a file of a checkpoint: how many files there are."""
 
@@ -179,7 +167,8 @@ def finite(value: Tensor, name: str, source: str) -> Tensor:
     return value
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name fits one of the patterns (``*`` wildcards)."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
@@ -210,7 +199,7 @@ def load_parameters(
     report = LoadReport(source=source)
     for name, value in state.items():
         if name not in own:
-            if not _matches(name, may_ignore):
+            if not matches(name, may_ignore):
                 raise WeightsError(f"{source} holds {name!r}, which this network does not have: check the preset")
             report.unused.append(name)
             continue
@@ -224,7 +213,7 @@ def load_parameters(
     found = set(report.loaded)
     absent = [name for name in required if name not in found]
     for name in absent:
-        if not _matches(name, may_miss):
+        if not matches(name, may_miss):
             raise WeightsError(f"{source} lacks {name!r}, which this network needs: it is another model's or damaged")
     report.random = absent
     for module in network.modules():

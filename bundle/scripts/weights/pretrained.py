@@ -17,8 +17,6 @@ from scripts.weights.loading import LoadReport
 if TYPE_CHECKING:
     from transformers import PreTrainedModel  # takes seconds: imported with the first model
 
-__all__ = ["load_pretrained"]
-
 # What damaged configurations, indices, safetensors and pickles (which are refused where they hold code) raise.
 _UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, EOFError, UnpicklingError, SafetensorError)
 

@@ -11,9 +11,6 @@ from torch import Tensor, nn
 from scripts.weights.intact import write_sealed
 from scripts.weights.loading import SHARDS, shards_of, trained_names
 
-__all__ = ["MAX_BYTES", "save_shards", "trained_state"]
-
-
 MAX_BYTES = 24_000_000  # model zoos take files up to 25 MB
 
 

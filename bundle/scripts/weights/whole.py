@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from scripts.errors import WeightsError
 from scripts.weights.loading import SHARDS, trained_names
 
-__all__ = ["take_trained"]
-
 _REMEDY = "give MONAI the model.pt of the packed bundle (make package), which is whole"
 
 

@@ -23,8 +23,6 @@ from scripts.data.builders.splits import CROSSING, SECTIONS, assign_groups, cros
 from scripts.data.json_lines import is_json_lines
 from scripts.errors import InputError
 
-__all__ = ["BuildOptions", "BuildReport", "build_datalist"]
-
 Entry = dict[str, Any]
 LEFT_OUT = -2
 UNASSIGNED = -1

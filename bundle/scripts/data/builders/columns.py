@@ -15,8 +15,6 @@ from typing import Any
 
 from scripts.errors import InputError
 
-__all__ = ["Row", "Template", "lookup", "resolve_path", "text_of"]
-
 Row = dict[str, Any]
 _SLOT = re.compile(r"\{([^{}:]+)(?::(\d+))?\}")
 

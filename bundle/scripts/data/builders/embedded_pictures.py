@@ -9,8 +9,6 @@ from scripts.atomic import write_atomically
 from scripts.data.builders.columns import Row
 from scripts.errors import InputError
 
-__all__ = ["extracted"]
-
 _BEGINNINGS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"II*\x00": ".tif", b"MM\x00*": ".tif", b"RIFF": ".webp"}
 
 

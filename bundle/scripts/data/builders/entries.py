@@ -19,8 +19,6 @@ from scripts.data.builders.rows import Rows, SetFolder
 from scripts.data.builders.texts import drop_marks, report_sections, tidy
 from scripts.errors import InputError
 
-__all__ = ["CaseOptions", "Cases", "layout_templates"]
-
 Entry = dict[str, Any]
 
 

@@ -15,8 +15,6 @@ from scripts.data.builders.table_files import TableOptions, open_text, read_json
 from scripts.data.datalist import IMAGE_SUFFIXES
 from scripts.errors import InputError
 
-__all__ = ["SECTION_NAMES", "read_rows"]
-
 SECTION_NAMES = {
     "training": ("training", "train", "Train", "trainset"),
     "validation": ("validation", "valid", "val", "dev", "validate"),

@@ -14,8 +14,6 @@ from scripts.data.builders.table_files import TableOptions
 from scripts.data.datalist import IMAGE_SUFFIXES
 from scripts.errors import InputError
 
-__all__ = ["GENERIC", "NamedColumns", "generic_layout"]
-
 GENERIC = ("table", "datalist")
 _IMAGE = ("image", "image_path", "img_path", "path_to_image", "filename", "file_name", "file", "path", "images",
           "filepath", "dicom_path", "image_name", "image_id", "id")  # fmt: skip

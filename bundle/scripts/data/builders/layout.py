@@ -16,8 +16,6 @@ from typing import Any
 from scripts.data.builders.table_files import TableOptions
 from scripts.errors import InputError
 
-__all__ = ["Join", "Layout", "Table", "layout_names", "load_layout"]
-
 FOLDER = Path(__file__).parent / "layouts"
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["allows_commercial_use"]
-
 _OPEN = re.compile(r"^(cc0|public domain|pdm|pddl|cc[- ]?by|mit|apache|bsd)", re.IGNORECASE)
 _CLOSED = re.compile(r"(^|[^a-z])(nc|non-?commercial|nd|no deriv)", re.IGNORECASE)
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["FIELDS", "answered_fields", "composed_caption", "question_text"]
-
 FIELDS = ("plane", "modality", "organ", "abnormality")
 _ASKED = {
     "plane": r"\bplane\b|\bview\b|projection|orientation of (?:the|this) (?:image|scan|slice)",

@@ -17,8 +17,6 @@ from scripts.data.builders.layout import Join, Layout, load_layout
 from scripts.data.builders.table_files import TableOptions, sha256_of
 from scripts.errors import InputError
 
-__all__ = ["Rows", "SetFolder", "choose_variant"]
-
 PEEK = 200
 """So many rows are looked at to learn the columns of a table."""
 

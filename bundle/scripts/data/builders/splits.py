@@ -13,8 +13,6 @@ import numpy as np
 
 from scripts.errors import InputError
 
-__all__ = ["CROSSING", "SECTIONS", "assign_groups", "crossing_groups", "group_number"]
-
 SECTIONS = ("training", "validation", "test")
 CROSSING = ("refuse", "keep", "drop")
 

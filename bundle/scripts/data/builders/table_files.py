@@ -21,8 +21,6 @@ from typing import IO, Any
 from scripts.data.builders.columns import Row
 from scripts.errors import InputError
 
-__all__ = ["FORMATS", "TableOptions", "format_of", "open_text", "read_json", "read_table", "sha256_of"]
-
 SEPARATORS = "\t,;|"
 _ENDINGS = {
     ".csv": "csv", ".tsv": "tsv", ".txt": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["drop_marks", "report_sections", "tidy"]
-
 _HEADING = re.compile(
     r"(?:^|\n|(?<=\.)\s)\s*(FINDINGS?(?: AND IMPRESSION)?|IMPRESSION|CONCLUSION|INDICATION|HISTORY|COMPARISON|"
     r"TECHNIQUE|EXAMINATION|RECOMMENDATION|NOTIFICATION|CLINICAL (?:INFORMATION|HISTORY|INDICATION))S?\s*:",

@@ -12,8 +12,6 @@ from torch import nn
 from scripts.data.cache.shards import STORED_DTYPES
 from scripts.errors import InputError
 
-__all__ = ["CacheOptions"]
-
 
 @dataclass(frozen=True)
 class CacheOptions:

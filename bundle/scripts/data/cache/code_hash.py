@@ -12,8 +12,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["code_sha256", "files_of"]
-
 ROOT = Path(__file__).parents[2]
 """The folder ``scripts``."""
 

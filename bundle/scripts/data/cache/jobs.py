@@ -6,8 +6,6 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["CacheJobs"]
-
 Job = tuple[dict[str, Any], int, str]
 
 

@@ -11,8 +11,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["archive_ids"]
-
 _IMAGE = re.compile(r"synpic\d+", re.IGNORECASE)
 _ARTICLE = re.compile(r"PMC\d{3,}", re.IGNORECASE)
 

@@ -17,8 +17,6 @@ from scripts.data.leaks.archive_ids import archive_ids
 from scripts.data.leaks.fingerprints import SIDE, Fingerprint, agreement, coarse_variants, fingerprint
 from scripts.errors import InputError
 
-__all__ = ["Bank", "Pair", "same_images"]
-
 ALIKE = 0.70
 """Coarse vectors with at least this cosine are compared in detail."""
 SAME = 0.80

@@ -12,8 +12,6 @@ import numpy as np
 from scripts.data.leaks.bank import Bank, same_images
 from scripts.data.leaks.leak_report import section_banks
 
-__all__ = ["Excluder"]
-
 logger = logging.getLogger(__name__)
 
 

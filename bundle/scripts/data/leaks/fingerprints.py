@@ -18,8 +18,6 @@ from PIL import Image
 
 from scripts.errors import InputError
 
-__all__ = ["SIDE", "Fingerprint", "agreement", "coarse_variants", "fingerprint"]
-
 SIDE = 64
 """Rows and columns of the equalised image."""
 _CROPS = (

@@ -17,8 +17,6 @@ from scripts.data.datalist import image_paths, load_datalist
 from scripts.data.leaks.bank import Bank, same_images
 from scripts.errors import InputError
 
-__all__ = ["LeakReport", "leak_report"]
-
 MEANING = {
     "content": "the same file",
     "archive image": "the same number in an archive",

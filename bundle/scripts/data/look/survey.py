@@ -19,8 +19,6 @@ from scripts.data.datalist import image_paths, load_datalist
 from scripts.data.leaks.fingerprints import fingerprint
 from scripts.errors import InputError
 
-__all__ = ["ODD", "SectionSurvey", "Survey", "survey_datalist"]
-
 ODD = {
     "empty": "no caption",
     "one word": "of one word",

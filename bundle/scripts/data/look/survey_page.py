@@ -11,8 +11,6 @@ import numpy as np
 
 from scripts.data.look.survey import ODD, SectionSurvey, Survey
 
-__all__ = ["page_of"]
-
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1150px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:.6em 0}td,th{border-bottom:1px solid #ddd;padding:.25em .8em;text-align:left}
 td.n{text-align:right}img{max-width:100%}li{margin:.15em 0}.w{color:#a33}code{font-size:.92em}"""

@@ -12,8 +12,6 @@ import numpy as np
 from scripts.data.look.survey import Survey
 from scripts.errors import InputError
 
-__all__ = ["draw_survey"]
-
 _COLOURS = ("#2a6f97", "#e07a5f", "#6a994e", "#8a5a83")
 
 

@@ -20,8 +20,6 @@ from scripts.encoders.tiny_vit import NECK_SIDE, TinyViTEncoder
 from scripts.errors import WeightsError
 from scripts.weights.loading import load_parameters, renamed_name
 
-__all__ = ["SAM_ENCODERS", "Segmenter", "segmenter_for"]
-
 # Names of Hugging Face's SamModel, and Meta's.
 _FROM_HUGGING_FACE = (
     (r"^shared_image_embedding\.positional_embedding$", "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"),

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from scripts.kernels.convolution import ChannelNorm
 
-__all__ = ["MaskDecoder"]
-
 
 class NarrowAttention(nn.Module):
     """Multi-head attention that may work at a fraction of its outer width: ``[B, S, C], [B, N, C] -> [B, S, C]``."""

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from scripts.kernels.convolution import ChannelNorm
 
-__all__ = ["PromptEncoder"]
-
 BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT, NO_POINT = 0, 1, 2, 3, -1
 
 

@@ -20,8 +20,6 @@ from scripts.metrics.clinical.negation import ABSENT, PRESENT, UNCERTAIN, clause
 from scripts.metrics.statistic import Statistic
 from scripts.metrics.versions import installed_file
 
-__all__ = ["ChestFindingF1", "chest_findings", "finding_names"]
-
 GAP = 3
 """So many other words may stand among those of a phrase ("heart is mildly enlarged")."""
 _DICTIONARY = ("radlabels", "aliases.py")

@@ -17,8 +17,6 @@ from scripts.metrics.clinical.chest_findings import f1_statistics
 from scripts.metrics.clinical.interface import OfChestFilms
 from scripts.metrics.statistic import Statistic
 
-__all__ = ["CheXbertF1"]
-
 FIVE = (1, 4, 5, 7, 9)
 """Cardiomegaly, edema, consolidation, atelectasis and pleural effusion among the 14."""
 

@@ -15,8 +15,6 @@ from scripts.concepts.fields import family_of, true_fields
 from scripts.metrics.pairs import Pairs
 from scripts.metrics.statistic import Statistic
 
-__all__ = ["CLINICAL", "ClinicalScore", "OfChestFilms", "clinical_scores", "register"]
-
 _FILMS = {"XR", "CR", "DX", "X-RAY", "XRAY", "CXR"}
 _CHEST = ("chest", "thorax", "lung")
 

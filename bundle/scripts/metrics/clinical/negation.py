@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["ABSENT", "PRESENT", "UNCERTAIN", "clauses", "status_at", "words_of"]
-
 PRESENT, UNCERTAIN, ABSENT = "present", "uncertain", "absent"
 REACH = 8
 """So many words lie at most between a trigger and its phrase."""

@@ -19,8 +19,6 @@ import numpy as np
 from scripts.metrics.clinical.interface import OfChestFilms
 from scripts.metrics.statistic import Statistic, mean_statistic
 
-__all__ = ["RadGraphF1", "radgraph_f1"]
-
 Annotation = Mapping[str, Any]
 MODEL = "radgraph"
 """The model of the published score: chest radiograph reports only."""

@@ -14,8 +14,6 @@ from scripts.metrics.report import charts
 from scripts.metrics.report.content import Chart, Section, Table
 from scripts.metrics.tables import number
 
-__all__ = ["confidence_section", "faithfulness_section"]
-
 FIGURES = {
     "share_right": "captions with plane, modality family and organ right",
     "expected_calibration_error_before": "expected calibration error, token probabilities",

@@ -29,8 +29,6 @@ from scripts.outputs.dicom.identity import copy_identity, text_of
 from scripts.outputs.dicom.source import SourceStudy
 from scripts.reading.dicom.file import quiet_pydicom
 
-__all__ = ["DISCLAIMER", "MANUFACTURER", "MODEL", "Draft", "derived_uid", "file_name", "new_document", "save"]
-
 MANUFACTURER = "MSMedCap bundle"
 MODEL = "MSMedCap medical image captioning"
 SERIES_DESCRIPTION = "Draft caption - not for clinical use"

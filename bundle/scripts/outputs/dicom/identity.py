@@ -21,8 +21,6 @@ from pydicom.valuerep import validate_value
 
 from scripts.errors import InputError
 
-__all__ = ["copy_identity", "day_of", "require_identity", "text_of"]
-
 REQUIRED = ("PatientID", "StudyInstanceUID")
 # Type 2: there, maybe empty.
 ALWAYS = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime",

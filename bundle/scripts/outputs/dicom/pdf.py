@@ -23,8 +23,6 @@ from scripts.outputs.report_writer import ReportWriter
 from scripts.reading.dicom.file import quiet_pydicom
 from scripts.reading.image_meta import ImageMeta
 
-__all__ = ["DicomPdfWriter", "page_of", "write_pdf"]
-
 _SERIES_NUMBER = 9103
 
 

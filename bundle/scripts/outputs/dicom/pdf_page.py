@@ -21,8 +21,6 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from scripts.confidence.doubts import Doubts
 
-__all__ = ["PageContent", "draw_page", "is_drawable", "wrapped"]
-
 WIDTH, HEIGHT, MARGIN = 210.0, 297.0, 18.0
 INK, SOFT, RULE, PAPER = "#22262b", "#6a7078", "#dcd9d0", "#fbfaf7"
 TEAL, AMBER, RED, DARK = "#0f6b66", "#d99a3d", "#b3402e", "#0b0d0f"

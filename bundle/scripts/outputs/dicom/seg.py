@@ -44,8 +44,6 @@ from scripts.outputs.report_writer import FolderWriter
 from scripts.reading.dicom.file import DicomFile, quiet_pydicom
 from scripts.reading.dicom.stack import FrameRef
 
-__all__ = ["DicomSegWriter", "segmentation"]
-
 SERIES_NUMBER = 9907
 _CATEGORY = Code("309825002", "SCT", "Spatial and Relational Concept")
 _TYPE = Code("111099", "DCM", "Selected region")

@@ -22,8 +22,6 @@ from scripts.reading.dicom.stack import FrameRef, Stack, same_stack, stacks_of, 
 from scripts.reading.image_meta import ImageMeta
 from scripts.reading.sources import identify
 
-__all__ = ["ImageReference", "SourceStudy", "find_source"]
-
 _IDENTITY = ["SpecificCharacterSet", "PatientID", "PatientName", "PatientBirthDate", "IssuerOfPatientID",
              "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"]  # fmt: skip
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")

@@ -21,8 +21,6 @@ from scripts.outputs.dicom.source import SourceStudy, find_source
 from scripts.outputs.dicom.sr_content import CODING_SCHEME, evidence_of, report_tree
 from scripts.outputs.report_writer import ReportWriter
 
-__all__ = ["KINDS", "DicomSrWriter", "build_sr", "write_sr"]
-
 KINDS = {"basic": (BasicTextSRStorage, 9101), "enhanced": (EnhancedSRStorage, 9102)}
 """Kind -> SOP class, series number."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from scripts.outputs.dicom.sr import DicomSrWriter
 
-__all__ = ["EnhancedSrWriter"]
-
 
 class EnhancedSrWriter(DicomSrWriter):
     """One Enhanced SR a case."""

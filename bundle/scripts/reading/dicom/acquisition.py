@@ -15,8 +15,6 @@ from pydicom import Dataset
 
 from scripts.reading.dicom.attributes import number, word
 
-__all__ = ["acquisition_of"]
-
 _PROJECTIONS = {
     "AP": "AP", "PA": "PA", "LL": "LATERAL", "RL": "LATERAL", "LAT": "LATERAL", "LATERAL": "LATERAL",
     "LLD": "DECUBITUS", "RLD": "DECUBITUS",

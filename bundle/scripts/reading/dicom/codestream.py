@@ -9,8 +9,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Codestream", "codestream_of"]
-
 _SCAN = 65_536
 _JPEG_KINDS = {
     0xC0: "JPEG baseline", 0xC1: "JPEG extended", 0xC2: "JPEG progressive", 0xC3: "JPEG lossless", 0xF7: "JPEG-LS",

@@ -21,8 +21,6 @@ from pydicom.tag import BaseTag, Tag
 
 from scripts.errors import InputError
 
-__all__ = ["Table", "palette_of", "table_of"]
-
 _WORDS = 65_536
 
 

@@ -8,8 +8,6 @@ from scripts.reading.dicom.attributes import number, remark_on
 from scripts.reading.dicom.pixel_description import PixelDescription
 from scripts.reading.dicom.rescale import Rescale
 
-__all__ = ["padding_of"]
-
 
 def padding_of(
     dataset: pydicom.Dataset, described: PixelDescription, rescale: Rescale | None, notes: list[str]

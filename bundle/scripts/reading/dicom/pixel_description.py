@@ -14,8 +14,6 @@ from scripts.errors import InputError
 from scripts.reading.dicom.attributes import number, safe, whole, word
 from scripts.reading.dicom.codestream import Codestream
 
-__all__ = ["PixelDescription", "describe_pixels"]
-
 _KEYWORDS = {"PixelData": 0, "FloatPixelData": 32, "DoubleFloatPixelData": 64}
 _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420", "YBR_PARTIAL_422")

@@ -19,8 +19,6 @@ import pydicom
 from scripts.errors import InputError
 from scripts.reading.dicom.attributes import UNREADABLE, item, numbers, remark_on, safe, word
 
-__all__ = ["Rescale", "functional", "rescale_of"]
-
 _LARGEST = 1e30
 """Beyond this, float32 pixels overflow."""
 

@@ -15,8 +15,6 @@ from scripts.reading.dicom.attributes import item, safe, whole, word
 from scripts.reading.dicom.file import DicomFile
 from scripts.reading.dicom.stack import FrameRef, Stack
 
-__all__ = ["whole_slide"]
-
 
 def whole_slide(
     known: dict[DicomFile, pydicom.Dataset], stack: Stack, view: Callable[[FrameRef], np.ndarray], meta: dict[str, Any]

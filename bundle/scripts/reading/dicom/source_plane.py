@@ -18,8 +18,6 @@ import pydicom
 from scripts.errors import InputError
 from scripts.reading.dicom.file import quiet_pydicom
 
-__all__ = ["images_in"]
-
 _TAGS = ["ImageOrientationPatient", "ImagePositionPatient", "NumberOfFrames", "SliceThickness"]
 ALONG = 0.999
 """Cosine above which two directions count as one (2.5 degrees)."""

@@ -16,8 +16,6 @@ from scripts.reading.dicom.gdcm_process import plugin_for
 from scripts.reading.dicom.pixel_description import PixelDescription, describe_pixels
 from scripts.reading.dicom.transfer_syntax import check_syntax, encoded_frame, syntax_of
 
-__all__ = ["stored_values"]
-
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 
 

@@ -17,8 +17,6 @@ from scripts.errors import InputError
 from scripts.reading.dicom.attributes import safe, whole, word
 from scripts.reading.dicom.codestream import Codestream, codestream_of
 
-__all__ = ["check_syntax", "encoded_frame", "syntax_of"]
-
 _STANDARD = "1.2.840.10008."
 _VIDEO = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109)) + ("1.2.840.10008.1.2.7.",)
 _JPIP = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (94, 95, 204, 205))
