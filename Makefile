@@ -39,8 +39,8 @@ setup: $(READY) ## | install everything into .venv, once; the others do it too
 $(READY): requirements.txt requirements-dev.txt tools/debian.sh tools/command_line_hook.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Python 3.11, 3.12 or 3.13 is needed, found $$($(PYTHON) --version): call make PYTHON=/path/to/python3.11" >&2; $(QUIETLY_FAILED); }
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing packages into $(VENV) (once, some minutes) ..."
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q torch==2.13.0
 	@$(PY) -m pip install -q -r requirements.txt -r requirements-dev.txt
 	@$(PY) tools/command_line_hook.py $(BUNDLE) >/dev/null
@@ -65,8 +65,8 @@ $(SLICER): $(READY) integrations/slicer/requirements-test.txt
 deploy-setup: $(DEPLOY)/.ready ## | install the MONAI Deploy App SDK into .venv-deploy, once (3 GB)
 
 $(DEPLOY)/.ready: requirements.txt integrations/deploy/requirements.txt
-	@test -x $(DEPLOY)/bin/python || $(PYTHON) -m venv $(DEPLOY)
 	@echo "Installing the MONAI Deploy App SDK into $(DEPLOY) (once, 3 GB) ..."
+	@test -x $(DEPLOY)/bin/python || $(PYTHON) -m venv $(DEPLOY)
 	@$(DEPLOY)/bin/python -m pip install -q torch==2.13.0
 	@$(DEPLOY)/bin/python -m pip install -q -r requirements.txt -r integrations/deploy/requirements.txt
 	@touch $@
