@@ -42,7 +42,7 @@ def _imports(path: Path) -> Iterator[tuple[int, str]]:
             if (node.module or "").partition(".")[0] == "scripts":
                 inside = node.module.partition(".")[2]
                 names = (f"{inside}.{name.name}".strip(".") for name in node.names)
-                yield from ((node.lineno, name) for name in names if name != "loads_submodules")
+                yield from ((node.lineno, name) for name in names if name not in ("loads_submodules", "BUNDLE"))
         elif isinstance(node, ast.Import):
             yield from ((node.lineno, n.name.partition(".")[2]) for n in node.names if n.name.startswith("scripts."))
 

@@ -14,11 +14,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+BUNDLE = Path(__file__).resolve().parents[1]
+"""The folder of the bundle that this package belongs to."""
+
 
 def bundle_root() -> str:
-    """The folder of the bundle that this package belongs to; ``.`` for programs that run inside it."""
-    root = Path(__file__).resolve().parents[1]
-    return "." if Path.cwd() == root else str(root)
+    """`BUNDLE` as text; ``.`` for programs that run inside it."""
+    return "." if Path.cwd() == BUNDLE else str(BUNDLE)
 
 
 def loads_submodules(package: str, places: Mapping[str, str] | None = None) -> Callable[[str], Any]:

@@ -13,6 +13,7 @@ import torch
 from scripts.commands import repeat
 from scripts.commands.samples import write_samples
 from scripts.errors import InputError, WeightsError
+from scripts.kernels.precision import resolved
 from scripts.predictor import CaptionPredictor
 
 
@@ -82,7 +83,7 @@ def test_the_trace_is_complete_and_names_nobody(traces: Path, predictor: Caption
     record = json.loads(traces.read_text().splitlines()[0])
     trace = record["trace"]
     assert trace["settings"]["window"] == "lung" and trace["generation"]["num_beams"] == 1
-    assert trace["settings"]["seed"] == 0 and trace["settings"]["amp_dtype"] == "float32"
+    assert trace["settings"]["seed"] == 0 and trace["settings"]["amp_dtype"] == resolved("auto", "cpu")
     assert trace["versions"]["torch"] == torch.__version__
     assert len(trace["pixels"]) == 64 and len(trace["network"]) == 64 and trace["batch"] == {"row": 0, "of": 1}
     assert all(len(value) == 64 for value in record["weights"].values())

@@ -98,6 +98,15 @@ def test_all_blocks_are_tuned(photograph: torch.Tensor) -> None:
         EfficientNetEncoder(weights=None, trainable_blocks=17)
 
 
+def test_autocast_changes_nothing_but_while_blocks_are_tuned(photograph: torch.Tensor) -> None:
+    encoder = EfficientNetEncoder(weights=None, trainable_blocks=1)
+    with torch.no_grad():
+        expected = encoder.eval()(photograph)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(encoder(photograph), expected)
+            assert encoder.train()(photograph).dtype == torch.bfloat16
+
+
 def test_folded_gradients_equal_unfolded_ones() -> None:
     """Folding the normalisation into the weight changes no gradient: against convolution then batch_norm."""
     from scripts.kernels.convolution import ConvNorm

@@ -13,6 +13,7 @@ from torch import nn
 from scripts.kernels import laid_out
 from scripts.kernels.convolution import ConvNorm
 from scripts.kernels.laid_out import KeptWeights, activated, laid_out_linear
+from scripts.kernels.precision import multiplies_bfloat16
 
 ACTIVATIONS = {"": lambda x: x, "gelu": F.gelu, "relu6": F.relu6}
 
@@ -68,6 +69,22 @@ def test_weights_that_change_are_noticed() -> None:
         linear.weight.mul_(2.0)
 
 
+@pytest.mark.skipif(not multiplies_bfloat16("cpu"), reason="this processor has no bfloat16 units")
+def test_bfloat16_is_laid_out_under_autocast_and_float32_comes_back() -> None:
+    layer, x = made(kernel=3), torch.randn(2, 8, 12, 12).contiguous(memory_format=torch.channels_last)
+    linear, kept, row = nn.Linear(24, 40).requires_grad_(False), KeptWeights(), torch.randn(3, 24)
+    expected = layer(x, "gelu"), F.gelu(linear(row))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        short = layer(x, "gelu"), laid_out_linear(kept, linear, row, "gelu")
+    assert layer.kept._kept is not None and kept._kept is not None
+    for found, exact in zip(short, expected, strict=True):
+        # 2^-8 is a unit in bfloat16's last place; inputs, weights and the result are rounded to it.
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found.float(), exact, rtol=2.0**-6, atol=2.0**-6)
+    torch.testing.assert_close(layer(x, "gelu"), expected[0])
+    torch.testing.assert_close(laid_out_linear(kept, linear, row, "gelu"), expected[1], rtol=1e-5, atol=1e-6)
+
+
 def test_copies_and_pickles_begin_without_a_layout() -> None:
     layer, x = made(kernel=3), torch.randn(1, 8, 6, 6)
     expected = layer(x)
@@ -87,7 +104,7 @@ def test_the_laid_out_way_is_taken_where_nothing_is_learned_and_only_there(monke
     trained(x, "gelu").sum().backward()
     assert trained.kept._kept is None and trained.conv.weight.grad is not None
     under = made()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.float16):
         under(x)
     assert under.kept._kept is None
     followed = torch.randn(1, 8, 4, 4, requires_grad=True)

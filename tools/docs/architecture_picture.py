@@ -80,7 +80,7 @@ def _imported(path: Path) -> Iterator[str]:
             continue
         for name in node.names:
             first = [*module[1:], name.name][0]
-            if first != "loads_submodules":
+            if first not in ("loads_submodules", "BUNDLE"):
                 yield first
 
 

@@ -10,7 +10,6 @@ A branch's parameters carry *part names* that both stages share: ``qformer.*``, 
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.errors import WeightsError
-from scripts.weights.loading import LoadReport, finite
+from scripts.weights.loading import LoadReport, finite, matches
 
 Renames = tuple[tuple[str, str], ...]
 
@@ -48,7 +47,7 @@ class ForeignLayout:
 
     def key(self, part: str) -> str | None:
         """The foreign key of a part name; None where the layout has no place for it."""
-        if _matches(part, self.never):
+        if matches(part, self.never):
             return None
         for pattern, replacement in self.renames:
             key, count = re.subn(pattern, replacement, part)
@@ -110,7 +109,7 @@ def part_names(network: nn.Module, branch: str) -> dict[str, str]:
     if not parts:
         raise WeightsError(f"this network has no branch {branch!r} to start: leave {branch}_start empty")
     internal = ("encoder.*", "matching.draws", "token_positions")
-    return {part: name for part, name in parts.items() if not _matches(part, internal)}
+    return {part: name for part, name in parts.items() if not matches(part, internal)}
 
 
 @torch.no_grad()
@@ -127,7 +126,7 @@ def load_foreign(
     report = LoadReport(source=f"{source} ({layout.name}, branch {branch})")
     used = set()
     for part, name in part_names(network, branch).items():
-        if _matches(part, layout.refused):
+        if matches(part, layout.refused):
             raise WeightsError(f"{layout.name} computes without {part!r}, which this branch has: switch it off")
         key = layout.key(part)
         if key is None:
@@ -150,17 +149,13 @@ def load_foreign(
 def _sort_rest(keys: Iterable[str], layout: ForeignLayout, report: LoadReport, source: str) -> None:
     """What the file holds beyond: optional and known parts, unexpected keys, and parts that may not be dropped."""
     for key in keys:
-        if _matches(key, layout.optional):
+        if matches(key, layout.optional):
             report.unused.append(key)
-        elif _matches(key, layout.belongs):
+        elif matches(key, layout.belongs):
             raise WeightsError(
                 f"{source} holds {key!r}, which this branch has no place for: check the Q-Former's sizes"
             )
-        elif _matches(key, layout.known):
+        elif matches(key, layout.known):
             report.unused.append(key)
         else:
             report.unexpected.append(key)
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

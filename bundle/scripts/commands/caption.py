@@ -17,14 +17,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scripts import BUNDLE
 from scripts.commands import resident
 from scripts.errors import InputError, WeightsError, sentence
 from scripts.given_values import typed_settings
 
 if TYPE_CHECKING:
     from scripts.commands.caption_run import CaptionRun
-
-BUNDLE = str(Path(__file__).resolve().parents[2])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from scripts import BUNDLE
 from scripts.captioning import caption_batch
 from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError, WeightsError, show_sentences
@@ -28,7 +29,6 @@ from scripts.provenance.trace import same
 COMPARED = (
     "caption", "written", "tokens", "token_logprobs", "token_confidence", "support", "modality", "window", "slice",
 )  # fmt: skip
-DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 
 
 def read_records(path: str | Path) -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.commands.repeat", description=__doc__.splitlines()[0])
     parser.add_argument("trace", type=Path, help="captions.jsonl, or one record as .json")
     parser.add_argument("--line", type=int, default=0, help="only this line, counted from 1")
-    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE, help="the bundle's folder")
+    parser.add_argument("--bundle_root", type=Path, default=BUNDLE, help="the bundle's folder")
     parser.add_argument("--config", action="append", default=[], help="another overlay, relative to the bundle")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a config value, such as weights"

@@ -14,14 +14,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts import BUNDLE
 from scripts.concepts.similar_index import build_similar_cases
 from scripts.data.datalist import load_datalist
 from scripts.errors import InputError, show_sentences
 from scripts.given_values import switch
 from scripts.predictor import CaptionPredictor
 from scripts.weights.intact import refresh_sums
-
-DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("output", type=Path, help="such as bundle/models/similar_cases.safetensors")
     parser.add_argument("--section", default="training", help="of the datalist")
     parser.add_argument("--captions", default="true", help="false stores what captions say, and not their text")
-    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE, help="the bundle's folder")
+    parser.add_argument("--bundle_root", type=Path, default=BUNDLE, help="the bundle's folder")
     given = parser.parse_args(arguments)
     show_sentences()
     folder = given.datalist.parent

@@ -34,6 +34,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from scripts import BUNDLE
 from scripts.commands.options import options_of
 from scripts.commands.replies import reply_of
 from scripts.errors import InputError, WeightsError
@@ -166,7 +167,7 @@ def serve(worker: Worker, lines: Iterable[str], replies: IO[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default=str(Path(__file__).resolve().parents[2]), help="the bundle folder")
+    parser.add_argument("--bundle", default=BUNDLE, help="the bundle folder")
     parser.add_argument("--weights", help="another checkpoint than the bundle's")
     given = parser.parse_args(arguments)
     keep_memory()

@@ -124,7 +124,7 @@ class ConceptVocabulary:
         text = text.lower()
         words = whole_words(text)
         said = [self._index[phrase] for phrase in phrases(words, self.longest) if phrase in self._index]
-        read = read_fields(words)
+        read, ends = read_fields(words), _ends(text)
         answers: list[set[int] | None] = []
         for field, names in self.fields.items():
             value = getattr(read, field)
@@ -132,7 +132,7 @@ class ConceptVocabulary:
                 answers.append(None)
                 continue
             possible = {names.index(value)} if value in names else set()
-            answers.append(possible.union(*(self._beginnings[field].get(end, ()) for end in _ends(text))))
+            answers.append(possible.union(*(self._beginnings[field].get(end, ()) for end in ends)))
         return said, answers
 
     def field_targets(self, caption: str) -> Tensor:

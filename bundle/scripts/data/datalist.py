@@ -76,8 +76,9 @@ class _EntryCheck:
             raise InputError(f"{where} is not an object with an 'image' key: {_short(entry)}.")
         _check_entry(entry, where)
         image = _absolute_images(entry.get("image"), where, self.root, self.files)
-        if self.caption:
-            _check_caption(entry.get("caption"), where)
+        caption = entry.get("caption")
+        if self.caption and (not isinstance(caption, str) or not caption.strip()):
+            raise InputError(f"{where} needs a 'caption' that is a non-empty string, not {_short(caption)}.")
         return {**entry, "image": image}
 
 
@@ -257,11 +258,6 @@ def _check_entry(entry: dict[str, Any], where: str) -> None:
             raise InputError(
                 f"{where} has a 'caption' with a NUL or half a character (a lone surrogate); write it again."
             )
-
-
-def _check_caption(caption: Any, where: str) -> None:
-    if not isinstance(caption, str) or not caption.strip():
-        raise InputError(f"{where} needs a 'caption' that is a non-empty string, not {_short(caption)}.")
 
 
 def _folders(root: Path) -> Iterator[Path]:

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from scripts.generation.llama import Llama
 
-__all__ = ["SlotLayer", "Slots", "cache_argument", "slot_cache"]
-
 CACHE_ARGUMENTS = ("cache", "past_key_values")  # transformers from 5.24 on, and our own Llama; transformers before
 
 

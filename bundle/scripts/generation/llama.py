@@ -28,8 +28,6 @@ from torch.nn import functional as F
 
 from scripts.errors import WeightsError
 
-__all__ = ["Llama", "LlamaLayer", "load_llama"]
-
 NEEDED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
 NEEDED += ("head_dim", "vocab_size", "rms_norm_eps", "max_position_embeddings")
 PLAIN = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "model_type": "llama"}

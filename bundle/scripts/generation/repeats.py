@@ -14,8 +14,6 @@ from torch import Tensor
 from scripts.errors import InputError
 from scripts.generation.stopping import TextDecoder
 
-__all__ = ["no_repeated_words"]
-
 LONGEST = 16
 """Tokens of the longest run looked for: four words of a few tokens each."""
 

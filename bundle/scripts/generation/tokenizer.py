@@ -14,8 +14,6 @@ from torch import Tensor
 
 from scripts.errors import WeightsError
 
-__all__ = ["FileTokenizer"]
-
 MARKS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 

@@ -11,8 +11,6 @@ import ctypes
 import os
 import sys
 
-__all__ = ["keep_memory"]
-
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_* of malloc.h
 _LARGEST = 2**31 - 1  # what mallopt takes
 

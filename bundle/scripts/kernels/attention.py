@@ -17,8 +17,6 @@ from torch.nn import functional as F
 
 from scripts.kernels.dropout import kept_share, mark_dropped
 
-__all__ = ["attend", "autocast_type"]
-
 _BLOCK = 2**21  # weights at a time: a few MiB, which a processor's last cache holds together with what they come from
 
 

@@ -16,8 +16,6 @@ from torch import Tensor
 from scripts.kernels.convolution import ConvNorm
 from scripts.kernels.laid_out import is_tracked
 
-__all__ = ["bottleneck"]
-
 BAND = 1 << 22  # numbers of the expanded map at a time: 16 MB of float32
 
 

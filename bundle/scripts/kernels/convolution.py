@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scripts.kernels.depthwise import depthwise
-from scripts.kernels.laid_out import KeptWeights, activated, can_be_laid_out, laid_out_convolution, state_of
+from scripts.kernels.laid_out import KeptWeights, activated, laid_out_convolution, laid_out_type, state_of
 
 __all__ = ["ChannelNorm", "ConvNorm", "same_padding"]
 
@@ -62,10 +62,11 @@ class ConvNorm(nn.Module):
         if norm.training:
             return activated(norm(self._convolved(x, stride, padding)), activation)
         parts = (conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
-        if can_be_laid_out(x, *parts):
+        dtype = laid_out_type(x, *parts)
+        if dtype is not None:
             state = tuple(state_of(part) for part in parts)
             sizes = {"stride": stride, "padding": padding, "groups": conv.groups, "activation": activation}
-            return laid_out_convolution(self.kept, x, state, self._folded, **sizes)
+            return laid_out_convolution(self.kept, x, dtype, state, self._folded, **sizes)
         return activated(F.conv2d(x, *self._folded(), stride, padding, groups=conv.groups), activation)
 
     def _convolved(self, x: Tensor, stride: int, padding: tuple[int, int]) -> Tensor:

@@ -15,8 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["depthwise"]
-
 
 def depthwise(x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int]) -> Tensor:
     """``F.conv2d`` of each channel with its own kernel: ``[B, C, H, W] -> [B, C, H', W']``.

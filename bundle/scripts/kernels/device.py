@@ -6,8 +6,6 @@ import torch
 
 from scripts.errors import InputError
 
-__all__ = ["device_of"]
-
 
 def device_of(name: torch.device | str | int) -> torch.device:
     """``"cpu"``, ``"cuda:0"``, ``0`` or a ``torch.device`` as a device that is there.

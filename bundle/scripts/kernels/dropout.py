@@ -11,8 +11,6 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-__all__ = ["draw_kept", "drop", "keep", "kept_share", "mark_dropped"]
-
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by an element's bytes
 _STEPS = 2**15
 

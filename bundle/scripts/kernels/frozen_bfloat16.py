@@ -16,8 +16,6 @@ from torch.nn import functional as F
 
 from scripts.kernels.precision import multiplies_bfloat16
 
-__all__ = ["widen_frozen"]
-
 FEW_ROWS = 24  # up to so many, as in decoding, widening the weights takes longer than the emulated product
 
 

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from scripts.errors import InputError
 
-__all__ = ["Int8Linear", "in_precision", "to_int8"]
-
 PRECISIONS = ("float32", "bfloat16", "float16", "int8")
 
 

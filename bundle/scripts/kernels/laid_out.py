@@ -3,7 +3,8 @@
 PyTorch lays a layer's weights out anew at every call, takes a slow path for single images on one thread, and writes
 the result before an activation reads it again. Here the layout is kept as long as the weights are the same, and the
 activation is part of the product. The sums are those of float32: oneDNN is called as it is, so nothing is rounded to a
-shorter type, whatever ``torch.set_float32_matmul_precision`` permits.
+shorter type, whatever ``torch.set_float32_matmul_precision`` permits. Under autocast to bfloat16 weights are kept in
+that type, where the processor has units for it.
 
 Shape legend: B images, C channels, H rows, W columns.
 """
@@ -16,13 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scripts.kernels.precision import multiplies_bfloat16
+
 __all__ = [
     "KeptWeights",
     "activated",
-    "can_be_laid_out",
     "is_tracked",
     "laid_out_convolution",
     "laid_out_linear",
+    "laid_out_type",
     "state_of",
 ]
 
@@ -55,17 +58,19 @@ def is_tracked(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
-def can_be_laid_out(x: Tensor, *parameters: Tensor | None) -> bool:
-    """Whether a layer with these parameters may take the way of this module for the input ``x``."""
-    if (
-        not _AVAILABLE
-        or x.device.type != "cpu"
-        or torch.is_autocast_enabled("cpu")
-        or not torch.backends.mkldnn.enabled
-    ):
-        return False
-    tensors = [x, *(parameter for parameter in parameters if parameter is not None)]
-    return all(tensor.dtype == torch.float32 for tensor in tensors) and not is_tracked(*tensors) and x.numel() > 0
+def laid_out_type(x: Tensor, *parameters: Tensor | None) -> torch.dtype | None:
+    """The type in which a layer with these parameters may take the way of this module for the input ``x``.
+
+    float32; bfloat16 where autocast asks for it and the processor has units for it; None: not at all.
+    """
+    if not _AVAILABLE or x.device.type != "cpu" or not torch.backends.mkldnn.enabled:
+        return None
+    wanted = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+    if wanted != torch.float32 and not (wanted == torch.bfloat16 and multiplies_bfloat16("cpu")):
+        return None
+    given = [parameter for parameter in parameters if parameter is not None]
+    fits = x.dtype in (torch.float32, wanted) and all(parameter.dtype == torch.float32 for parameter in given)
+    return wanted if fits and not is_tracked(x, *given) and x.numel() > 0 else None
 
 
 def state_of(value: Tensor | None) -> tuple | None:
@@ -85,6 +90,7 @@ def activated(x: Tensor, activation: str) -> Tensor:
 def laid_out_convolution(
     kept: KeptWeights,
     x: Tensor,
+    dtype: torch.dtype,
     state: tuple,
     make: Callable[[], tuple[Tensor, Tensor | None]],
     *,
@@ -97,7 +103,8 @@ def laid_out_convolution(
 
     Args:
         kept: of this layer.
-        x: see `can_be_laid_out`.
+        x: float32 or ``dtype``.
+        dtype: of the product and its result, see `laid_out_type`.
         state: of the parameters that weight and bias are made of.
         make: weight and bias.
         stride, padding, groups: of the convolution.
@@ -108,22 +115,28 @@ def laid_out_convolution(
     def made() -> tuple[Tensor, Tensor | None]:
         weight, bias = make()
         reorder = torch.ops.mkldnn._reorder_convolution_weight
-        return reorder(weight.contiguous(), list(padding), steps, apart, groups, list(x.shape)), bias
+        weight = weight.to(dtype).contiguous()
+        return reorder(weight, list(padding), steps, apart, groups, list(x.shape)), in_type(bias, dtype)
 
-    weight, bias = kept.of((*state, x.shape), made)
+    weight, bias = kept.of((*state, x.shape, dtype), made)
     return torch.ops.mkldnn._convolution_pointwise(
-        x, weight, bias, list(padding), steps, apart, groups, *_FUSED[activation]
+        x.to(dtype), weight, bias, list(padding), steps, apart, groups, *_FUSED[activation]
     )
 
 
 def laid_out_linear(kept: KeptWeights, linear: nn.Module, x: Tensor, activation: str = "") -> Tensor:
-    """``activation(linear(x))``, ``[..., in] -> [..., out]``; as it is written where `can_be_laid_out` says no."""
-    if type(linear) is not nn.Linear or not can_be_laid_out(x, linear.weight, linear.bias):
+    """``activation(linear(x))``, ``[..., in] -> [..., out]``; as it is written where `laid_out_type` says no."""
+    dtype = laid_out_type(x, linear.weight, linear.bias) if type(linear) is nn.Linear else None
+    if dtype is None:
         return activated(linear(x), activation)
 
     def made() -> tuple[Tensor, Tensor | None]:
-        rows = x.numel() // x.shape[-1]
-        return torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), rows), linear.bias
+        weight, rows = linear.weight.detach().to(dtype), x.numel() // x.shape[-1]
+        return torch.ops.mkldnn._reorder_linear_weight(weight, rows), in_type(linear.bias, dtype)
 
-    weight, bias = kept.of((state_of(linear.weight), state_of(linear.bias)), made)
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *_FUSED[activation])
+    weight, bias = kept.of((state_of(linear.weight), state_of(linear.bias), dtype), made)
+    return torch.ops.mkldnn._linear_pointwise(x.to(dtype), weight, bias, *_FUSED[activation])
+
+
+def in_type(value: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if value is None else value.detach().to(dtype)

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["exact_fast_matmul", "onednn_is_exact"]
-
 _CPUINFO = Path("/proc/cpuinfo")
 
 

@@ -57,13 +57,11 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self._bias, "none", [], "")
 
     def _pack(self) -> None:
-        self._half = half_product(self._linears)
-        if self._half is None:
-            weights, self._bias = self._joined()
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(weights.detach())
+        weights, self._bias = self._joined()
+        self._half = half_product(weights, self._bias)
+        self._packed = None if self._half else torch.ops.mkldnn._reorder_linear_weight(weights)
 
     def _joined(self) -> tuple[Tensor, Tensor | None]:
         """All weights `[out, in]` and biases `[out]`."""
-        biases = [linear.bias for linear in self._linears]
-        weights = torch.cat([linear.weight for linear in self._linears])
-        return weights, None if biases[0] is None else torch.cat(biases)
+        weights, biases = ([getattr(linear, name) for linear in self._linears] for name in ("weight", "bias"))
+        return torch.cat(weights).detach(), None if biases[0] is None else torch.cat(biases).detach()

@@ -12,16 +12,6 @@ import torch
 
 from scripts.errors import InputError
 
-__all__ = [
-    "AUTOCAST_TYPES",
-    "autocast",
-    "autocast_dtype",
-    "check_autocast_name",
-    "multiplies_bfloat16",
-    "resolved",
-    "set_float32_precision",
-]
-
 AUTOCAST_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None, "": None}
 
 

@@ -16,8 +16,6 @@ from torch import Tensor
 
 from scripts.kernels.precision import multiplies_bfloat16
 
-__all__ = ["attend"]
-
 CPU_SCORES = 1 << 19  # numbers in the CPU's score buffer: 2 MB of float32
 DEVICE_SCORES = 1 << 26  # likewise on an accelerator, where launches cost more than memory
 

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from scripts.kernels.laid_out import is_tracked
 
-__all__ = ["attend"]
-
 SCORES = 1 << 19  # numbers in the buffer: 2 MB of float32
 
 

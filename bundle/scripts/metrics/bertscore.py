@@ -144,7 +144,8 @@ def published_layer(folder: Path) -> int | None:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise _no_model(folder) from None
+        why = "no model here (config.json is missing); BERTScore takes a folder on disk, not a name"
+        raise InputError(f"{folder}: {why}") from None
     except ValueError as error:
         raise InputError(f"{folder}: cannot be loaded for BERTScore (config.json: {error})") from None
     named = [str(config.get("_name_or_path", "")), *reversed(folder.resolve().parts)]
@@ -155,10 +156,6 @@ def published_layer(folder: Path) -> int | None:
     if known is None and classifies and shape == ("deberta", 48, 1024):
         return PUBLISHED_LAYERS["deberta-xlarge-mnli"]
     return known
-
-
-def _no_model(folder: Path) -> InputError:
-    return InputError(f"{folder}: no model here (config.json is missing); BERTScore takes a folder on disk, not a name")
 
 
 def _load(folder: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:

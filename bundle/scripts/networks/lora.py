@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from scripts.errors import WeightsError
+from scripts.kernels.half_linear import are_half
 
 __all__ = ["ADAPTER_NAMES", "ALPHA_NAMES", "add_adapters", "adapters_in", "follow_alpha", "with_adapters"]
 
@@ -70,7 +71,8 @@ def add_adapters(model: nn.Module, adapters: Mapping[str, Tensor], *, alpha: flo
     """Add trained adapters into the weights of a model that was never wrapped; changed in place.
 
     Args:
-        model: in float32 for no loss; sums are made in float32 and rounded to the weights' precision.
+        model: sums are made in float32 and rounded to the precision that the weights have: to float16 also where
+            float32 holds float16 numbers, so that decoding can read them as such (`scripts.kernels.half_linear`).
         adapters: of :func:`adapters_in`.
         alpha: as in training, of adapters that come without their own.
         source: what to call them in messages.
@@ -90,27 +92,15 @@ def add_adapters(model: nn.Module, adapters: Mapping[str, Tensor], *, alpha: flo
         left, right = (down.T, up.T) if turned else (up, down)
         if layer.weight.shape != (left.shape[0], right.shape[1]):
             raise WeightsError(f"{source}: the adapter of {layer_name!r} is of another language model: check its name")
-        scale = float(alpha if own_alpha is None else own_alpha) / len(down)
-        _add_product(layer.weight, left, right, scale)
-        if type(layer) is nn.Linear:
-            _note(layer, left, right, scale)
+        _add_product(layer.weight, left, right, float(alpha if own_alpha is None else own_alpha) / len(down))
     return model
 
 
 def _add_product(weight: Tensor, left: Tensor, right: Tensor, scale: float) -> None:
-    """``weight += scale * left @ right``, in float32, in one pass over weights that have it."""
+    """``weight += scale * left @ right``, the sum in float32; float16 numbers stay such, whatever type holds them."""
     left, right = (factor.to(weight.device, torch.float32) for factor in (left, right))
-    if weight.dtype == torch.float32:
-        weight.addmm_(left, right, alpha=scale)
-    else:
-        weight.copy_(torch.addmm(weight.float(), left, right, alpha=scale))
-
-
-def _note(layer: nn.Linear, left: Tensor, right: Tensor, scale: float) -> None:
-    """Remember what was added, ``layer.added = (up, down)``: `scripts.kernels.half_linear` takes it off again."""
-    up, down = scale * left.to(layer.weight.device, torch.float32), right.to(layer.weight.device, torch.float32)
-    before = getattr(layer, "added", None)
-    layer.added = (up, down) if before is None else (torch.cat([before[0], up], 1), torch.cat([before[1], down]))
+    total = torch.addmm(weight.float(), left, right, alpha=scale)
+    weight.copy_(total.half() if are_half(weight) else total)
 
 
 def _layer(model: nn.Module, name: str, source: str) -> nn.Module:

@@ -157,14 +157,11 @@ def _canvas(
         grid.append(line)
     plain = grid[0][0]
     plain.imshow(_shown(case.image[0], box))
-    plain.set_title(_name(case), color=FAINT, fontsize=8, pad=4)
+    name = textwrap.shorten(Path(source_name(case.source)).name, 30, placeholder="...")
+    plain.set_title(name, color=FAINT, fontsize=8, pad=4)
     foot = "What each word rests on, by branch.\nFor research, not for diagnosis."
     plain.text(0, -0.04, foot, color=FAINT, fontsize=6.5, va="top", transform=plain.transAxes)
     return figure, grid
-
-
-def _name(case: CaptionedCase) -> str:
-    return textwrap.shorten(Path(source_name(case.source)).name, 30, placeholder="...")
 
 
 def _shown(image: torch.Tensor, box: Sequence[int]) -> np.ndarray:

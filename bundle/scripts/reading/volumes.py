@@ -69,17 +69,14 @@ def read_volume(
         views += found
     meta["notes"] = list(dict.fromkeys(meta["notes"]))
     if views[0].shape[0] == 3:
-        meta["units"], meta["value_range"] = "display", _colour_range(views[0].dtype)
+        kind = views[0].dtype
+        meta.update(units="display", value_range=[0.0, float(np.iinfo(kind).max)] if kind.kind in "iu" else None)
     case = finish_case(views, meta)
     if rescale is not None:
         apply_rescale(case, rescale, already=looks_like_hu(case.pixels))
     if looks_like_hu(case.pixels):
         case.meta.update(modality="CT", modality_source="values look like Hounsfield units", units="HU")
     return case
-
-
-def _colour_range(kind: np.dtype) -> list[float] | None:
-    return [0.0, float(np.iinfo(kind).max)] if kind.kind in "iu" else None
 
 
 def slices_of(volume: Volume, meta: dict[str, Any], *, slice: Rule, plane: str) -> list[np.ndarray]:

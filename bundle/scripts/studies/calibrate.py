@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scripts import BUNDLE
 from scripts.atomic import write_text_atomically
 from scripts.confidence.calibration import Calibration
 from scripts.data.record_lines import read_json_lines
@@ -31,8 +32,6 @@ from scripts.studies.finding_study import fit_findings, measure_findings, normal
 if TYPE_CHECKING:
     from scripts.concepts.similar_cases import SimilarCase
     from scripts.predictor import CaptionPredictor
-
-DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 
 
 Made = tuple[list[dict[str, Any]], "CaptionPredictor"]
@@ -117,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.studies.calibrate", description=__doc__.splitlines()[0])
     parser.add_argument("--datalist", type=Path, required=True, help="images with captions")
     parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
-    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE, help="the bundle's folder")
+    parser.add_argument("--bundle_root", type=Path, default=BUNDLE, help="the bundle's folder")
     parser.add_argument(
         "--output_dir", type=Path, default=Path("runs/confidence"), help="of all results (default %(default)s)"
     )

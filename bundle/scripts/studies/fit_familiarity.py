@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scripts import BUNDLE
 from scripts.concepts.familiarity import Familiarity, fitted, save_familiarity
 from scripts.concepts.reader import load_concept_reader
 from scripts.errors import InputError, show_sentences
 from scripts.transforms.preprocessing import Preprocessing
 from scripts.weights.intact import refresh_sums
 
-DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 FOLDS = 5
 PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -74,19 +74,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--datalist", type=Path, required=True, help="images with captions")
     parser.add_argument("--others", type=Path, required=True, help="folder of pictures that are not medical")
-    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE, help="the bundle's folder")
+    parser.add_argument("--bundle_root", type=Path, default=BUNDLE, help="the bundle's folder")
     parser.add_argument("--withheld", type=float, default=0.0075, help="share of validation images above the threshold")
     options = parser.parse_args(arguments)
     show_sentences()
-    from scripts.data.datalist import load_datalist
+    from scripts.data.datalist import image_paths, load_datalist
 
     models = options.bundle_root / "models"
     reader = load_concept_reader(models / "concept_reader.safetensors")
     folder = options.datalist.parent
     parts = {
-        section: [
-            _first(item["image"]) for item in load_datalist(options.datalist, section=section, dataset_dir=folder)
-        ]
+        section: [image_paths(item)[0] for item in load_datalist(options.datalist, section=section, dataset_dir=folder)]
         for section in ("training", "validation")
     }
     pictures = sorted(file for file in options.others.rglob("*") if file.suffix.lower() in PICTURES)
@@ -107,10 +105,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{key:20} {value:.4f}" if isinstance(value, float) else f"{key:20} {value}")
     print(f"{path}  {path.stat().st_size / 1e3:.0f} kB")
     return 0
-
-
-def _first(image: str | list[str]) -> str:
-    return image if isinstance(image, str) else image[0]
 
 
 if __name__ == "__main__":

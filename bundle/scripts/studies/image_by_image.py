@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts import BUNDLE
 from scripts.data.datalist import load_datalist
 from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError
@@ -24,9 +25,7 @@ def study_parser(name: str, about: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
     parser.add_argument("--count", type=int, default=100, help="images, evenly spread over the section")
     parser.add_argument("--at_most", type=int, default=None, help="images in this call; call again to go on")
-    parser.add_argument(
-        "--bundle_root", type=Path, default=Path(__file__).resolve().parents[2], help="the bundle's folder"
-    )
+    parser.add_argument("--bundle_root", type=Path, default=BUNDLE, help="the bundle's folder")
     parser.add_argument(
         "--output_dir", type=Path, default=Path("runs") / name, help="of all results (default %(default)s)"
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from scripts import BUNDLE
 from scripts.atomic import write_text_atomically
 from scripts.concepts.reader import ConceptReader, load_concept_reader
 from scripts.data.datalist import load_datalist
@@ -25,7 +26,7 @@ from scripts.data.record_lines import json_line
 from scripts.errors import InputError, show_sentences
 from scripts.transforms.preprocessing import Preprocessing
 
-DEFAULT_READER = Path(__file__).resolve().parents[2] / "models" / "concept_reader.safetensors"
+DEFAULT_READER = BUNDLE / "models" / "concept_reader.safetensors"
 
 
 def sentence(named: Mapping[str, str]) -> str:

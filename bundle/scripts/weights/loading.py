@@ -167,7 +167,8 @@ def finite(value: Tensor, name: str, source: str) -> Tensor:
     return value
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name fits one of the patterns (``*`` wildcards)."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
@@ -198,7 +199,7 @@ def load_parameters(
     report = LoadReport(source=source)
     for name, value in state.items():
         if name not in own:
-            if not _matches(name, may_ignore):
+            if not matches(name, may_ignore):
                 raise WeightsError(f"{source} holds {name!r}, which this network does not have: check the preset")
             report.unused.append(name)
             continue
@@ -212,7 +213,7 @@ def load_parameters(
     found = set(report.loaded)
     absent = [name for name in required if name not in found]
     for name in absent:
-        if not _matches(name, may_miss):
+        if not matches(name, may_miss):
             raise WeightsError(f"{source} lacks {name!r}, which this network needs: it is another model's or damaged")
     report.random = absent
     for module in network.modules():

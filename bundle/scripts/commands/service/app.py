@@ -25,8 +25,6 @@ from scripts.commands.service.service import MAX_VIEWS, Service
 from scripts.commands.service.uploads import MAX_FILES
 from scripts.networks.prompts import MAX_TOKENS
 
-__all__ = ["create_app"]
-
 PAGE = Path(__file__).resolve().parents[1] / "page"
 SHARED = Path(__file__).resolve().parents[2] / "outputs" / "html_assets" / "report.css"
 """Colours, list and words, which the page has in common with the report."""

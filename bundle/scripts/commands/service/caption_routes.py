@@ -25,8 +25,6 @@ from scripts.commands.service.uploads import safe_name
 from scripts.errors import InputError
 from scripts.reading.data_files import refuse_detached
 
-__all__ = ["caption_router"]
-
 EVENTS = "text/event-stream"
 AT_ONCE = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
 """What proxies must not do with events."""

@@ -15,8 +15,6 @@ from scripts.data.record_lines import json_text
 from scripts.outputs.captioned_case import CaptionedCase
 from scripts.outputs.case_files import clean
 
-__all__ = ["KINDS", "document"]
-
 
 @dataclass(frozen=True)
 class Kind:

@@ -22,8 +22,6 @@ from scripts.commands.own_pages import FOREIGN, from_own_page
 from scripts.commands.service.meters import Meters
 from scripts.commands.service.refusals import RefusedError
 
-__all__ = ["Guard", "Rules"]
-
 OPEN = ("/", "/health", "/docs", "/openapi.json")
 """What needs no token: it tells nothing of an image. Files of the page neither."""
 PAGE = "/page/"

@@ -27,8 +27,6 @@ from scripts.commands.service.service import Service, hide
 from scripts.commands.service.uploads import MAX_FILES
 from scripts.errors import InputError
 
-__all__ = ["image_router"]
-
 NO_STORE = {"Cache-Control": "no-store"}
 
 

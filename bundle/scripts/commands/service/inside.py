@@ -9,8 +9,6 @@ from typing import Any
 from scripts.commands.service.refusals import RefusedError
 from scripts.reading.sources import files_of
 
-__all__ = ["inside"]
-
 
 def inside(root: Path, name: Any) -> str:
     """The path of a file or folder of ``root``; links that lead out of it are refused.

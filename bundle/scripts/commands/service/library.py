@@ -19,8 +19,6 @@ from scripts.commands.service.uploads import Uploads
 from scripts.data.datalist import inference_items
 from scripts.errors import InputError
 
-__all__ = ["PREFIX", "Handed", "Library"]
-
 PREFIX = "image:"
 MAX_HANDED = 200_000
 

@@ -17,8 +17,6 @@ from scripts.predictor import Caption, CaptionPredictor
 from scripts.provenance.timing import StepTimer
 from scripts.reading.image_meta import ImageMeta
 
-__all__ = ["Job", "LeftError", "Line"]
-
 Told = Callable[[str, Any], None]
 """Hears ``("step", name)`` as each step begins and ``("words", text)`` as the caption grows; from another thread."""
 

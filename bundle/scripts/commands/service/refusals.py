@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-__all__ = ["RefusedError"]
-
 
 class RefusedError(Exception):
     """A request that gets a status and a sentence."""

@@ -25,8 +25,6 @@ from scripts.commands.service.stacks import Stacks
 from scripts.errors import InputError, WeightsError
 from scripts.predictor import Caption, CaptionPredictor
 
-__all__ = ["Asked", "Kept", "Service"]
-
 MAX_VIEWS = 32
 MAX_KEPT = 64
 READERS = 4

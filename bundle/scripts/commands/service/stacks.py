@@ -16,8 +16,6 @@ from scripts.reading import read_case
 from scripts.windowing.letterbox import pixel_aspect
 from scripts.windowing.presets import CT_PRESETS
 
-__all__ = ["Stack", "Stacks", "open_stack"]
-
 MAX_BYTES = 2**29
 
 

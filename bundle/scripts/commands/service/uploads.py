@@ -19,8 +19,6 @@ from scripts.commands.service.refusals import RefusedError
 from scripts.data.datalist import inference_items
 from scripts.errors import InputError
 
-__all__ = ["Upload", "Uploads", "safe_name"]
-
 MAX_FILES = 20_000
 MAX_KEPT = 4 * 2**30
 MAX_IDLE = 3_600.0

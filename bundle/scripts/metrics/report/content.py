@@ -69,6 +69,7 @@ def strongest_baseline(evaluation: Mapping[str, Any]) -> str | None:
 def cards(evaluation: Mapping[str, Any]) -> list[Card]:
     """Headline numbers, each with its difference from the strongest baseline and the test's p."""
     own, rival = _by_name(evaluation, SYSTEM), strongest_baseline(evaluation)
+    short = (rival or "").replace("1-nearest neighbour", "1-NN")
     against = {row["name"]: row for row in evaluation["comparisons"] if row["against"] == rival}
     made = []
     for name in HEADLINE:
@@ -79,12 +80,8 @@ def cards(evaluation: Mapping[str, Any]) -> list[Card]:
             made.append(Card(name, number(own[name]["value"], 2), str(own[name].get("note") or ""), "even"))
             continue
         kind = "better" if row["low"] > 0 else "worse" if row["high"] < 0 else "even"
-        made.append(Card(name, number(own[name]["value"], 2), f"{row['difference']:+.2f} on {_short(rival)}", kind))
+        made.append(Card(name, number(own[name]["value"], 2), f"{row['difference']:+.2f} on {short}", kind))
     return made
-
-
-def _short(system: str | None) -> str:
-    return (system or "").replace("1-nearest neighbour", "1-NN")
 
 
 def opening(evaluation: Mapping[str, Any], cases: Sequence[Case]) -> str:

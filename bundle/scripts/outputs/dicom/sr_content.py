@@ -57,7 +57,8 @@ def report_tree(source: SourceStudy, draft: Draft, *, numbers: bool) -> Dataset:
         finding.ContentSequence += [_number(name, value) for name, value in known if value is not None]
     finding.ContentSequence += [_image(image) for image in source.images]
     findings = _container("CONTAINS", ("121070", "DCM", "Findings"))
-    findings.ContentSequence = [finding, _text("CONTAINS", ("121106", "DCM", "Comment"), _comment(source, draft))]
+    comment = draft.disclaimer + _misplaced_frames(source) + draft.doubt_text
+    findings.ContentSequence = [finding, _text("CONTAINS", ("121106", "DCM", "Comment"), comment)]
     root = _container(None, ("18748-4", "LN", "Diagnostic imaging study"))
     template = Dataset()
     template.MappingResource, template.TemplateIdentifier = "DCMR", "2000"
@@ -79,10 +80,6 @@ def evidence_of(source: SourceStudy) -> list[Dataset]:
         series.SeriesInstanceUID, series.ReferencedSOPSequence = uid, instances
         study.ReferencedSeriesSequence.append(series)
     return [study]
-
-
-def _comment(source: SourceStudy, draft: Draft) -> str:
-    return draft.disclaimer + _misplaced_frames(source) + draft.doubt_text
 
 
 def _context(draft: Draft) -> list[Dataset]:

@@ -101,7 +101,8 @@ def usable_frames(file: DicomFile, header: pydicom.Dataset) -> list[FrameRef]:
 
 def _geometry(header: pydicom.Dataset, index: int, count: int) -> tuple[tuple | None, tuple | None, tuple | None]:
     """(position, orientation, row and column spacing) of a frame, each None where absent or impossible."""
-    place = functional(header, index, "PlanePositionSequence") or (header if count == 1 or _is_grid(header) else None)
+    of_all = count == 1 or number(header, "GridFrameOffsetVector") is not None
+    place = functional(header, index, "PlanePositionSequence") or (header if of_all else None)
     turn = functional(header, index, "PlaneOrientationSequence") or header
     measures = functional(header, index, "PixelMeasuresSequence") or header
     position = numbers(place, "ImagePositionPatient", 3) if place is not None else None
@@ -124,10 +125,6 @@ def geometry_remarks(header: pydicom.Dataset) -> list[str]:
         if remark := remark_on(header, keyword):
             found.append(f"{keyword} is {remark}" + ("; it was left out" if remark == UNREADABLE else ""))
     return found
-
-
-def _is_grid(header: pydicom.Dataset) -> bool:
-    return number(header, "GridFrameOffsetVector") is not None
 
 
 @dataclass
