@@ -5,8 +5,9 @@ Shape legend: B cases, V views, T new tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -69,6 +70,11 @@ class CaptionedBatch:
     evidence: list[Evidence | None] | None = None
     notes: Sequence[Sequence[str]] = ()
     withheld: Sequence[str | None] = ()
+
+    def __iter__(self) -> Iterator[str]:
+        """The text of each caption, or why it is withheld: what MONAI's ``decollate_batch`` leaves of a batch."""
+        for text, why in zip_longest(self.captions, self.withheld):
+            yield f"withheld: {why}" if why else text
 
     def logprobs_of(self, row: int) -> list[float]:
         """Natural logarithm of the probability of each token of one caption, the end token included."""

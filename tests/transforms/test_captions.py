@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from monai.data import decollate_batch
 
-from scripts.transforms.captions import TokenizeCaptiond, clean_caption
+from scripts.captioning import CaptionedBatch
+from scripts.confidence import ConfidenceRule
+from scripts.transforms.captions import DecodeCaptiond, TokenizeCaptiond, clean_caption
 
 
 class Letters:
@@ -44,3 +48,29 @@ def test_the_end_token_survives_truncation() -> None:
 def test_special_tokens_of_the_text_encoder_are_kept() -> None:
     transform = TokenizeCaptiond("caption", tokenizer=Letters(), max_tokens=4, append_end=False)
     assert len(transform({"caption": "abcdef"})["input_ids"]) == 4
+
+
+def test_what_an_inferer_gives_is_taken_apart_by_monai_and_told_without_findings() -> None:
+    """As a host does that runs a bundle by its parts: inferer, ``decollate_batch``, ``postprocessing``."""
+    texts = ["Axial CT of the head showing a mass.", "Frontal X-ray of the chest.", ""]
+    none = torch.zeros(3, 0)
+    why = [None, None, "no medical image"]
+    made = CaptionedBatch(none.long(), none, torch.zeros(3), texts, [""] * 3, [[]] * 3, {}, withheld=why)
+    rows = decollate_batch({"pred": made.token_ids, "captioned": made})
+    assert len(rows) == 3
+
+    def told(**values: str) -> list[str]:
+        decode = DecodeCaptiond("pred", network=None, rule=ConfidenceRule(**values))
+        return [decode({"pred": row})["pred"] for row in rows]
+
+    withheld = "withheld: no medical image"
+    assert told() == ["Axial CT of the head.", "Frontal X-ray of the chest.", withheld]
+    assert told(findings="always") == [*texts[:2], withheld]
+
+
+def test_token_ids_alone_are_decoded_by_the_network() -> None:
+    class Network:
+        def captions(self, ids: torch.Tensor) -> list[str]:
+            return ["-".join(map(str, row)) for row in ids.tolist()]
+
+    assert DecodeCaptiond("pred", network=Network())({"pred": torch.tensor([4, 7])})["pred"] == "4-7"

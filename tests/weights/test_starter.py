@@ -131,10 +131,11 @@ def test_damaged_wheel(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         starter.starter_file("toy")
 
 
-def test_unwritable_cache(toy: Path, tmp_path: Path) -> None:
+def test_unwritable_cache(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MSMEDCAP_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(WeightsError, match="MSMEDCAP_CACHE"):
-        starter.starter_file("toy", cache_dir=tmp_path / "file" / "cache")
+        starter.starter_file("toy")
 
 
 def test_unknown_names(toy: Path) -> None:

@@ -92,7 +92,7 @@ class CaptionWorker:
 
 
 def build_features(
-    files: Sequence[str], *, workers: int = 2, values: Mapping[str, Any] | None = None, sections: Sequence[str] = ()
+    files: Sequence[str], *, workers: int = 2, values: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Build the feature cache of a training config on ``workers`` processes; returns counts and failures.
 
@@ -100,7 +100,6 @@ def build_features(
         files: config files, later ones over earlier ones.
         workers: actors; each loads the encoders once.
         values: config values, such as ``dataset_dir`` and ``feature_cache_dir``.
-        sections: of the datalist; training and validation by default.
     """
     from scripts.data.datalist import load_datalist
 
@@ -109,7 +108,7 @@ def build_features(
     datalist, folder = (parser.get_parsed_content(key) for key in ("datalist", "dataset_dir"))
     items = [
         {"section": section, "item": item}
-        for section in sections or ("training", "validation")
+        for section in ("training", "validation")
         for item in load_datalist(datalist, section=section, dataset_dir=folder, require_caption=False)
     ]
     on_gpu = str(parser.get_parsed_content("device")).startswith("cuda")

@@ -111,6 +111,11 @@ class ConfidenceRule:
         """What may be shown of a caption that is still growing: no finding that nobody has judged yet."""
         return text if self.findings == "always" else split_finding(text)[0]
 
+    def told(self, text: str) -> str:
+        """What may be told of a whole caption of which only the text is known: no finding that nobody has judged."""
+        before, finding = split_finding(text)
+        return text if finding is None or self.findings == "always" else with_finding(before, None)
+
     def _kind(self, record: Mapping[str, Any]) -> float | None:
         known = kind_evidence(record)
         if self.calibration is None or not set(self.calibration.kind.weights) <= set(known):

@@ -35,7 +35,7 @@ class CheckResult:
         return "\n".join([counted or "no entries", grouped, *self.problems, "all is well" if not self.problems else ""])
 
 
-def check_datalist(file: str | Path, dataset_dir: str | Path, *, require_caption: bool = True) -> CheckResult:
+def check_datalist(file: str | Path, dataset_dir: str | Path) -> CheckResult:
     """Check all sections of a datalist; an entry that cannot be used ends its section's check.
 
     Raises:
@@ -45,8 +45,7 @@ def check_datalist(file: str | Path, dataset_dir: str | Path, *, require_caption
     groups, sections = array("Q"), array("b")
     for number, name in enumerate(sections_of(path)):
         try:
-            options = {"dataset_dir": dataset_dir, "require_caption": require_caption, "checked": False}
-            items = load_datalist(path, section=name, **options)
+            items = load_datalist(path, section=name, dataset_dir=dataset_dir, require_caption=True, checked=False)
             for item in items:  # each is checked as it is read
                 if (group := item.get("group")) is None:
                     result.ungrouped += 1

@@ -79,17 +79,23 @@ class DecodeCaptiond(MapTransform):
     """Put the text of a caption in the place of its token ids, for programs that run a bundle's ``postprocessing``.
 
     Args:
-        keys: of token ids ``[T]``, or of a dictionary that holds them as ``pred``, which an inferer gives.
+        keys: of token ids ``[T]``, or of what an inferer gives for one image: a dictionary that holds them as ``pred``,
+            and the text, or why it is withheld, as ``captioned``.
         network: a `CaptionNetwork`, whose tokenizer and prompt count.
+        rule: a `ConfidenceRule`, which says what of a text may be told when nothing else is known of it.
     """
 
-    def __init__(self, keys: KeysCollection = "pred", *, network: Any) -> None:
+    def __init__(self, keys: KeysCollection = "pred", *, network: Any, rule: Any = None) -> None:
         super().__init__(keys)
         self.network = network
+        self.rule = rule
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
         result = dict(data)
         for key in self.key_iterator(result):
-            ids = result[key]["pred"] if isinstance(result[key], Mapping) else result[key]
-            [result[key]] = self.network.captions(torch.as_tensor(ids)[None])
+            given = result[key] if isinstance(result[key], Mapping) else {"pred": result[key]}
+            text = given.get("captioned")
+            if text is None:
+                [text] = self.network.captions(torch.as_tensor(given["pred"])[None])
+            result[key] = text if self.rule is None else self.rule.told(text)
         return result

