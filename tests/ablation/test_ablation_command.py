@@ -141,7 +141,7 @@ def test_arms_are_trained_and_compared(finished: tuple[Settings, list[str]]) -> 
         "recall@5, detail" not in rows["general"]["scores"] and "recall@5, general" not in rows["no_stage1"]["scores"]
     )
     assert all(row["scores"]["caption loss"]["value"] > 0 and row["hours"] > 0 for row in rows.values())
-    assert set(rows["general"]["difference"]) == {"plane", "modality", "organ", "BLEU-4", "CIDEr-D"}
+    assert set(rows["general"]["difference"]) == {"plane", "modality", "organ", "field mean", "BLEU-4", "CIDEr-D"}
     text = (given.out / "ablation.md").read_text()
     assert "8 training and 4 validation images" in text and "| general branch only |" in text
     assert "--pretrain_epochs 1 --caption_epochs 1 --seeds 0 1 --arms both general no_stage1" in text
