@@ -39,7 +39,7 @@ def waited(page: object, script: str, seconds: float = 120.0) -> object:
     while (value := page.evaluate(script)) is None:
         if time.monotonic() > ends:
             raise SystemExit(f"the page never came to: {script}")
-        page.wait_for_timeout(10)
+        page.wait_for_timeout(100)  # the page measures by itself; asking it often would take time from the service
     return value
 
 

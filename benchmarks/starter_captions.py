@@ -36,7 +36,7 @@ from scripts.kernels.allocator import keep_memory  # noqa: E402
 from scripts.kernels.precision import resolved  # noqa: E402
 from scripts.predictor import Caption, CaptionPredictor  # noqa: E402
 
-PART = 20  # images of a folder that are captioned one way before the other way has its turn
+PART = 32  # images of a folder that are captioned one way before the other way has its turn
 FAST = {"amp_dtype": "auto", "language_model_dtype": "int8"}
 
 

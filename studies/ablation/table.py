@@ -12,21 +12,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scripts.errors import InputError
+from scripts.metrics.caption_metrics import MEAN_FIELDS
 from scripts.metrics.pairs import match, read_items
 from scripts.metrics.protocols import protocol
 from scripts.metrics.resampling import LEVEL, RESAMPLES, unit_of
 from scripts.metrics.scores import Extras
 from scripts.metrics.scoring import score_pairs
 from scripts.metrics.seeds import SeedInterval, seed_difference, seed_interval, value_interval
-from scripts.metrics.statistic import Statistic
+from scripts.metrics.statistic import Statistic, mean_statistic
 from scripts.metrics.tables import cell, interval_unit, markdown_table, number
 
 __all__ = ["Arm", "SeedRun", "ablation_result", "as_markdown", "read_seed_run"]
 
-SCORES = ("plane", "modality", "organ", "BLEU-4", "CIDEr-D")
+FIELDS = ("plane", "modality", "organ")
+SCORES = (*FIELDS, MEAN_FIELDS, "BLEU-4", "CIDEr-D")
 STAGE_1_LOSS, CAPTION_LOSS = "stage-1 loss a branch", "caption loss"
-RECALLS = {"recall@1, general": "general_i2t_recall@1", "recall@1, detail": "detail_i2t_recall@1"}
+RECALLS = {"recall@5, general": "general_i2t_recall@5", "recall@5, detail": "detail_i2t_recall@5"}
 VALUES = (*RECALLS, STAGE_1_LOSS, CAPTION_LOSS)
 _UNBOUNDED = ("CIDEr-D", STAGE_1_LOSS, CAPTION_LOSS)
 BASELINES = ("commonest caption", "1-nearest neighbour")
@@ -99,6 +103,8 @@ def read_seed_run(
         values |= _stage1_values(best_epoch(stage1_history))
     if caption_history is not None:
         values[CAPTION_LOSS] = best_epoch(caption_history)["validation_val_loss"]
+    mean = np.mean([scored[name].per_image for name in FIELDS], axis=0)
+    scored |= {MEAN_FIELDS: mean_statistic(MEAN_FIELDS, mean)}
     return SeedRun(seed, {name: scored[name] for name in SCORES}, values, seconds, pairs.units)
 
 
@@ -200,7 +206,8 @@ def baseline_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     for name in BASELINES:
         found = {row["name"]: row for row in evaluation.get("systems", {}).get(name, [])}
         if found:
-            scores = {score: {key: found[score][key] for key in ("value", "low", "high")} for score in SCORES}
+            known = [score for score in SCORES if score in found]
+            scores = {score: {key: found[score][key] for key in ("value", "low", "high")} for score in known}
             rows.append({"arm": name, "scores": scores})
     return rows
 

@@ -82,7 +82,7 @@ def test_rows_and_paired_differences(tmp_path: Path, datalist: Path) -> None:
     text = as_markdown(result)
     assert "| general only | 3 | 0.267 [" in text and "| general only | -0.500 [" in text and "] * |" in text
     detail_line = next(line for line in text.splitlines() if line.startswith("| detail only | +0.000"))
-    assert "*" not in detail_line and "of 10 such comparisons" in text and "not yet trained" not in text
+    assert "*" not in detail_line and "of 12 such comparisons" in text and "not yet trained" not in text
 
 
 def test_intervals_are_over_the_groups_of_the_datalist(tmp_path: Path, datalist: Path) -> None:
@@ -106,6 +106,7 @@ def test_scores_are_those_of_the_evaluation(tmp_path: Path, datalist: Path) -> N
     found = run(tmp_path, datalist, 4, right_planes=30)
     expected = evaluate(tmp_path / "captions_4_30.jsonl", datalist, Options(extras=Extras(meteor=False), resamples=0))
     table = {row["name"]: row["value"] for row in expected["systems"]["predictions"]}
+    table["field mean"] = (table["plane"] + table["modality"] + table["organ"]) / 3
     assert {name: s.value for name, s in found.statistics.items()} == pytest.approx(
         {n: table[n] for n in found.statistics}
     )
@@ -115,17 +116,17 @@ def test_histories_give_the_values_of_the_kept_epoch(tmp_path: Path, datalist: P
     stage1 = history(
         tmp_path,
         "stage1.json",
-        {"validation_val_loss": 9.0, "validation_general_i2t_recall@1": 0.1, "validation_detail_i2t_recall@1": 0.0},
-        {"validation_val_loss": 8.0, "validation_general_i2t_recall@1": 0.2, "validation_detail_i2t_recall@1": 0.1},
-        {"validation_val_loss": 8.5, "validation_general_i2t_recall@1": 0.3, "validation_detail_i2t_recall@1": 0.2},
+        {"validation_val_loss": 9.0, "validation_general_i2t_recall@5": 0.1, "validation_detail_i2t_recall@5": 0.0},
+        {"validation_val_loss": 8.0, "validation_general_i2t_recall@5": 0.2, "validation_detail_i2t_recall@5": 0.1},
+        {"validation_val_loss": 8.5, "validation_general_i2t_recall@5": 0.3, "validation_detail_i2t_recall@5": 0.2},
     )
-    one = history(tmp_path, "one.json", {"validation_val_loss": 5.0, "validation_general_i2t_recall@1": 0.25})
+    one = history(tmp_path, "one.json", {"validation_val_loss": 5.0, "validation_general_i2t_recall@5": 0.25})
     stage2 = history(tmp_path, "stage2.json", {"validation_val_loss": 2.5}, {"loss": 1.0})
     found = run(tmp_path, datalist, 0, right_planes=9, stage1_history=stage1, caption_history=stage2).values
-    expected = {"recall@1, general": 0.2, "recall@1, detail": 0.1, "stage-1 loss a branch": 4.0, "caption loss": 2.5}
+    expected = {"recall@5, general": 0.2, "recall@5, detail": 0.1, "stage-1 loss a branch": 4.0, "caption loss": 2.5}
     assert found == expected
     single = run(tmp_path, datalist, 1, right_planes=9, stage1_history=one).values
-    assert single == {"recall@1, general": 0.25, "stage-1 loss a branch": 5.0}
+    assert single == {"recall@5, general": 0.25, "stage-1 loss a branch": 5.0}
     arms = [Arm("general", "general only", [run(tmp_path, datalist, 1, right_planes=9, stage1_history=one)])]
     text = as_markdown(ablation_result(arms, resamples=50))
     assert "| general only | 1 | 0.250 | 5.000 |" in text and "intervals of images only" in text
