@@ -85,7 +85,7 @@ def required_versions(bundle_root: Path) -> dict[str, str]:
 
 
 def test_metadata_s_versions_hold_the_installed_and_the_pinned_ones(bundle_root: Path) -> None:
-    """A model zoo installs ``name==version``: ``5.23.*`` is a range to it, too."""
+    """A model zoo installs ``name==version``: ``5.24.*`` is a range to it, too."""
     import importlib.metadata
 
     lines = (bundle_root.parent / "requirements.txt").read_text().splitlines()
