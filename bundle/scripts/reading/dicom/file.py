@@ -131,6 +131,9 @@ def read_dataset(file: DicomFile, *, header_only: bool = False) -> pydicom.Datas
                 dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True)
             _name_syntax(dataset)
             usable = len(dataset) > 0 and _looks_like_dicom(dataset)
+            if not usable:
+                stream.seek(0)
+                begins_so = is_dicom_stream(stream)
     except InputError:
         raise
     except (zipfile.BadZipFile, zlib.error, NotImplementedError):
@@ -141,6 +144,8 @@ def read_dataset(file: DicomFile, *, header_only: bool = False) -> pydicom.Datas
         raise InputError(f"{file.name}: may not be read; check its permissions") from None
     except Exception:  # pydicom raises a dozen kinds on damaged bytes, and their texts quote header values
         raise InputError(f"{file.name}: is not a DICOM file, or its header is damaged; export it again") from None
+    if not usable and begins_so:
+        raise InputError(f"{file.name}: is a DICOM file that is damaged or cut short; copy or export it again")
     if not usable:
         raise InputError(f"{file.name}: is not a DICOM file (no image or document header in it)")
     return dataset
