@@ -149,8 +149,7 @@ class Client(threading.Thread):
             told = self.ask("POST", "/caption", json={"image": image, **QUICK}).json()["caption"]
         else:
             files = {"params": (None, json.dumps(QUICK))}
-            told = self.ask("POST", "/infer/caption", params={"image": _id(image)}, files=files).json()["params"]
-            told = told["caption"]
+            told = self.ask("POST", "/infer/caption", params={"image": _id(image)}, files=files).json()["caption"]
         if not told:
             self.unexpected["no caption"] += 1
 

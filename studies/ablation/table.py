@@ -42,7 +42,10 @@ seeds ({resamples:,} draws); the interval is Student's, with Satterthwaite's deg
 both arms are drawn on the same images. `*` marks an interval that excludes 0; of {comparisons} such comparisons about
 one in twenty would do so if no arm differed at all. Retrieval and losses have one number a run: their intervals are of
 seeds only. Baselines learn nothing and have no seeds: their intervals are of images only.""".replace("\n", " ")
-ONE_SEED = "**Rows with one seed, and differences with them, have intervals of images only, not of other seeds.**"
+ONE_SEED = (
+    "**Rows with one seed, and differences with them, have intervals of images only. Another seed may turn them round, "
+    "so they get no star.**"
+)
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ def ablation_result(
         if base is not None and arm is not base:
             row["difference"] = {
                 name: _entry(change := seed_difference(_column(base, name), _column(arm, name), **drawn))
-                | {"excludes_zero": change.excludes_zero}
+                | {"excludes_zero": change.excludes_zero and change.seeds > 1}
                 for name in SCORES
             }
         row["by_seed"] = {run.seed: {name: run.statistics[name].value for name in SCORES} for run in arm.runs}

@@ -85,6 +85,19 @@ def test_rows_and_paired_differences(tmp_path: Path, datalist: Path) -> None:
     assert "*" not in detail_line and "of 12 such comparisons" in text and "not yet trained" not in text
 
 
+def test_a_difference_of_one_seed_gets_no_star(tmp_path: Path, datalist: Path) -> None:
+    """Its interval holds for other images, and another seed may turn it round."""
+    arms = [
+        Arm("both", "both branches", [run(tmp_path, datalist, s, right_planes=46 + s) for s in range(2)]),
+        Arm("general", "general only", [run(tmp_path, datalist, 5, right_planes=15)]),
+    ]
+    result = ablation_result(arms, resamples=100)
+    change = result["arms"][1]["difference"]["plane"]
+    assert change["high"] < 0 and change["seeds"] == 1 and not change["excludes_zero"]
+    text = as_markdown(result)
+    assert "] *" not in text and "so they get no star" in text
+
+
 def test_intervals_are_over_the_groups_of_the_datalist(tmp_path: Path, datalist: Path) -> None:
     content = json.loads(datalist.read_text())
     for i, item in enumerate(content["validation"]):

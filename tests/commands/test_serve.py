@@ -182,6 +182,8 @@ def test_it_listens_on_this_computer_only_and_needs_a_folder(server: CaptionServ
     port, nothing = str(server.server_address[1]), ["--bundle_root", str(tmp_path / "none")]  # told before it is loaded
     with pytest.raises(InputError, match=rf"{port} cannot be served \([^()]*\): choose another --port"):
         main(["--root", str(tmp_path), "--port", port, *nothing])
+    with pytest.raises(InputError, match=rf"{port} cannot be served"):  # taken while the model was loaded
+        CaptionServer(server.predictor, root=tmp_path, port=int(port))
     with pytest.raises(InputError, match="--port 70000 is none"):
         main(["--port", "70000", *nothing])
 

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import uvicorn
 
+from scripts import BUNDLE
 from scripts.commands.body_limits import Sizes
 from scripts.commands.connections import PatientProtocol
 from scripts.commands.ending import ending_in_order
@@ -38,7 +39,6 @@ from scripts.given_values import typed_settings
 from scripts.kernels.allocator import keep_memory
 from scripts.predictor import CaptionPredictor
 
-DEFAULT_BUNDLE = Path(__file__).resolve().parents[2]
 MAX_CONNECTIONS = 256
 
 
@@ -56,7 +56,7 @@ class CaptionServer:
         seconds: within which a request is answered, once its body is there.
 
     Raises:
-        OSError: the address cannot be served.
+        InputError: the address cannot be served.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root = Path(empty) if options.root is None else options.root
         if not root.is_dir():
             raise InputError(f"{root} is no folder: --root is the folder whose images are served")
-        _check_address(options.host, options.port)
+        _listening(options.host, options.port).close()  # told before the model is loaded
         predictor = CaptionPredictor.from_bundle(
             options.bundle_root, config=["configs/inference.json", *options.config], **typed_settings(options.set)
         )
@@ -158,14 +158,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _check_address(host: str, port: int) -> None:
-    """Before the model is loaded: whether the address is free.
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
 
     Raises:
-        InputError: it is not, or is none.
+        InputError: the address is not free, or is none.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        _listening(host, port).close()
+        return socket.create_server((host, port), family=family, backlog=128)
     except OverflowError:
         raise InputError(f"--port {port} is none: it is a whole number from 0 to 65535") from None
     except OSError as error:  # Python adds the address to a reason that is the system's
@@ -173,11 +174,6 @@ def _check_address(host: str, port: int) -> None:
         raise InputError(
             f"{host}:{port} cannot be served ({reason}): choose another --port, with make demo DEMO_PORT"
         ) from error
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=128)
 
 
 def _announce(server: CaptionServer, browser: bool) -> None:
@@ -213,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=8, help="as many that ask for the same are captioned together")
     parser.add_argument("--seconds", type=float, default=300.0, help="within which a request is answered")
     parser.add_argument("--open", action="store_true", help="open the page in a browser, where there is one")
-    parser.add_argument("--bundle_root", type=Path, default=DEFAULT_BUNDLE, help="the bundle's folder")
+    parser.add_argument("--bundle_root", type=Path, default=BUNDLE, help="the bundle's folder")
     parser.add_argument("--config", action="append", default=[], help="an overlay, relative to the bundle")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a config value")
     return parser

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement
-from pydicom.uid import ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import ImplicitVRLittleEndian, RLELossless, generate_uid
 
 from scripts.errors import InputError
 from scripts.reading import read_case
@@ -136,3 +136,15 @@ def test_a_picture_labelled_ct_is_not_windowed_in_hounsfield_units(tmp_path: Pat
     case = read_case(made_files.save(tmp_path / "a.dcm", made))
     assert case.meta["units"] == "display"
     np.testing.assert_allclose(window_image(case.pixels, case.meta)[0][0, 0] * 255, case.pixels[0, 0], atol=1e-4)
+
+
+def test_a_compressed_file_that_is_cut_short_is_no_other_kind_of_file(tmp_path: Path) -> None:
+    """The parser gives up all of it where the pixel data's end is missing."""
+    made = made_files.ct_slice(made_files.body()[5])
+    made.compress(RLELossless)
+    whole, cut = tmp_path / "whole.dcm", tmp_path / "cut.dcm"
+    made.save_as(whole, enforce_file_format=True)
+    assert read_case(whole).pixels.size
+    cut.write_bytes(whole.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"cut\.dcm: .*(cut short|damaged)"):
+        read_case(cut)

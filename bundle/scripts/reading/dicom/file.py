@@ -88,20 +88,23 @@ class DicomFile:
         return BytesIO(data)
 
 
+_NOWHERE = logging.NullHandler()
+
+
 @contextmanager
 def _no_pydicom() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    before = [(logger.disabled, logger.level) for logger in loggers]
+    before = [(logger.disabled, logger.propagate, logger.handlers) for logger in loggers]
     for logger in loggers:
-        logger.disabled = True
-        logger.setLevel(logging.CRITICAL + 1)  # loggers of their modules take it from this one
+        # What loggers of their modules say ends here, too. (Another level would empty the caches of all loggers of the
+        # process, a third of a slice's time.)
+        logger.disabled, logger.propagate, logger.handlers = True, False, [_NOWHERE]
     try:
         with quiet_warnings(), pydicom.config.disable_value_validation():
             yield
     finally:
-        for logger, (disabled, level) in zip(loggers, before, strict=True):
-            logger.disabled = disabled
-            logger.setLevel(level)
+        for logger, (disabled, propagate, handlers) in zip(loggers, before, strict=True):
+            logger.disabled, logger.propagate, logger.handlers = disabled, propagate, handlers
 
 
 quiet_pydicom = Shared(_no_pydicom)
@@ -128,6 +131,9 @@ def read_dataset(file: DicomFile, *, header_only: bool = False) -> pydicom.Datas
                 dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True)
             _name_syntax(dataset)
             usable = len(dataset) > 0 and _looks_like_dicom(dataset)
+            if not usable:
+                stream.seek(0)
+                begins_so = is_dicom_stream(stream)
     except InputError:
         raise
     except (zipfile.BadZipFile, zlib.error, NotImplementedError):
@@ -138,6 +144,8 @@ def read_dataset(file: DicomFile, *, header_only: bool = False) -> pydicom.Datas
         raise InputError(f"{file.name}: may not be read; check its permissions") from None
     except Exception:  # pydicom raises a dozen kinds on damaged bytes, and their texts quote header values
         raise InputError(f"{file.name}: is not a DICOM file, or its header is damaged; export it again") from None
+    if not usable and begins_so:
+        raise InputError(f"{file.name}: is a DICOM file that is damaged or cut short; copy or export it again")
     if not usable:
         raise InputError(f"{file.name}: is not a DICOM file (no image or document header in it)")
     return dataset
