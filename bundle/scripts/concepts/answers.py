@@ -24,12 +24,13 @@ _IMAGE = r"(?:image|scan|film|x-?ray|x ray|radiograph|ct|mri|mr|section|study|vi
 _HERE = rf"(?: (?:in|on|at|from|within) (?:this|the|these)(?: \w+)? {_IMAGE})?"
 _SEEN = r"present|seen|visible|visualized|visualised|noted|identified|evident|shown|demonstrated"
 _NOT_A_THING = re.compile(
-    rf"\b(?:or|this|these|than|which|what|you|patient|image|other|else|more|most|same|contrast|wrong|pictured|located|{_SEEN}|\w+ly)\b|"
+    r"\b(?:or|this|these|than|which|what|you|patient|image|other|else|more|most|same|contrast|wrong|pictured|located|"
+    rf"{_SEEN}|\w+ly)\b|"
     r"\b(?:well|any|from|in|of|to|placed)$"
 )
 _THERE = re.compile(
-    rf"(?:is|are) there (?:any )?(?P<article>an? |the )?(?:(?:evidence|signs?|presence) of )?(?:any |an? )?(?P<what>.+?)"
-    rf"(?: (?:{_SEEN}))?{_HERE}"
+    r"(?:is|are) there (?:any )?(?P<article>an? |the )?(?:(?:evidence|signs?|presence) of )?(?:any |an? )?"
+    rf"(?P<what>.+?)(?: (?:{_SEEN}))?{_HERE}"
 )
 _SEE = re.compile(rf"(?:do|can) you (?:see|identify|appreciate) (?:any )?(?P<article>an? )?(?P<what>.+?){_HERE}")
 _SHOWS = re.compile(
@@ -61,7 +62,9 @@ _WEIGHTED = (
     (r"t1", "T1-weighted MRI"), (r"t2", "T2-weighted MRI"), (r"flair", "FLAIR MRI"),
     (r"dwi|diffusion", "diffusion-weighted MRI"), (r"adc", "MRI ADC map"), (r"cxr|xr", "X-ray"),
 )  # fmt: skip
-_ABBREVIATION = re.compile(r"\b(?:ct|mri?|adc|pet|iv|gi|stir|flair|fiesta|ap|pa|3d|m?lo|x?cc|t[12](?=[-*])|x(?=-))(?![a-z])")
+_ABBREVIATION = re.compile(
+    r"\b(?:ct|mri?|adc|pet|iv|gi|stir|flair|fiesta|ap|pa|3d|m?lo|x?cc|t[12](?=[-*])|x(?=-))(?![a-z])"
+)
 
 
 def answered(questions: Iterable[Answer]) -> tuple[dict[str, str], list[str]]:
@@ -167,7 +170,19 @@ def _different(sentences: list[str]) -> list[str]:
     """Sentences without those that say again what one before says."""
     kept: list[tuple[set[str], str]] = []
     for sentence in sentences:
-        words = set(re.findall(r"\w+", sentence.lower())) - {"no", "seen", "there", "is", "are", "the", "a", "an", "in", "of", "on"}
+        words = set(re.findall(r"\w+", sentence.lower())) - {
+            "no",
+            "seen",
+            "there",
+            "is",
+            "are",
+            "the",
+            "a",
+            "an",
+            "in",
+            "of",
+            "on",
+        }
         if all(len(words & other) < 0.6 * min(len(words), len(other)) for other, _ in kept):
             kept.append((words, sentence))
     return [sentence for _, sentence in kept]

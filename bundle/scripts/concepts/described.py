@@ -124,6 +124,7 @@ class Describer:
 
     def __init__(self, wording: str = "varied", keep_patient_findings: bool = False) -> None:
         self.wording, self.keep = wording, keep_patient_findings
+        self.options = {"wording": wording, "patient findings": "keep" if keep_patient_findings else "drop"}
         self.notes: list[str] = []
 
     def __call__(self, entries: Sequence[Entry], held_out: bool) -> Callable[[Entry, str], Entry | None]:

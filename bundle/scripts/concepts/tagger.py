@@ -113,7 +113,8 @@ class ConceptNetwork(nn.Module):
         """Logits, and the losses where targets are given.
 
         ``loss = concept_weight * sum_k BCE_k + CE_plane + CE_modality + CE_organ``, averaged over images (a field
-        over those that know it, a concept's loss 0 for those that do not). Mixed images have the loss of both, by their shares.
+        over those that know it, a concept's loss 0 for those that do not). Mixed images have the loss of both, by their
+        shares.
 
         Args:
             image: ``[B, 3, H, H]`` in [0, 1], or ``[B, V, 3, H, H]``.

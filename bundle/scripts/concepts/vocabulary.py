@@ -121,7 +121,9 @@ class ConceptVocabulary:
         about = _subjects(names, captions, holders, longest)
         could = torch.stack([_unknown(item) for item in known]).logical_not()  # [captions, 4]
         held = torch.tensor([len(holders[name]) for name in names])
-        could_hold = torch.tensor([int(could[:, row].all(dim=1).sum()) if row.any() else len(captions) for row in about])
+        could_hold = torch.tensor(
+            [int(could[:, row].all(dim=1).sum()) if row.any() else len(captions) for row in about]
+        )
         return cls(
             names,
             shares=(held / torch.maximum(could_hold, held)).clamp(max=max_share),

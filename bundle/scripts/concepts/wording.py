@@ -13,7 +13,6 @@ from functools import lru_cache
 
 from scripts.concepts.fields import (
     FIELDS,
-    NO_ABNORMALITY,
     CaptionFields,
     canonical,
     is_name,
@@ -133,7 +132,7 @@ def as_read(fields: Mapping[str, str | None]) -> CaptionFields:
 
 
 def _mould(known: Mapping[str, str]) -> str:
-    """"Axial CT of the chest showing pneumonia.", or "... with no abnormality."."""
+    """ "Axial CT of the chest showing pneumonia.", or "... with no abnormality."."""
     finding = known.get("abnormality")
     before = sentence_of({**known, "abnormality": ""}) or "Image" * bool(finding)
     return with_finding(before.removesuffix("."), finding)

@@ -250,6 +250,7 @@ def _nothing_left(layout: Layout, folder: SetFolder, cases: Cases) -> str:
 
 def write_sections(output: Path, spool: Spool, provenance: Mapping[str, Any]) -> None:
     """Write the entries by section under their ``provenance``, as JSON or JSON Lines by the name of ``output``."""
+
     def as_lines(file: IO[bytes]) -> None:
         file.write(json.dumps({"datalist": 1, "provenance": provenance}, ensure_ascii=False).encode() + b"\n")
         for number, name in enumerate(SECTIONS):

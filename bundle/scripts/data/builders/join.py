@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ import numpy as np
 from scripts.data.builders.build import LEFT_OUT, BuildReport, Spool, write_sections
 from scripts.data.builders.splits import SECTIONS
 from scripts.data.builders.table_files import sha256_of
-from scripts.data.check import sections_of
+from scripts.data.check import provenance_of, sections_of
 from scripts.data.datalist import image_paths, load_datalist
 from scripts.errors import InputError
 
@@ -30,6 +30,7 @@ class Describe(Protocol):
     """Makes, of the training entries of a folder, what gives each of them its fields and caption."""
 
     notes: list[str]
+    options: Mapping[str, Any]
 
     def __call__(self, entries: Sequence[Entry], held_out: bool) -> Callable[[Entry, str], Entry | None]:
         """For these entries, whose folder has held-out entries or none: (entry, its image) to entry or None."""
@@ -60,6 +61,8 @@ def join_datalists(
 ) -> BuildReport:
     """Join the datalists of folders into one, whose images are relative to :func:`common_folder` of them.
 
+    An output that was joined of the same files by the same options, and without ``leave_out``, stays as it is.
+
     Args:
         sources: folders with a ``datalist.json`` or ``datalist.jsonl``, or such files.
         output: the datalist.
@@ -71,9 +74,11 @@ def join_datalists(
     Raises:
         InputError: a datalist cannot be used, or there is nothing to train on.
     """
+    output, root, counts = Path(output), common_folder(sources), Counter[str]()
+    made_of = _made_of(sources, root, {"drop": list(drop), **(describe.options if describe else {})})
+    if leave_out is None and output.is_file() and (found := _made_already(output, made_of, root)):
+        return found
     parts = [_part(Path(source)) for source in sources]
-    root, counts = common_folder(sources), Counter[str]()
-    output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile("w+b", dir=output.parent) as waiting:
         spool = Spool(waiting)
@@ -88,10 +93,10 @@ def join_datalists(
         if not sections["training"]:
             raise InputError("no training entry is left of " + ", ".join(str(part.file) for part in parts) + ".")
         sections = {name: count for name, count in sections.items() if count}
-        notes = [f"images are relative to {root}", *(describe.notes if describe else ())]
-        report = BuildReport(sections, dict(counts), [], 0.0, "of the folders", notes, False)
-        write_sections(output, spool, _provenance(parts, root, report))
-    return report
+        notes = list(describe.notes if describe else ())
+        told = {"sections": sections, "counts": dict(counts), "split": "of the folders", "notes": notes}
+        write_sections(output, spool, {**made_of, **told})
+    return _report(told, root)
 
 
 def common_folder(sources: Sequence[str | Path]) -> Path:
@@ -168,14 +173,24 @@ def _placed(entry: Entry, root: Path, folder: Path) -> Entry:
     return placed
 
 
-def _provenance(parts: Sequence[Part], root: Path, report: BuildReport) -> Entry:
-    tables = {os.path.relpath(part.file, root): sha256_of(part.file) for part in parts}
-    return {
-        "set": "joined",
-        "title": "joined of " + ", ".join(tables),
-        "split": report.split,
-        "sections": report.sections,
-        "counts": report.counts,
-        "tables": tables,
-        "notes": report.notes[1:],
-    }
+def _made_of(sources: Sequence[str | Path], root: Path, options: Mapping[str, Any]) -> Entry:
+    """What a joined datalist says of its origin: its files with their SHA-256, and the options."""
+    files = [_file(Path(source)) for source in sources]
+    tables = {os.path.relpath(file, root): sha256_of(file) for file in files}
+    return {"set": "joined", "title": "joined of " + ", ".join(tables), "options": dict(options), "tables": tables}
+
+
+def _made_already(output: Path, made_of: Entry, root: Path) -> BuildReport | None:
+    """The report of a datalist that was made of the same; None of any other file."""
+    try:
+        found = provenance_of(output)
+    except InputError:
+        return None
+    if {key: found.get(key) for key in made_of} != made_of or "sections" not in found:
+        return None
+    return _report(found, root, "it was joined of the same before, and stays")
+
+
+def _report(told: Mapping[str, Any], root: Path, *notes: str) -> BuildReport:
+    notes = (f"images are relative to {root}", *told["notes"], *notes)
+    return BuildReport(told["sections"], told["counts"], [], 0.0, told["split"], list(notes), False)
