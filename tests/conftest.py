@@ -62,9 +62,42 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return OneCaptioner(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need real data are skipped before anything is loaded for them."""
+    absent = _no_shared_data()
+    for item in items:
+        if absent and "shared_data" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip(reason=absent))
+
+
+def pytest_collection_finish() -> None:
+    """What the imports made lives as long as the process: a million objects that no collection need look at again."""
+    gc.collect()
+    gc.freeze()
+
+
+def _no_shared_data() -> str:
+    """Why there are no real images here, or nothing."""
+    if (SHARED_DATA / "medcap-open" / "datalist.json").is_file():
+        return ""
+    return f"real test images are not on this machine (looked in {SHARED_DATA}; set MSMEDCAP_TEST_DATA)"
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _meteor_where_it_is_meant(request: pytest.FixtureRequest) -> Iterator[None]:
+    """METEOR's Java program takes seven seconds at each start: runs that end in scores go without, as without Java.
+
+    Modules that are marked ``meteor`` have it, and calls of `scripts.metrics.meteor` itself.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("meteor") is None:
+            patch.setattr("scripts.metrics.scores.why_no_meteor", lambda: "METEOR is not run in tests of other things")
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -79,8 +112,8 @@ def _memory_goes_back() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real images (medcap-open, formats); tests that need it skip where it is absent."""
-    if not (SHARED_DATA / "medcap-open" / "datalist.json").is_file():
-        pytest.skip(f"real test images are not on this machine (looked in {SHARED_DATA}; set MSMEDCAP_TEST_DATA)")
+    if absent := _no_shared_data():
+        pytest.skip(absent)
     return SHARED_DATA
 
 
