@@ -19,6 +19,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # For the processes that are started from here: freed memory goes back instead of being kept for a next batch.
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(128 * 2**20))
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))
+os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # what a server's threads have freed is for each other
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
 # Made files, tiny networks and the like stand beside the tests that they serve, and tests of other rooms use them, too.

@@ -40,6 +40,7 @@ class ForkedProgram:
         cwd: folder in which it runs; that of the tests by default.
         env: its environment; that of the tests by default.
         stdin, stdout, stderr: open files.
+        fresh: packages that it imports anew, as where another copy of them is on its path.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class ForkedProgram:
         stdin: IO[Any],
         stdout: IO[Any],
         stderr: IO[Any],
+        fresh: Sequence[str] = (),
     ) -> None:
         self.returncode: int | None = None
         streams = [stream.fileno() for stream in (stdin, stdout, stderr)]
         self.pid = os.fork()
         if self.pid == 0:
-            _be_the_program(list(words), cwd, env, streams)
+            _be_the_program(list(words), cwd, env, streams, fresh)
 
     def poll(self) -> int | None:
         """The exit code, negative for a signal, or None while it runs."""
@@ -79,7 +81,12 @@ class ForkedProgram:
 
 
 def run_program(
-    *words: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, given: str = "", timeout: float = 280
+    *words: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    given: str = "",
+    timeout: float = 280,
+    fresh: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """``python WORDS`` to its end, with ``given`` as its standard input and ``env`` beside the tests' environment."""
     with contextlib.ExitStack() as files:
@@ -87,7 +94,7 @@ def run_program(
         stdin.write(given)
         stdin.seek(0)
         environment = {**os.environ, **(env or {})}
-        program = ForkedProgram(words, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)
+        program = ForkedProgram(words, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr, fresh=fresh)
         try:
             code = program.wait(timeout)
         finally:
@@ -97,7 +104,9 @@ def run_program(
         return subprocess.CompletedProcess([sys.executable, *words], code, stdout.read(), stderr.read())
 
 
-def _be_the_program(words: list[str], cwd: Path | None, env: Mapping[str, str] | None, streams: list[int]) -> None:
+def _be_the_program(
+    words: list[str], cwd: Path | None, env: Mapping[str, str] | None, streams: list[int], fresh: Sequence[str]
+) -> None:
     """Never returns."""
     code = 1
     try:
@@ -105,6 +114,7 @@ def _be_the_program(words: list[str], cwd: Path | None, env: Mapping[str, str] |
         _own_streams(streams)
         _own_state()
         _own_places(words, cwd, env)
+        _forget(fresh)
         code = _run(words)
         threading._shutdown()  # waits for threads, as an interpreter's end does
         atexit._run_exitfuncs()
@@ -154,8 +164,13 @@ def _own_places(words: list[str], cwd: Path | None, env: Mapping[str, str] | Non
     installed = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix)) or path.endswith(".zip")]
     first = os.getcwd() if words[0] == "-m" else str(Path(words[0]).resolve().parent)
     sys.path[:] = [first, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *installed]
+
+
+def _forget(packages: Sequence[str]) -> None:
+    """Modules of tests and benchmarks, and of these packages, are not loaded."""
     for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(_OWN):
+        own = str(getattr(module, "__file__", None) or "").startswith(_OWN)
+        if own or name.partition(".")[0] in packages:
             del sys.modules[name]
 
 

@@ -44,7 +44,7 @@ def test_a_slice_is_captioned_through_the_server_corrected_and_learned_from(
     logic = CaptionLogic(place.mrml, Backend(server.url))
     assert logic.backend.check() == "bundle"
     view = place.look("Axial", voxel_to_ras(volume, (40, 48, 12)))
-    draft = logic.caption(volume, view, explain=True, **QUICK)
+    draft = logic.caption(volume, view, explain="gradient", **QUICK)
     Image.fromarray(windowed(body()[12])).save(tmp_path / "slice.png")
     expected = predictor.caption(tmp_path / "slice.png", window="none", **QUICK)
     assert draft.text == expected.text and draft.likely == pytest.approx(expected.confidence, abs=1e-4)
