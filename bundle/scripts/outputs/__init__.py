@@ -29,7 +29,7 @@ WRITERS: dict[str, str] = {
     "nifti_mask": "nifti_mask:NiftiMaskWriter",
     "dicom_seg": "dicom.seg:DicomSegWriter",
 }
-EXPLANATIONS = (False, True, "attention", "gradient", "occlusion")
+EXPLANATIONS = (False, True, "attention", "gradient", "occlusion", "reader")
 
 
 def writer_class(name: str) -> type[OutputWriter]:
@@ -60,7 +60,7 @@ def check_requested(outputs: Sequence[str], explain: bool | str = False) -> None
     explain = switch(explain)
     if explain not in EXPLANATIONS:
         raise InputError(
-            f'explain is false, true (the same as "occlusion"), "gradient" or "attention", not {explain!r}'
+            f'explain is false, true, "attention", "gradient", "occlusion" or "reader", not {explain!r}'
         )
     for name in outputs:
         if getattr(writer_class(name), "needs_explanation", False) and not explain:

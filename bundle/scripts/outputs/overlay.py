@@ -2,7 +2,7 @@
 
 The image stands in its own proportions, without the letterbox. Heat is scaled from the map's mean to its highest value,
 so that a map that prefers no place stays dark; the outline is the region that SAM's mask decoder draws around the peak
-of the detail branch's map.
+of the detail branch's map, or of all maps together where the concept reader was asked.
 
 Shape legend: W words, V views, S side of the letterboxed square.
 """
@@ -88,14 +88,15 @@ def draw_overlay(case: CaptionedCase, *, all_words: bool = False) -> Figure:
     fine = {name: _fine(maps, size) for name, maps in explanation.maps.items()}
     regions = explanation.regions
     across = -(-len(chosen) // -(-len(chosen) // MOST_WORDS))  # lines of about the same length
-    rows = [(name, chosen[start : start + across]) for start in range(0, len(chosen), across) for name in fine]
+    lines = [chosen[start : start + across] for start in range(0, len(chosen), across)]
+    rows = [(name, words) for words in lines for name in fine if bool((explanation.share[name][words] > 0.005).any())]
     figure, grid = _canvas(case, len(rows), across, _box(meta, 0, size))
     for row, (name, words) in enumerate(rows):
         for column, word in enumerate(words):
             heat = fine[name][word]
             view = int(heat.flatten(1).amax(1).argmax())
             outline = None
-            if regions is not None and (regions[word] > 0).any() and name == explanation.region_branch:
+            if regions is not None and (regions[word] > 0).any() and name == explanation.outlined(word):
                 view = int((regions[word] > 0).flatten(1).sum(1).argmax())
                 outline = F.interpolate(regions[word, view][None, None], size=(size, size), mode="bilinear")[0, 0]
             axes = grid[row][column + 1]
