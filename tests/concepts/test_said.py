@@ -48,11 +48,11 @@ def test_words_say_values_and_phrases(caption: str, expected: dict[str, str]) ->
 
 
 def test_a_phrase_neither_begins_nor_ends_with_a_field_or_with_nothing() -> None:
-    """"cell carcinoma" is a phrase, but its second word is not in this caption; "of" is no part of a shorter one."""
+    """ "cell carcinoma" is a phrase, but its second word is not in this caption; "of" is no part of a shorter one."""
     vocabulary = ConceptVocabulary(
         ["chest showing", "of bone", "showing cyst"], shares=torch.full((3,), 0.1), fields=FIELDS, longest=2
     )
-    words = "MRI of the chest showing cyst of bone".split()
+    words = ["MRI", "of", "the", "chest", "showing", "cyst", "of", "bone"]
     nothing = [place for place in range(len(words)) if place not in content_words(words)]
     assert said_by(words, vocabulary, nothing) == [
         Said("modality", 1), None, None, Said("organ", 0), None, None, None, None

@@ -1,9 +1,9 @@
 """Class activation maps of the concept reader: where in an image it sees a plane, a modality, an organ or a phrase.
 
 The reader's classifiers are linear on the mean of an encoder's tokens. So the same classifier applied to each token
-tells what its place adds, and the mean over all places is the class's logit without its bias (class activation mapping:
-Zhou et al., CVPR 2016, arXiv 1512.04150). The answers to a field exclude one another: an answer's map is what speaks for
-it less what speaks for the others, each by its probability among them, which is the gradient of its log-odds.
+tells what its place adds, and the mean over all places is the class's logit without its bias (class activation maps:
+Zhou et al., CVPR 2016, arXiv 1512.04150). The answers to a field exclude one another: an answer's map is what speaks
+for it less what speaks for the others, each by its probability among them, which is the gradient of its log-odds.
 
 Shape legend: V views, S side of the square, A classes asked for, C width of all encoders together, N tokens of a view,
 h x w the finest grid of the encoders.
