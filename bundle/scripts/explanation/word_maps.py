@@ -13,6 +13,7 @@ h x w the token grid of a branch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Literal, get_args
@@ -21,7 +22,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scripts.concepts.class_maps import finest_grid
 from scripts.errors import InputError
 from scripts.explanation.occlusion_use import occlusion_use
 from scripts.explanation.prefix_use import attention_use, gradients, token_logprobs, word_logprobs
@@ -37,6 +37,8 @@ Method = Literal["attention", "gradient", "occlusion", "reader"]
 METHODS: tuple[Method, ...] = get_args(Method)
 DEFAULT: Method = "occlusion"
 """What ``explain=True`` means: the one whose maps measured best (docs/experiments.md)."""
+NETWORK = "network"
+"""What maps are called that are of all branches together."""
 PEAKS = 32
 """Cells a side in which the peak of all maps together is looked for."""
 Encoded = Mapping[str, tuple[Tensor, Tensor | None]]
@@ -51,7 +53,7 @@ class Explanation:
         logprobs: natural logarithm of each word's probability given image and words before it, summed over its tokens.
         maps: branch -> ``[W, h, w]`` over the letterboxed square, ``[W, V, h, w]`` for a case of several views;
             non-negative, summing to 1 over all but W; zero for a word that is not :attr:`visible`. A branch whose
-            tokens are not positions has none. "reader" stands beside the branches for the concept reader.
+            tokens are not positions has none. "network" is all branches together, "reader" the concept reader.
         share: branch -> ``[W]``, the part of the word's reliance that falls on this branch; sums to 1 over branches.
         notes: sentences, such as why a branch has no map.
         method: how it was asked for.
@@ -153,7 +155,7 @@ def explain(
         image: ``[B, 3, S, S]`` or ``[B, V, 3, S, S]``, for :attr:`Explanation.regions`; None does without.
         token_ids: ``[B, T]`` as generated; lengths: ``[B]``, tokens of each that count.
         method: "attention" (one pass of the language model), "gradient" (and one backward pass a word), "occlusion"
-            (sixteen more passes of the encoders and 48 of the language model, for each view; needs ``image``) or
+            (seventeen passes of the encoders and as many of the language model, for each view; needs ``image``) or
             "reader" (one more pass of the concept reader's encoders; needs them and ``image``).
         prompts: what was given to ``generate``; the network's own by default.
 
@@ -163,6 +165,8 @@ def explain(
     _refuse(network, image, method)
     batch = len(token_ids)
     device = next(network.parameters()).device
+    outer = {"enabled": torch.is_autocast_enabled(device.type), "dtype": torch.get_autocast_dtype(device.type)}
+    precision = partial(torch.autocast, device.type, **outer)  # images are encoded as for the caption, no more exactly
     found = []
     with torch.autocast(device.type, enabled=False):
         for row in range(batch):
@@ -171,7 +175,7 @@ def explain(
             views = None if image is None else image[row].detach().clone()
             views = views if views is None or views.ndim == 4 else views[None]
             asked = None if prompts is None else [prompts[row]]
-            found.append(_explain_one(network, one, views, ids, method, asked))
+            found.append(_explain_one(network, one, views, ids, method, asked, precision))
     return found
 
 
@@ -204,12 +208,14 @@ def _explain_one(
     ids: Tensor,
     method: Method,
     prompts: Sequence[Prompt] | None,
+    precision: Callable[[], AbstractContextManager],
 ) -> Explanation:
     words = words_of(network.tokenizer, ids.tolist())
     texts = tuple(word.text for word in words)
     made: list[Method] = [method] * len(words)
     if method == "occlusion":
-        logprobs, reliance = occlusion_use(network, encoded, views, ids, words, prompts)
+        logprobs, use = occlusion_use(network, encoded, views, ids, words, prompts, precision)
+        reliance = {NETWORK: use}
     else:
         prefix, _ = network.prefix(encoded, prompts)
         if method == "attention":
@@ -232,7 +238,7 @@ def _explain_one(
         notes=notes,
         method=method,
         methods=tuple(one if place in visible else None for place, one in enumerate(made)),
-        region_branch=sam_branch(network) if method != "reader" else None,
+        region_branch=sam_branch(network) if method in ("attention", "gradient") else None,
     )
     if views is None or not maps:
         return explanation
@@ -246,7 +252,7 @@ def _read(
     texts = [word.text for word in words]
     logprobs = word_logprobs(token_logprobs(network.language_model, prefix, ids), words)[0]
     read, known = reader_use(network.concept_reader, encoded[READER], views.to(prefix.device), texts)
-    reliance = {READER: read.flatten(1)}
+    reliance = {READER: read}
     rest = [place for place in content_words(texts) if not known[place]]
     if rest:
         _, gradient = gradients(network.language_model, prefix, ids, [words[place] for place in rest])
@@ -281,18 +287,19 @@ def _supported_by(network: CaptionNetwork, encoded: Encoded, gradient: Tensor) -
 def _assemble(
     network: CaptionNetwork, reliance: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[str, ...]]:
-    """Maps and shares by branch, and notes, from the reliance ``[W, V * N]`` on each of a branch's tokens."""
+    """Maps and shares by name, and notes, from the reliance on a branch's tokens ``[W, V * N]`` or on places.
+
+    Places are ``[W, V, h, w]``: of the network as a whole, or of the reader.
+    """
     maps, notes = {}, []
     for name, own in reliance.items():
-        if name == READER:
-            maps[name] = to_grid(own, finest_grid(network.concept_reader), 0)
-            continue
-        encoder = network.branches[name].encoder
-        if encoder.grid is None:
+        grid = own.shape[2:] if own.ndim == 4 else network.branches[name].encoder.grid
+        if grid is None:
             notes.append(f"the {name} branch has no map: its tokens are channels, not positions (sam_layout channel)")
             continue
-        maps[name] = to_grid(own, encoder.grid, encoder.leading_tokens)
-    total = torch.stack([tokens.sum(-1) for tokens in reliance.values()]) + 1e-12  # even where a word rests on nothing
+        leading = 0 if own.ndim == 4 else network.branches[name].encoder.leading_tokens
+        maps[name] = to_grid(own.flatten(1), grid, leading)
+    total = torch.stack([own.flatten(1).sum(-1) for own in reliance.values()]) + 1e-12  # also where a word has nothing
     shares = (total / total.sum(0)).float().cpu()
     return maps, dict(zip(reliance, shares, strict=True)), tuple(notes)
 

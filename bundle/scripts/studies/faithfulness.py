@@ -34,6 +34,7 @@ from scripts.explanation.occlusion import Box, best_tile, blurred, hidden, tiles
 from scripts.explanation.prefix_use import token_logprobs, word_logprobs
 from scripts.explanation.word_maps import METHODS, Method, explain, methods_of
 from scripts.explanation.words import content_words, plain_word, words_of
+from scripts.kernels.precision import autocast
 from scripts.networks.branch import encoder_tokens
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.studies.faithfulness_table import joined, markdown, summarized, told, versus_text, word_kinds
@@ -74,13 +75,19 @@ def falls_of_image(
 
 @torch.no_grad()
 def marked_in_image(
-    network: CaptionNetwork, image: Tensor, content: Box, token_ids: Sequence[int], method: Method, side: int = 3
+    network: CaptionNetwork,
+    image: Tensor,
+    content: Box,
+    token_ids: Sequence[int],
+    method: Method,
+    side: int = 3,
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """What a method's maps of a caption mark.
 
     Args:
         network, image, content, side: see :func:`falls_of_image`, which gave the ``token_ids``.
-        method: of `explain`.
+        method: of `explain`; dtype: precision in which it encodes images of its own.
 
     Returns:
         ``highlighted``: the tile of each word of the caption; ``made_by``: how each word's map was made;
@@ -89,7 +96,8 @@ def marked_in_image(
     """
     encoded, ids = network.encode(image[None]), torch.tensor([token_ids])
     start = time.process_time()
-    (found,) = explain(network, encoded, image[None], ids, torch.tensor([len(token_ids)]), method)
+    with autocast(image.device, dtype):
+        (found,) = explain(network, encoded, image[None], ids, torch.tensor([len(token_ids)]), method)
     seconds = round(time.process_time() - start, 3)
     if not found.words:
         return {"highlighted": [], "made_by": [], "correlation": None, "seconds": seconds}
@@ -173,7 +181,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     for method in options.method or methods_of(network):
 
         def mark(item: Mapping[str, Any], method: Method = method) -> dict[str, Any]:
-            return marked_in_image(*looked_at(item), captions[item["image"]], method, options.side)
+            return marked_in_image(*looked_at(item), captions[item["image"]], method, options.side, predictor.dtype)
 
         results[method] = joined(falls, measure(method, captioned, mark))
     return {"section": options.section, "seed": options.seed, "tiles": options.side**2, "settings": settings,
