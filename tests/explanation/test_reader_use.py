@@ -79,10 +79,17 @@ def test_a_word_that_the_reader_does_not_know_has_the_map_of_its_gradient() -> N
     assert found.first(2).methods == ("reader", "gradient")
 
 
-def test_a_word_that_nothing_speaks_for_counts_as_unknown() -> None:
+def test_a_word_for_which_all_places_speak_alike_counts_as_unknown() -> None:
     square = coloured(16, 16)
     square[:, 2] = 0.0  # nothing is blue
     assert explained(with_reader("w5", "w12", "w9"), square).methods == ("reader", "gradient", "gradient")
+
+
+def test_places_count_by_what_they_add_beyond_the_average() -> None:
+    network, square = with_reader("w5", "w12", "w9"), torch.rand(1, 3, 16, 16)
+    red = square[0, 0].unfold(0, 4, 4).unfold(1, 4, 4).mean((2, 3))
+    expected = (red - red.mean()).clamp_min(0)
+    torch.testing.assert_close(explained(network, square).maps["reader"][0], expected / expected.sum())
 
 
 def test_views_and_padding() -> None:

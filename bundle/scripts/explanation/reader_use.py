@@ -25,10 +25,10 @@ READER = "reader"
 def reader_use(
     reader: ConceptReader, tokens: tuple[Tensor, Tensor | None], views: Tensor, words: Sequence[str]
 ) -> tuple[Tensor, list[bool]]:
-    """What speaks for each word, ``[W, V, h, w]`` in parts of its log-odds, and which words have a map.
+    """What speaks for each word more than the image's average place, ``[W, V, h, w]`` in parts of its log-odds.
 
-    Places that speak against a word count as zero, as do those of a word that the reader does not know. A word that
-    nothing speaks for has no map.
+    Places that speak for it less count as zero, as do those of a word that the reader does not know. Beside it, which
+    words have a map: not those for which all places speak alike.
 
     Args:
         tokens: of the reader's encoders, ``[1, V, C]``, and which views are real, ``[1, V]`` or None.
@@ -38,9 +38,10 @@ def reader_use(
     said = said_by(words, reader.vocabulary, [place for place in range(len(words)) if place not in named])
     known = [place for place, one in enumerate(said) if one is not None]
     asked = list(dict.fromkeys(said[place] for place in known))
-    maps = class_maps(reader, views, mean_token(*tokens)[0], asked).clamp_min(0)
-    if tokens[1] is not None:
-        maps = maps * tokens[1][0].to(maps)[None, :, None, None]
+    maps = class_maps(reader, views, mean_token(*tokens)[0], asked)
+    real = maps.new_ones(len(views)) if tokens[1] is None else tokens[1][0].to(maps)
+    mean = (maps.mean((2, 3)) * real).sum(1) / real.sum()
+    maps = (maps - mean[:, None, None, None]).clamp_min(0) * real[:, None, None]
     found = maps.new_zeros(len(words), *maps.shape[1:])
     for place in known:
         found[place] = maps[asked.index(said[place])]
