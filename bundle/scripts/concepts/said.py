@@ -1,4 +1,4 @@
-"""What the words of a caption say in the reader's terms: each word's answer to plane, modality or organ, or a phrase.
+"""Answers of a caption's words in the reader's terms: to plane, modality or organ, or a phrase.
 
 A word that is part of a field's value ("T2-weighted" and "MRI" of "t2-weighted mri") says that value. Another word says
 the shortest phrase that the reader knows it by: the word alone, where it is one ("meningioma").
