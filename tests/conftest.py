@@ -33,17 +33,19 @@ sys.path[:0] = [
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-# Beside their own process, tests of these files start captioners, of 1.5 to 3 GiB each.
+# Tests of these files start captioners beside their own process, of 1.5 to 3 GiB each, or hold the shipped network.
 CAPTIONERS = {
     f"tests/{name}.py"
     for name in (
-        "benchmarks/test_smoke", "benchmarks/test_soak", "commands/test_caption_command", "commands/test_page",
-        "commands/test_resident", "commands/test_reviewed_and_worker", "integrations/label/test_label_access",
+        "benchmarks/test_smoke", "benchmarks/test_soak", "commands/test_caption_command", "commands/test_page_network",
+        "commands/test_repeat", "commands/test_reviewed_and_worker", "commands/test_serve", "concepts/test_familiarity",
+        "concepts/test_header_answers", "ecosystem/test_load", "integrations/label/test_label_access",
         "integrations/label/test_label_learning", "integrations/label/test_label_server",
         "integrations/label/test_label_start", "integrations/label/test_label_stock_app",
         "integrations/label/test_label_store", "integrations/slicer_module/test_slicer_backends",
         "integrations/slicer_module/test_slicer_captioners", "integrations/slicer_module/test_slicer_panel",
-        "integrations/test_dicom_store", "test_inference",
+        "integrations/test_dicom_store", "networks/test_stated_captions", "test_bundle", "test_faces", "test_inference",
+        "test_plain_config", "weights/test_bundle_folder",
     )
 }  # fmt: skip
 assert all((ROOT / file).is_file() for file in CAPTIONERS)
@@ -52,7 +54,7 @@ SHARED_DATA = Path(os.environ.get("MSMEDCAP_TEST_DATA", ROOT.parent / "shared" /
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """``--dist loadfile`` as it is, but for the files that start captioners: one of them at a time."""
+    """``--dist loadfile`` as it is, but for the files with captioners: one of them at a time."""
     from xdist.scheduler import LoadFileScheduling
 
     class OneCaptioner(LoadFileScheduling):
@@ -69,6 +71,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if absent and "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.skip(reason=absent))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """What a file's tests freed goes back: the C library keeps it, and fixtures stay to the end of their last test."""
+    done = yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return done
 
 
 def pytest_collection_finish() -> None:
@@ -99,15 +112,6 @@ def _meteor_where_it_is_meant(request: pytest.FixtureRequest) -> Iterator[None]:
         if request.node.get_closest_marker("meteor") is None:
             patch.setattr("scripts.metrics.scores.why_no_meteor", lambda: "METEOR is not run in tests of other things")
         yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _memory_goes_back() -> Iterator[None]:
-    """Training runs let the C library keep freed memory; what a module's tests freed goes back here."""
-    yield
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(scope="session")
