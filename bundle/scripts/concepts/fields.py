@@ -194,6 +194,30 @@ def planes_in(text: str) -> set[str]:
     }
 
 
+def places_of(field: str, value: str, text: str) -> list[tuple[int, int]]:
+    """Where a text says a field's value before its finding: start and end of each spelling of it.
+
+    What stands in brackets right behind an organ explains it and counts with it: "head (skull and contents)".
+
+    Args:
+        field: "plane", "modality" or "organ"; value: canonical, as :func:`read_fields` gives it.
+        text: with single spaces.
+    """
+    said = before_finding(text).lower()
+    if field == "modality":
+        patterns = [pattern for pattern, name in _MODALITY_PATTERNS if name == value]
+    else:
+        patterns = [(_PLANE_PATTERNS if field == "plane" else _ORGAN_PATTERNS)[value]]
+    found = [match.span() for pattern in patterns for match in pattern.finditer(said)]
+    if field != "organ":
+        return found
+    brackets = [(start, end, _BRACKET.match(said, end)) for start, end in found]
+    return [(start, bracket.end() if bracket else end) for start, end, bracket in brackets]
+
+
+_BRACKET = re.compile(r"\s*\([^)]*\)")
+
+
 def _split_view(opening: str) -> tuple[str, str, str]:
     match = _VIEW.search(opening)
     if match is None:

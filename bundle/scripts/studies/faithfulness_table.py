@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,9 +45,27 @@ def word_kinds(words: Sequence[str], caption: str) -> dict[int, str]:
     return kinds
 
 
-def table(
-    results: Sequence[Mapping[str, Any]], method: str, groups: Mapping[str, str] | None = None
-) -> list[dict[str, Any]]:
+def joined(falls: Sequence[Mapping[str, Any]], marked: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What hiding did, with the tile that a method marks for each word, of the images for which both are known."""
+    by_image = {result["image"]: result for result in marked}
+    found = []
+    for result in falls:
+        if (own := by_image.get(result["image"])) is not None:
+            words = [{**word, "highlighted": own["highlighted"][word["place"]]} for word in result["words"]]
+            found.append({**result, **own, "words": words})
+    return found
+
+
+def summarized(results: Mapping[str, Sequence[Mapping[str, Any]]], groups: Mapping[str, str]) -> dict[str, Any]:
+    """The study's figures of each method's results, and differences between methods on the images that both have."""
+    pairs = itertools.combinations(results, 2)
+    return {"images": max(map(len, results.values()), default=0), "unit": "group" if groups else "image",
+            "methods": {method: table(own, groups) for method, own in results.items()},
+            "likeness": {method: likeness(own, groups) for method, own in results.items()},
+            "versus": [row for a, b in pairs if (row := versus((a, results[a]), (b, results[b]), groups))]}  # fmt: skip
+
+
+def table(results: Sequence[Mapping[str, Any]], groups: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """A row a kind of word: mean falls of the log-probability, and differences with 95 % bootstrap intervals.
 
     Groups of images are what is resampled, or images where no groups are given; an image counts with the mean of its
@@ -53,14 +73,14 @@ def table(
     (by chance one half, less where falls are skewed).
 
     Args:
-        results: from `falls_of_image`, one an image; method: one of those that were run.
+        results: of a method, from :func:`joined`, one an image.
         groups: ``image`` of a result -> its group in the datalist.
     """
     rows = []
     for kind in KINDS:
         images, wins, members = [], [], []
         for result in results:
-            falls = [_falls(word, method) for word in result["words"] if kind in (word["kind"], ALL)]
+            falls = [_falls(word) for word in result["words"] if kind in (word["kind"], ALL)]
             if falls:
                 images.append(np.mean(falls, axis=0))
                 members.append(groups.get(result["image"]) if groups else None)
@@ -70,10 +90,43 @@ def table(
     return rows
 
 
-def _falls(word: Mapping[str, Any], method: str) -> tuple[float, float, float]:
+def versus(
+    one: tuple[str, Sequence[Mapping[str, Any]]], other: tuple[str, Sequence[Mapping[str, Any]]],
+    groups: Mapping[str, str] | None = None,
+) -> dict[str, Any] | None:  # fmt: skip
+    """How much more the tiles of one method cost than those of another, on the same words; None without any.
+
+    Args:
+        one, other: name and results of a method; groups: see :func:`table`.
+    """
+    by_image = {result["image"]: result for result in other[1]}
+    differences, members = [], []
+    for result in one[1]:
+        pair = result["words"], by_image.get(result["image"], {}).get("words", ())
+        if pair[0] and pair[1]:
+            differences.append(np.mean([_falls(a)[0] - _falls(b)[0] for a, b in zip(*pair, strict=True)]))
+            members.append(groups.get(result["image"]) if groups else None)
+    if not differences:
+        return None
+    mean = bootstrap(mean_statistic("", np.array(differences)), groups=members)
+    return {"method": one[0], "over": other[0], "images": len(differences), "difference": mean.value,
+            "interval": [mean.low, mean.high]}  # fmt: skip
+
+
+def versus_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table of :func:`versus` for people."""
+    head = ["method", "over", "images", "fall, highlighted: difference [95 %]"]
+    return markdown_table(head, [
+        [row["method"], row["over"], str(row["images"]),
+         f"{row['difference']:+.3f} [{row['interval'][0]:+.3f}, {row['interval'][1]:+.3f}]"]
+        for row in rows
+    ])  # fmt: skip
+
+
+def _falls(word: Mapping[str, Any]) -> tuple[float, float, float]:
     """Fall when the highlighted tile is hidden, mean fall of the others, fall of the middle one."""
     falls = np.array(word["falls"])
-    chosen = word["highlighted"][method]
+    chosen = word["highlighted"]
     return float(falls[chosen]), float(np.delete(falls, chosen).mean()), float(falls[len(falls) // 2])
 
 
@@ -89,23 +142,23 @@ def _row(kind: str, images: np.ndarray, wins: list[bool], groups: list[str | Non
     }  # fmt: skip
 
 
-def likeness(
-    results: Sequence[Mapping[str, Any]], method: str, groups: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+def likeness(results: Sequence[Mapping[str, Any]], groups: Mapping[str, str] | None = None) -> dict[str, Any]:
     """How alike a method's maps of different words are, and its cost.
 
     Returns:
-        ``images`` with two maps or more, ``correlation`` (mean over them) and its ``interval``, None without any;
-        ``seconds``, the median over all images.
+        ``measured`` images; ``images`` with two maps or more, ``correlation`` (mean over them) and its ``interval``,
+        None without any; ``seconds``, the median over all images; ``made_by``: how many content words' maps were made
+        in which way.
     """
-    known = [result for result in results if result["correlation"][method] is not None]
-    found = {"images": len(known), "correlation": None, "interval": None}
+    known = [result for result in results if result["correlation"] is not None]
+    made = Counter(result["made_by"][word["place"]] for result in results for word in result["words"])
+    found = {"measured": len(results), "images": len(known), "correlation": None, "interval": None, "made_by": made}
     if known:
         members = [groups.get(result["image"]) if groups else None for result in known]
-        values = np.array([result["correlation"][method] for result in known])
+        values = np.array([result["correlation"] for result in known])
         mean = bootstrap(mean_statistic("", values), groups=members)
         found |= {"correlation": mean.value, "interval": [mean.low, mean.high]}
-    return found | {"seconds": float(np.median([r["seconds"][method] for r in results])) if results else None}
+    return found | {"seconds": float(np.median([r["seconds"] for r in results])) if results else None}
 
 
 def told(alike: Mapping[str, Any]) -> str:
