@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from scripts.concepts.vocabulary import whole_words, words_of
-from scripts.transforms.captions import finding_unknown
+from scripts.transforms.open_ended import finding_unknown
 
 ORDER = 3
 FLOOR = -3.0  # log-probability: a word that follows one time in twenty counts like one that never did

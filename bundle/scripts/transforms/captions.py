@@ -10,6 +10,8 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from scripts.transforms.open_ended import finding_unknown
+
 
 def clean_caption(text: str, *, style: str = "keep", max_words: int = 0) -> str:
     """Prepare a caption for training.
@@ -30,11 +32,6 @@ def clean_caption(text: str, *, style: str = "keep", max_words: int = 0) -> str:
         raise ValueError(f"caption style {style!r} is not known: use 'keep' or 'paper'")
     words = text.split()
     return " ".join(words[:max_words] if max_words else words)
-
-
-def finding_unknown(fields: Mapping[str, str | None] | None) -> bool:
-    """Whether an item's fields say that its finding is not known: ``abnormality`` is there, and null."""
-    return bool(fields) and "abnormality" in fields and not fields["abnormality"]
 
 
 class TokenizeCaptiond(MapTransform):
