@@ -14,8 +14,6 @@ from torch import Tensor
 from scripts.concepts.fields import read_fields
 from scripts.errors import InputError
 
-__all__ = ["FIELDS", "UNKNOWN", "ConceptVocabulary", "phrases", "whole_words", "words_of"]
-
 FIELDS = ("plane", "modality", "organ")
 UNKNOWN = -100  # what PyTorch's cross entropy leaves out
 
