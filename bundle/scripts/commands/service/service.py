@@ -172,8 +172,11 @@ class Service:
         return self.kept[name]
 
     def close(self) -> None:
+        """Let nobody in and let the network go: FastAPI remembers the routes of every app, and this with them."""
         self.line.close()
         self.library.close()
+        self.kept.clear()
+        del self.predictor
 
 
 def hide(text: str, hidden: Mapping[str, str]) -> str:
