@@ -31,7 +31,6 @@ sys.path[:0] = [
 ]
 
 import pytest  # noqa: E402
-import torch  # noqa: E402
 
 # Tests of these files start captioners beside their own process, of 1.5 to 3 GiB each, or hold the shipped network.
 CAPTIONERS = {
@@ -99,6 +98,8 @@ def _no_shared_data() -> str:
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
+    import torch  # here, so that the process that hands out tests goes without
+
     torch.manual_seed(0)
 
 

@@ -18,8 +18,6 @@ from scripts.concepts.fields import CaptionFields, before_finding, known_fields,
 from scripts.concepts.wording import in_mould
 from scripts.errors import InputError
 
-__all__ = ["FIELDS", "UNKNOWN", "ConceptVocabulary", "phrases", "whole_words", "words_of"]
-
 FIELDS = ("plane", "modality", "organ")
 UNKNOWN = -100  # what PyTorch's cross entropy leaves out
 

@@ -298,15 +298,11 @@ def test_the_bundles_own_service_captions(bundle_root: Path, tmp_path: Path, pre
 
     port, png = free_port(), tmp_path / "slice.png"
     Image.fromarray(windowed(body()[6])).save(png)
-    module = next(
-        name for name in ("scripts.commands.serve", "scripts.serve")
-        if (bundle_root / f"{name.replace('.', '/')}.py").is_file()
-    )  # fmt: skip
     service = CaptionService(f"http://127.0.0.1:{port}")
     with pytest.raises(CaptioningError, match="is the captioning service started"):
         service.check()
     process = subprocess.Popen(
-        [sys.executable, "-m", module, "--root", str(tmp_path), "--port", str(port),
+        [sys.executable, "-m", "scripts.commands.serve", "--root", str(tmp_path), "--port", str(port),
          "--set", "anything=true", "--set", "abstain_below=0"], cwd=bundle_root,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
