@@ -43,6 +43,8 @@ def test_an_organ_alone_makes_no_caption() -> None:
     asked = [["Is there a skull fracture?", "No", "PRES"]]
     told = described(entry(body="HEAD", qa=asked), "a.png")
     assert told["caption"] == "Image of the head. No skull fracture is seen."
+    composed = described(entry("CT of the head.", qa=asked, modality="CT", organ="head"), "a.png", varied=False)
+    assert composed["caption"] == "CT of the head. No skull fracture is seen."
 
 
 def test_sentences_that_would_be_read_as_fields_are_left_out() -> None:

@@ -77,7 +77,7 @@ def described(
     text = composed_caption(composed, name if varied else "")
     if not caption and len(known) == 1 and not sentences:
         return None
-    return {**entry, "caption": text if caption else _with_sentences(text, sentences)}
+    return {**entry, "caption": _with_sentences(text, sentences)}
 
 
 def _renamed(entry: Entry) -> dict[str, str | None]:
