@@ -79,6 +79,17 @@ def test_the_interval_holds_a_known_effect_and_zero_for_none() -> None:
     assert "| organ | 40 |" in markdown(rows)
 
 
+def test_shares_count_all_words_alike() -> None:
+    """One word falls by nats where the map is not; the other four fall a little more where it is."""
+    words = [{"place": p, "kind": "organ", "falls": [0.02, *[0.01] * 8], "highlighted": 0} for p in range(4)]
+    words.append({"place": 4, "kind": "organ", "falls": [0.0, 0.0, 0.0, 0.0, 3.0, *[-1.0] * 4], "highlighted": 0})
+    row = table([{"words": words}])[0]
+    assert row["over_middle"] < -0.5  # the mean of the falls is that one word's
+    assert row["beaten"][0] == pytest.approx((4 + 4 / 8) / 5) and row["beats_middle"][0] == pytest.approx(0.8)
+    words[4]["highlighted"] = 4
+    assert table([{"words": words}])[0]["beats_middle"][0] == pytest.approx(0.9)  # the middle itself: half
+
+
 def test_images_of_a_group_are_drawn_together() -> None:
     few = [{**result, "image": f"{i}.png"} for i, result in enumerate(results(0.0))]
     many = [{**result, "image": f"{copy}/{result['image']}"} for result in few for copy in range(3)]
@@ -141,8 +152,8 @@ def test_methods_are_compared_on_the_words_of_the_same_images() -> None:
     falls, right = zip(*(measured(name, [1, 2], [4, 0, 0]) for name in "abc"), strict=True)
     wrong = [{**one, "highlighted": [4, 4, 4]} for one in right[:2]]
     found = versus(("right", joined(falls, right)), ("wrong", joined(falls, wrong)))
-    assert found["images"] == 2 and found["difference"] == pytest.approx(1.5)
-    assert "| right | wrong | 2 | +1.500 [+1.500, +1.500] |" in versus_text([found])
+    assert found["images"] == 2 and found["fall"][0] == pytest.approx(1.5)
+    assert "| right | wrong | 2 | +1.500 [+1.500, +1.500] | +1.000 [+1.000, +1.000] |" in versus_text([found])
     assert versus(("right", joined(falls, right)), ("none", [])) is None
     summary = summarized({"right": joined(falls, right), "wrong": joined(falls, wrong)}, {})
     assert summary["images"] == 3 and summary["likeness"]["wrong"]["measured"] == 2
