@@ -65,6 +65,9 @@ run training --config_file "['$configs/train.json','$configs/augmented.json']" -
 echo "== 5. into the bundle, and scored from there: with the concept reader, without it, and the reader alone"
 cp "$out/general_encoder.pt" "$bundle/models/general_encoder.pt"
 cp "$out/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
+"$python" benchmarks/strange_pictures.py "$out/strange" --count 840 --first 1001 ${PHOTOGRAPHS:+--photographs "$PHOTOGRAPHS"}
+"$python" -m scripts.studies.fit_familiarity --datalist "$datalist" --dataset_dir "$dataset_dir" --others "$out/strange" \
+    --bundle_root "$bundle" # what does not look medical to this reader is withheld
 "$python" -m scripts.checkpoints.publish model "$out/train" "$bundle/models/model.pt"
 "$python" -m scripts.commands.similar "$datalist" --dataset_dir "$dataset_dir" "$bundle/models/similar_cases.safetensors" \
     --captions false --bundle_root "$bundle" # what captions say, and not their text

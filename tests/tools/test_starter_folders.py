@@ -61,8 +61,9 @@ def test_every_step_reads_the_same_datalist(several: bool, tmp_path: Path) -> No
     run = steps(tmp_path, f"{first} {second}" if several else str(first))
     datalist = tmp_path / "out" / "datalist.json" if several else first / "datalist.json"
     root = tmp_path / "sets" if several else first
-    reading = [step for step in run if "scripts.checkpoints.publish" not in step]
-    assert len(reading) == 11
+    blind = {"scripts.checkpoints.publish", "benchmarks/strange_pictures.py"}
+    reading = [step for step in run if not blind & set(step)]
+    assert len(reading) == 12 and any("scripts.studies.fit_familiarity" in step for step in reading)
     for step in reading:
         assert values(step, "--dataset_dir") == [str(root)], step
         assert values(step, "--datalist") == [str(datalist)] or "scripts.commands.similar" in step, step
