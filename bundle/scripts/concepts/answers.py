@@ -1,4 +1,4 @@
-"""What the answers to questions on an image say of it: plane, modality and finding, and sentences that are true.
+"""Facts that answers to questions on an image state of it: plane, modality and finding, and sentences that are true.
 
 Rules over the forms in which such questions are asked ("Is there a pleural effusion?", "Where is the mass located?",
 "Is this a PA film?"). A question that no rule is sure of gives nothing: what cannot be said truly is left out. In

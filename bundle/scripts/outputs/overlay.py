@@ -160,7 +160,7 @@ def _canvas(
     plain.imshow(_shown(case.image[0], box))
     name = textwrap.shorten(Path(source_name(case.source)).name, 30, placeholder="...")
     plain.set_title(name, color=FAINT, fontsize=8, pad=4)
-    foot = "What each word rests on, by branch.\nFor research, not for diagnosis."
+    foot = "What each word rests on.\nFor research, not for diagnosis."
     plain.text(0, -0.04, foot, color=FAINT, fontsize=6.5, va="top", transform=plain.transAxes)
     return figure, grid
 
