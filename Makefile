@@ -99,8 +99,8 @@ test: $(READY) $(LABEL) $(SLICER) ## | the test suite
 test-all: $(READY) $(LABEL) $(SLICER) ## | the test suite with its slow tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -m "slow or not slow" --timeout 3600
 
-starter: $(READY) ## DATA=folder | train the shipped checkpoint again (stage 1, stage 2)
-	@test -n "$(DATA)" || { echo "make starter DATA=folder (with datalist.json and its images)" >&2; $(QUIETLY_FAILED); }
+starter: $(READY) ## DATA=folder | train the shipped checkpoint again (stage 1, stage 2); of several: DATA="a b"
+	@test -n "$(DATA)" || { echo "make starter DATA=folder (with datalist.json and its images; DATA=\"a b\" of several)" >&2; $(QUIETLY_FAILED); }
 	@PYTHON=$(PY) BUNDLE=$(BUNDLE) sh tools/starter.sh "$(DATA)"
 
 # Tokens that `make starter` has cached are used; ABLATION holds further options, such as --pretrain_epochs 2.

@@ -1,6 +1,6 @@
 """Recall of planted duplicates by look, and how often two different images are taken for one.
 
-    .venv/bin/python benchmarks/leaks.py [--quick] [--data FOLDER]
+    .venv/bin/python benchmarks/leaks.py [--quick | --smoke] [--data FOLDER]
 
 Copies of training images are resized, recompressed, cropped, windowed otherwise, or all of these, and compared with the
 training images. False alarms are images of the validation section, none of which is in training, that are said to be.
@@ -99,15 +99,16 @@ def made_data(folder: Path, training: int, validation: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smoke", "--quick", dest="quick", action="store_true", help="fewer images")
+    parser.add_argument("--quick", action="store_true", help="fewer images")
+    parser.add_argument("--smoke", action="store_true", help="a few images, in seconds")
     parser.add_argument("--data", type=Path, help="folder with datalist.json, training and validation")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    count = 40 if given.quick else 200
+    many, others, count = (20, 6, 4) if given.smoke else (200, 60, 40) if given.quick else (1000, 200, 200)
     with tempfile.TemporaryDirectory() as name:
         folder = given.data or Path(name)
         if given.data is None:
-            made_data(folder, 200 if given.quick else 1000, 60 if given.quick else 200)
+            made_data(folder, many, others)
         lists = [load_datalist("datalist.json", section=s, dataset_dir=folder) for s in ("training", "validation")]
         started = time.perf_counter()
         training, validation = (Bank(entries) for entries in lists)

@@ -1,6 +1,6 @@
 """Seconds and peak memory of a volume as a case of several views, for each way of choosing slices.
 
-    .venv/bin/python benchmarks/volumes.py [--quick]
+    .venv/bin/python benchmarks/volumes.py [--quick | --smoke]
 
 The volume is made: 512 x 512 x 300 stored values (int16, gzipped NIfTI), slope and intercept in the datalist.
 It is read, windowed and letterboxed to 512 x 512, as a data set's worker does it, in a process of its own.
@@ -11,15 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from own_process import apart
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 RULES = ("middle", "even:8", "informative:8")
 
 
@@ -55,22 +53,16 @@ def prepare(path: str, rule: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smoke", "--quick", dest="quick", action="store_true", help="60 slices")
-    parser.add_argument("--rule", help=argparse.SUPPRESS)
-    parser.add_argument("--file", help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="60 slices")
+    parser.add_argument("--smoke", action="store_true", help="10 slices, in seconds")
     given = parser.parse_args()
-    if given.rule:
-        print(json.dumps(prepare(given.file, given.rule)))
-        return
     result: dict[str, float] = {}
     print(f"{'slices':<16}{'views':>7}{'seconds':>10}{'CPU s':>8}{'MiB':>8}")
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "volume.nii.gz"
-        make_volume(file, 60 if given.quick else 300)
+        make_volume(file, 10 if given.smoke else 60 if given.quick else 300)
         for rule in RULES:
-            command = [sys.executable, __file__, "--rule", rule, "--file", str(file)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found = json.loads(done.stdout.splitlines()[-1])
+            found = apart(prepare, str(file), rule, forked=given.smoke)
             print(
                 f"{rule:<16}{found['views']:>7}{found['seconds']:>10.2f}{found['cpu_seconds']:>8.2f}{found['mib']:>8.0f}"
             )

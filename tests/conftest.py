@@ -19,6 +19,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # For the processes that are started from here: freed memory goes back instead of being kept for a next batch.
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(128 * 2**20))
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))
+os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # what a server's threads have freed is for each other
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
 # Made files, tiny networks and the like stand beside the tests that they serve, and tests of other rooms use them, too.
@@ -30,19 +31,20 @@ sys.path[:0] = [
 ]
 
 import pytest  # noqa: E402
-import torch  # noqa: E402
 
-# Beside their own process, tests of these files start captioners, of 1.5 to 3 GiB each.
+# Tests of these files start captioners beside their own process, of 1.5 to 3 GiB each, or hold the shipped network.
 CAPTIONERS = {
     f"tests/{name}.py"
     for name in (
-        "benchmarks/test_smoke", "benchmarks/test_soak", "commands/test_caption_command", "commands/test_page",
-        "commands/test_resident", "commands/test_reviewed_and_worker", "integrations/label/test_label_access",
+        "benchmarks/test_smoke", "benchmarks/test_soak", "commands/test_caption_command", "commands/test_page_network",
+        "commands/test_repeat", "commands/test_reviewed_and_worker", "commands/test_serve", "concepts/test_familiarity",
+        "concepts/test_header_answers", "ecosystem/test_load", "integrations/label/test_label_access",
         "integrations/label/test_label_learning", "integrations/label/test_label_server",
         "integrations/label/test_label_start", "integrations/label/test_label_stock_app",
         "integrations/label/test_label_store", "integrations/slicer_module/test_slicer_backends",
         "integrations/slicer_module/test_slicer_captioners", "integrations/slicer_module/test_slicer_panel",
-        "integrations/test_dicom_store", "test_inference",
+        "integrations/test_dicom_store", "networks/test_stated_captions", "test_bundle", "test_faces", "test_inference",
+        "test_plain_config", "weights/test_bundle_folder",
     )
 }  # fmt: skip
 assert all((ROOT / file).is_file() for file in CAPTIONERS)
@@ -51,7 +53,7 @@ SHARED_DATA = Path(os.environ.get("MSMEDCAP_TEST_DATA", ROOT.parent / "shared" /
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """``--dist loadfile`` as it is, but for the files that start captioners: one of them at a time."""
+    """``--dist loadfile`` as it is, but for the files with captioners: one of them at a time."""
     from xdist.scheduler import LoadFileScheduling
 
     class OneCaptioner(LoadFileScheduling):
@@ -62,25 +64,62 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return OneCaptioner(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need real data are skipped before anything is loaded for them."""
+    absent = _no_shared_data()
+    for item in items:
+        if absent and "shared_data" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip(reason=absent))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """What a file's tests freed goes back: the C library keeps it, and fixtures stay to the end of their last test."""
+    done = yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return done
+
+
+def pytest_collection_finish() -> None:
+    """What the imports made lives as long as the process: a million objects that no collection need look at again."""
+    gc.collect()
+    gc.freeze()
+
+
+def _no_shared_data() -> str:
+    """Why there are no real images here, or nothing."""
+    if (SHARED_DATA / "medcap-open" / "datalist.json").is_file():
+        return ""
+    return f"real test images are not on this machine (looked in {SHARED_DATA}; set MSMEDCAP_TEST_DATA)"
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
+    import torch  # here, so that the process that hands out tests goes without
+
     torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _memory_goes_back() -> Iterator[None]:
-    """Training runs let the C library keep freed memory; what a module's tests freed goes back here."""
-    yield
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+def _meteor_where_it_is_meant(request: pytest.FixtureRequest) -> Iterator[None]:
+    """METEOR's Java program takes seven seconds at each start: runs that end in scores go without, as without Java.
+
+    Modules that are marked ``meteor`` have it, and calls of `scripts.metrics.meteor` itself.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("meteor") is None:
+            patch.setattr("scripts.metrics.scores.why_no_meteor", lambda: "METEOR is not run in tests of other things")
+        yield
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real images (medcap-open, formats); tests that need it skip where it is absent."""
-    if not (SHARED_DATA / "medcap-open" / "datalist.json").is_file():
-        pytest.skip(f"real test images are not on this machine (looked in {SHARED_DATA}; set MSMEDCAP_TEST_DATA)")
+    if absent := _no_shared_data():
+        pytest.skip(absent)
     return SHARED_DATA
 
 

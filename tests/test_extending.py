@@ -6,12 +6,13 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from forked_program import run_program
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -47,9 +48,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                 (folder / file).write_text(text, encoding="utf-8")
     (folder / "data").mkdir()
     paths = [folder / "bundle", *(ROOT / "tests" / part for part in ("training", "ablation"))]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
-    command = [sys.executable, __file__, str(folder)]
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    run = run_program(__file__, str(folder), cwd=folder, env=environment, fresh=["scripts"])
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
     return json.loads((folder / "results.json").read_text())
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +15,13 @@ from config_run import SMALL, STAGE, make_data
 
 import scripts.metrics.score_run  # noqa: F401
 import scripts.training  # noqa: F401
-from child_process import Child
+from forked_program import run_program
+from scripts.metrics.meteor import why_no_meteor
 
 TINY: dict[str, Any] = {**SMALL, **STAGE["pretrain.json"], **STAGE["train.json"], "sample_captions": 1, "num_beams": 2}
 TINY |= {"concept_reader": "", "calibration": "", "baselines": False, "epochs": 1}
 GIVEN = ("device", "epochs", "pretrained")  # on the command line instead
-
-
-def monai_bundle(arguments: list[str], folder: Path) -> None:
-    """``python -m monai.bundle`` with ``arguments`` from ``folder``, in a forked process: no import time."""
-    os.chdir(folder)
-    sys.argv = ["monai.bundle", *arguments]
-    runpy.run_module("monai.bundle", run_name="__main__")
+pytestmark = pytest.mark.meteor
 
 
 def run(folder: Path, bundle: Path, names: list[str], **options: object) -> None:
@@ -42,9 +35,11 @@ def run(folder: Path, bundle: Path, names: list[str], **options: object) -> None
     config = str([str(file) for file in [*files, folder / "tiny.json"]])
     arguments = ["run", "--config_file", config, "--device", "cpu"]
     arguments += [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    child = Child(folder / "logs", monai_bundle, arguments, bundle)
-    code, said = child.end(), child.log.read_text()
-    assert code == 0 and "Traceback" not in said, said[-3000:]
+    paths = [bundle, *(Path(__file__).parent / name for name in ("ablation", "training"))]
+    done = run_program(
+        "-m", "monai.bundle", *arguments, cwd=bundle, env={"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr, done.stderr[-3000:]
 
 
 @pytest.mark.timeout(900)
@@ -62,6 +57,7 @@ def test_the_four_configs_run_one_after_the_other_on_a_cpu(bundle_root: Path, tm
     run(tmp_path, bundle_root, files, **trained, feature_cache_dir="", output_dir=tmp_path / "scores")
     scores = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
     assert scores["images"] == 4 and not scores["failed"]
+    assert ("METEOR" in scores["skipped"]) == (why_no_meteor() is not None)
 
     run(tmp_path, bundle_root, ["inference.json"], **trained, output_dir=tmp_path / "captions",
         datalist=data / "datalist.json", section="validation")  # fmt: skip

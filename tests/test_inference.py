@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from forked_program import run_program
 from scripts.commands.samples import write_samples
 from scripts.errors import InputError
 from scripts.predictor import CaptionPredictor
@@ -23,10 +24,13 @@ def predictor(starter: Callable[..., CaptionPredictor]) -> CaptionPredictor:
     return starter()
 
 
+def words_of(source: Path, output: Path, *more: str) -> list[str]:
+    words = ["-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
+    return [*words, "--dataset_dir", str(source), "--output_dir", str(output), *more]
+
+
 def run_inference(bundle_root: Path, source: Path, output: Path, *more: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
-    command += ["--dataset_dir", str(source), "--output_dir", str(output), *more]
-    return subprocess.run(command, cwd=bundle_root, capture_output=True, text=True, timeout=280)
+    return run_program(*words_of(source, output, *more), cwd=bundle_root, env={"PYTHONPATH": str(bundle_root)})
 
 
 def lines(output: Path) -> list[dict]:
@@ -91,8 +95,10 @@ def test_a_path_that_leaves_the_folder_is_refused_before_work(bundle_root: Path,
 def test_predictor_says_the_same_as_the_batch_run(
     bundle_root: Path, tmp_path: Path, predictor: CaptionPredictor
 ) -> None:
+    """As typed: in an interpreter of its own."""
     paths = write_samples(tmp_path / "in")
-    done = run_inference(bundle_root, tmp_path / "in", tmp_path / "out", "--abstain_below", "0")
+    command = [sys.executable, *words_of(tmp_path / "in", tmp_path / "out", "--abstain_below", "0")]
+    done = subprocess.run(command, cwd=bundle_root, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-2000:]
     by_name = {Path(record["image"]).name: record for record in lines(tmp_path / "out")}
     for path in paths:

@@ -2,6 +2,7 @@
 # Train the shipped starter checkpoint from a datalist: general encoder, its concept reader, stage 1, captions,
 # calibration, scores.
 # Resumable: a stopped run goes on where it was. Usage: tools/starter.sh DATA [OUT]
+# DATA is a folder with datalist.json, or several ("a b"), which are joined: docs/datasets.md.
 set -eu
 data=$1
 out=${2:-runs/starter}
@@ -9,9 +10,19 @@ bundle=${BUNDLE:-bundle}
 python=${PYTHON:-.venv/bin/python}
 amp=${AMP:-auto} # bfloat16 where the device has units for it; emulated it is many times slower than float32
 configs=$bundle/configs
+mkdir -p "$out"
+dataset_dir=$data
+datalist=$data/datalist.json
+if [ ! -d "$data" ]; then
+    # shellcheck disable=SC2086 # several folders
+    "$python" -m scripts.commands.datalist join $data --output "$out/datalist.json" --wording "${WORDING:-varied}"
+    # shellcheck disable=SC2086
+    dataset_dir=$("$python" -c "import sys; from scripts.data.builders.join import common_folder as above; print(above(sys.argv[1:]))" $data)
+    datalist=$out/datalist.json
+fi
 run() {
     "$python" -m monai.bundle run "$@" --bundle_root "$bundle" --logging_file "$configs/logging.conf" \
-        --dataset_dir "$data"
+        --dataset_dir "$dataset_dir" --datalist "$datalist"
 }
 
 echo "== 1. general encoder, tuned from pixels on phrases and fields of the captions; and beside it, for the concept reader,"
@@ -26,7 +37,6 @@ tune() { # NAME SIZE SEED EPOCHS
             --image_size "$2" --seed "$3" --epochs "$4" --amp_dtype "$amp"
     done
 }
-mkdir -p "$out"
 tune reader 256 1 "${READER_EPOCHS:-10}" >"$out/reader.log" 2>&1 &
 reader=$!
 trap 'pkill -TERM -P $reader 2>/dev/null || true' EXIT
@@ -55,17 +65,20 @@ run training --config_file "['$configs/train.json','$configs/augmented.json']" -
 echo "== 5. into the bundle, and scored from there: with the concept reader, without it, and the reader alone"
 cp "$out/general_encoder.pt" "$bundle/models/general_encoder.pt"
 cp "$out/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
+"$python" benchmarks/strange_pictures.py "$out/strange" --count 840 --first 1001 ${PHOTOGRAPHS:+--photographs "$PHOTOGRAPHS"}
+"$python" -m scripts.studies.fit_familiarity --datalist "$datalist" --dataset_dir "$dataset_dir" --others "$out/strange" \
+    --bundle_root "$bundle" # what does not look medical to this reader is withheld
 "$python" -m scripts.checkpoints.publish model "$out/train" "$bundle/models/model.pt"
-"$python" -m scripts.commands.similar "$data/datalist.json" "$bundle/models/similar_cases.safetensors" \
+"$python" -m scripts.commands.similar "$datalist" --dataset_dir "$dataset_dir" "$bundle/models/similar_cases.safetensors" \
     --captions false --bundle_root "$bundle" # what captions say, and not their text
 evaluate() {
     run --config_file "['$configs/train.json','$configs/evaluate.json']" --feature_cache_dir "$out/features" "$@"
 }
 evaluate --output_dir "$out/evaluate_method" --concept_reader "" --baselines false
-"$python" -m scripts.studies.reader_alone --datalist "$data/datalist.json" --output "$out/reader_alone/captions.jsonl"
+"$python" -m scripts.studies.reader_alone --datalist "$datalist" --dataset_dir "$dataset_dir" --output "$out/reader_alone/captions.jsonl"
 evaluate --output_dir "$out/evaluate" \
     --also "{'method alone': '$out/evaluate_method/captions.jsonl', 'concept reader alone': '$out/reader_alone/captions.jsonl'}"
 
 echo "== 6. how sure its captions are: calibration into the bundle, figures and curves beside"
-"$python" -m scripts.studies.calibrate --datalist "$data/datalist.json" --bundle_root "$bundle" --output_dir "$out/confidence" \
+"$python" -m scripts.studies.calibrate --datalist "$datalist" --dataset_dir "$dataset_dir" --bundle_root "$bundle" --output_dir "$out/confidence" \
     --captions "$out/evaluate/captions.jsonl"

@@ -20,7 +20,7 @@ class CaptionInferer(Inferer):
 
     Args:
         dtype: autocast precision: ``"float32"`` (off), ``"bfloat16"``, ``"float16"`` or ``"auto"``.
-        explain: False, True (``"occlusion"``), ``"gradient"`` or ``"attention"``: explanations with each caption.
+        explain: False, True (the default method) or a method of ``explain``: explanations with each caption.
         samples: captions to draw for each image besides, with ``seed``, to see whether they agree.
     """
 

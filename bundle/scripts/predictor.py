@@ -177,8 +177,8 @@ class CaptionPredictor:
         Args:
             image, window, slice, plane: see :meth:`load`.
             prompt: words that the caption begins with, instead of the configured prompt.
-            explain: False, True (``"occlusion"``), ``"gradient"`` or ``"attention"``: explain each word
-                (``Caption.case.explanation``).
+            explain: False, True (the default method), ``"reader"``, ``"gradient"``, ``"occlusion"`` or
+                ``"attention"``: explain each word (``Caption.case.explanation``).
             generation: fields of ``GenerationOptions``, such as ``num_beams=1``.
 
         Raises:

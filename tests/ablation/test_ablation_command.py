@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from config_run import SMALL, make_data
 
 import scripts.metrics.score_run  # noqa: F401
 import scripts.training  # noqa: F401
-from child_process import own_locks
+from forked_program import ForkedProgram
 from scripts.errors import InputError
 from studies.ablation import run as ablation
 from studies.ablation.plan import ARMS, Settings, training_command, warmup_steps
@@ -49,39 +48,15 @@ OVERLAY: dict[str, Any] = {
 }
 
 
-class Forked:
-    """A command of the bundle in a forked process: no import time. Looks like ``subprocess.Popen``."""
+class Forked(ForkedProgram):
+    """A command of the bundle, started as `studies.ablation.runs` starts one, without import time."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], log: Any, lock: int) -> None:
         assert command[1:3] == ["-m", "monai.bundle"]
-        self.pid = os.fork()
-        if self.pid == 0:
-            code = 1
-            try:
-                os.dup2(log.fileno(), 1)
-                os.dup2(log.fileno(), 2)
-                os.environ.update(environment)
-                sys.argv = ["monai.bundle", *command[3:]]
-                sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-                own_locks()
-                runpy.run_module("monai.bundle", run_name="__main__")
-                code = 0
-            except BaseException as error:
-                print(f"error: {type(error).__name__}: {error}")
-            finally:
-                sys.stdout.flush()
-                os._exit(code)
-
-    def wait(self, timeout: float | None = None) -> int:
-        deadline = time.monotonic() + (600 if timeout is None else timeout)
-        while not (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
-            if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired("forked", timeout or 0)
-            time.sleep(0.01)
-        return os.waitstatus_to_exitcode(ended[1])
-
-    def send_signal(self, sig: int) -> None:
-        os.kill(self.pid, sig)
+        paths = [str(ROOT / "bundle"), *(str(ROOT / "tests" / name) for name in ("ablation", "training"))]
+        known = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(paths)}
+        with open(os.devnull) as nothing:
+            super().__init__(command[1:], env=known, stdin=nothing, stdout=log, stderr=log)
 
 
 class StoppedAt(Forked):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from forked_program import run_program
 from installed_browser import needs_browser
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -47,8 +47,7 @@ def test_every_benchmark_has_a_smoke_run() -> None:
 
 @pytest.mark.parametrize("name", [pytest.param(k, marks=needs_browser) if k == "page" else k for k in KEYS])
 def test_a_benchmark_runs_to_its_last_line(name: str) -> None:
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--smoke"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    done = run_program(str(BENCHMARKS / f"{name}.py"), "--smoke")
     assert done.returncode == 0, done.stderr[-2000:]
     figures = json.loads(done.stdout.strip().splitlines()[-1])
     assert KEYS[name] <= set(figures)

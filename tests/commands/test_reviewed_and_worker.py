@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from forked_program import run_program
 from scripts.commands.samples import write_samples
 from scripts.commands.worker import Worker
 from scripts.data.datalist import load_datalist
@@ -125,14 +124,8 @@ def test_the_worker_answers_line_by_line_and_ends_with_its_input(bundle_root: Pa
         {"id": 3, "do": "hello"},
         {"id": 4, "do": "report", "source": str(picture), "caption": "x", "output": str(tmp_path / "sr.dcm")},
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.commands.worker"],
-        input="\n".join(map(json.dumps, requests)),
-        capture_output=True,
-        text=True,
-        cwd=bundle_root,
-        timeout=280,
-    )
+    lines = "\n".join(map(json.dumps, requests))
+    done = run_program("-m", "scripts.commands.worker", cwd=bundle_root, given=lines)
     assert done.returncode == 0, done.stderr[-2000:]
     first, second, third, fourth = map(json.loads, done.stdout.splitlines())
     assert [reply["id"] for reply in (first, second, third, fourth)] == [1, 2, 3, 4]

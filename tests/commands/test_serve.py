@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -213,6 +215,22 @@ def test_requests_at_once_get_what_they_would_get_alone(
     assert uploaded["caption"] == alone[paths[0].name]["caption"] and "/tmp" not in json.dumps(
         uploaded["trace"]["input"]
     )
+
+
+def test_who_closes_it_has_the_networks_memory_back(tmp_path: Path) -> None:
+    """FastAPI remembers the routes of every app, which know their service: it is not to hold the network, too."""
+    predictor = Quick()
+    alive = weakref.ref(predictor)
+    (tmp_path / "a.png").write_bytes(b"x")
+    made = CaptionServer(predictor, root=tmp_path)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    assert ask(made, {"image": "a.png"})[0] == 200
+    made.shutdown()
+    made.server_close()
+    made.service.line._thread.join(60)
+    del made, predictor
+    gc.collect()
+    assert alive() is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -328,10 +328,19 @@ def test_uploads_become_cases_that_only_their_owner_can_name(
     assert ask(server, "GET", "/images/image:guessed/stack")[0].status == 404
     status, reply = post(server, {"image": stack, "slice": 3})
     assert status == 200 and reply["slice"] == [3] and "msmedcap_" not in json.dumps(reply)
-    assert (
-        post(server, {"image": str(next(server.service.library.uploads.get(found["upload"]).folder.iterdir()))})[0]
-        == 403
-    )
+    file = next(server.service.library.uploads.get(found["upload"]).folder.iterdir())
+    assert post(server, {"image": str(file)})[0] == 403
+
+
+def test_captions_are_kept_up_to_a_size(server: CaptionServer, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, kind = form([("a.dcm", image.read_bytes())])
+    name, one = json.loads(ask(server, "POST", "/images", content, Content_Type=kind)[1])["images"][0]["id"], 3 * 2**20
+    monkeypatch.setattr("scripts.commands.service.service.MAX_KEPT_BYTES", 2 * one)
+    for kept in (1, 2, 2):
+        post(server, {"image": name})
+        assert len(server.service.kept) == kept and server.service.kept_bytes() == kept * one
+    explained = [post(server, {"image": name, "explain": True})[1]["id"]]  # too large, and kept all the same
+    assert explained == list(server.service.kept)
 
 
 def test_a_zip_is_unpacked_below_its_folder_and_bombs_are_refused(

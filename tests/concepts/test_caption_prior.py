@@ -35,6 +35,17 @@ def test_probabilities_sum_to_one(prior: CaptionPrior, before: list[str]) -> Non
     assert sum(prior.probability(word, before) for word in WORDS) == pytest.approx(1)
 
 
+def test_the_end_of_a_caption_whose_finding_is_not_known_does_not_count() -> None:
+    known = CaptionPrior.from_captions(CAPTIONS)
+    unknown = CaptionPrior.from_captions(
+        [*CAPTIONS, *["A cyst of the head."] * 20], [None] * 4 + [{"abnormality": None}] * 20
+    )
+    before = ["the", "head"]
+    assert unknown.probability(END, before) == pytest.approx(known.probability(END, before), abs=0.1)
+    counted = CaptionPrior.from_captions([*CAPTIONS, *["A cyst of the head."] * 20])
+    assert counted.probability(END, before) > unknown.probability(END, before)
+
+
 def test_a_caption_is_the_sum_over_its_words_with_its_end(prior: CaptionPrior) -> None:
     said = [START, START, "a", "cyst", "of", "the", "head", END]
     expected = sum(math.log(prior.probability(said[n], said[n - 2 : n])) for n in range(2, len(said)))

@@ -48,7 +48,7 @@ def test_targets_name_the_phrases_of_a_caption():
         vocabulary.fields["modality"].index("mri"),
         -100,
     ]
-    assert {vocabulary.names[i] for i in item["concepts"].nonzero().flatten()} == {"axial", "mri", "cyst"}
+    assert {vocabulary.names[i] for i in (item["concepts"] == 1).nonzero().flatten()} == {"axial", "mri", "cyst"}
 
 
 def test_few_captions_make_rare_phrases_count():

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from forked_program import run_program
 from scripts.commands.samples import write_samples
 from tools.package import copy_bundle
 
@@ -19,14 +17,8 @@ CHILD = Path(__file__).with_name("loaded_bundle.py")
 
 def loaded(bundles: Path, name: str, image: Path, cwd: Path) -> dict[str, Any]:
     """What `loaded_bundle.py` found, run anywhere but in the bundle."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(CHILD), str(bundles), name, str(image)],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(bundles / name)},
-    )
+    environment = {"PYTHONPATH": str(bundles / name)}
+    done = run_program(str(CHILD), str(bundles), name, str(image), cwd=cwd, env=environment, fresh=["scripts"])
     assert done.returncode == 0, done.stderr[-3000:]
     [line] = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     return json.loads(line.removeprefix("RESULT "))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from published_code import code_of, importing, module_of
 from torch import nn
 
 from scripts.encoders.efficientnet import EfficientNetEncoder
+from scripts.encoders.sam import SamEncoder, SamSize
 from scripts.encoders.sam_decoder.decoder_weights import Segmenter, load_segmenter, segmenter_for
 from scripts.encoders.tiny_vit import TinyViTEncoder
 from scripts.errors import WeightsError
@@ -92,14 +94,15 @@ def test_one_mask_a_box(published: nn.Module, ours: Segmenter) -> None:
     torch.testing.assert_close(quality, expected_quality[:, 0], **TOLERANCE)
 
 
-def test_equals_transformers_with_its_names() -> None:
-    """A random ``SamModel`` of transformers: its state dict loads, and the masks are the same."""
+@pytest.fixture(scope="module")
+def sam_model() -> nn.Module:
+    """A random ``SamModel`` of transformers."""
     from transformers import SamConfig, SamMaskDecoderConfig, SamModel, SamPromptEncoderConfig, SamVisionConfig
 
     config = SamConfig(
         vision_config=SamVisionConfig(
             hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=64, output_channels=256,
-            mlp_dim=16, global_attn_indexes=[0],
+            mlp_dim=64, global_attn_indexes=[0],
         ),
         prompt_encoder_config=SamPromptEncoderConfig(image_size=64),
         mask_decoder_config=SamMaskDecoderConfig(layer_norm_eps=1e-5),
@@ -109,18 +112,36 @@ def test_equals_transformers_with_its_names() -> None:
         for name, parameter in model.named_parameters():
             if "mask_decoder" in name or "prompt_encoder" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.05)
-    mine = load_segmenter(Segmenter(input_size=64, grid=4), model.state_dict(), source="transformers")
+    return model
+
+
+def test_equals_transformers_with_its_names(sam_model: nn.Module) -> None:
+    """Its state dict loads, and the masks are the same."""
+    mine = load_segmenter(Segmenter(input_size=64, grid=4), sam_model.state_dict(), source="transformers")
     embedded = torch.randn(1, 256, 4, 4)
     boxes = torch.tensor([[5.0, 8.0, 40.0, 60.0], [0.0, 0.0, 63.0, 63.0]])
     with torch.no_grad():
-        theirs = model(image_embeddings=embedded, input_boxes=boxes[None], multimask_output=False)
+        theirs = sam_model(image_embeddings=embedded, input_boxes=boxes[None], multimask_output=False)
         logits, quality = mine(embedded, boxes)
     torch.testing.assert_close(logits, theirs.pred_masks[0, :, 0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(quality, theirs.iou_scores[0, :, 0], **TOLERANCE)
 
 
+def test_one_s_own_checkpoint_brings_its_decoder(sam_model: nn.Module, tmp_path: Path) -> None:
+    """Nobody names it a second time; an encoder that was tuned since has none."""
+    sam_model.save_pretrained(tmp_path)
+    size = SamSize(width=16, depth=1, heads=2, global_blocks=(0,))
+    encoder = SamEncoder(weights=tmp_path, size=size, input_size=64)
+    expected = load_segmenter(Segmenter(input_size=64, grid=4), sam_model.state_dict(), source="transformers")
+    found = segmenter_for(encoder).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.state_dict().items())
+    encoder.network.neck[2].weight.data += 0.1
+    with pytest.raises(WeightsError, match="tuned since"):
+        segmenter_for(encoder)
+
+
 def test_a_decoder_is_only_given_to_its_own_encoder(published: nn.Module) -> None:
-    with pytest.raises(WeightsError, match="another encoder"):
+    with pytest.raises(WeightsError, match="random weights"):
         segmenter_for(TinyViTEncoder(weights=None))
     with pytest.raises(WeightsError, match="needs? a SAM encoder|has no mask decoder"):
         segmenter_for(EfficientNetEncoder(weights=None))

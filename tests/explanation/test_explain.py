@@ -53,11 +53,12 @@ def test_shapes_and_sums(method: str, views: int) -> None:
     pixels = image(views)
     (found,) = explain(network, network.encode(pixels), pixels, tiny.IDS, tiny.LENGTHS, method)
     assert found.words == ("w5", "w9", "w12")
-    expected = (3, views, 4, 4) if views else (3, 4, 4)
+    cells = (16, 16) if method == "occlusion" else (4, 4)
+    expected = (3, views, *cells) if views else (3, *cells)
     for maps in found.maps.values():
         assert maps.shape == expected and bool((maps >= 0).all())
         torch.testing.assert_close(maps.flatten(1).sum(1), torch.ones(3))
-    torch.testing.assert_close(found.share["general"] + found.share["detail"], torch.ones(3))
+    torch.testing.assert_close(sum(found.share.values()), torch.ones(3))
     combined = found.combined(32)
     assert combined.shape == (3, max(views, 1), 32, 32)
     torch.testing.assert_close(combined.flatten(1).sum(1), torch.ones(3))
@@ -85,7 +86,7 @@ def test_a_planted_dependency_is_found(patch: int) -> None:
     network = tiny.planted(patch)
     pixels = image()
     encoded = network.encode(pixels)
-    found = {m: explain(network, encoded, pixels, tiny.IDS, tiny.LENGTHS, m)[0].maps["general"] for m in METHODS}
+    found = {m: explain(network, encoded, pixels, tiny.IDS, tiny.LENGTHS, m)[0].combined(4)[:, 0] for m in METHODS}
     assert found["attention"].flatten(1).argmax(1).tolist() == [patch] * 3
     # the network really depends on that patch: changing it matters, changing all others hardly does
     row, column = divmod(patch, 4)
@@ -171,7 +172,7 @@ def test_attention_use_leaves_the_model_as_it_was() -> None:
 def test_channel_tokens_have_no_map_and_say_so() -> None:
     network = tiny.network({"general": tiny.PatchEncoder(), "detail": tiny.PatchEncoder(channel=True)})
     pixels = image()
-    (found,) = explain(network, network.encode(pixels), pixels, tiny.IDS, tiny.LENGTHS)
+    (found,) = explain(network, network.encode(pixels), pixels, tiny.IDS, tiny.LENGTHS, "gradient")
     assert list(found.maps) == ["general"]
     assert "detail branch has no map" in found.notes[0]
     assert set(found.share) == {"general", "detail"}
@@ -183,8 +184,8 @@ def test_blank_images_and_empty_captions(method: str) -> None:
     blank = torch.zeros(2, 3, 16, 16)
     ids = torch.tensor([[5, 9, tiny.END], [tiny.END, tiny.PAD, tiny.PAD]])
     found = explain(network, network.encode(blank), blank, ids, torch.tensor([3, 1]), method)
-    assert found[0].words == ("w5", "w9") and bool(found[0].maps["general"].isfinite().all())
-    assert found[1].words == () and found[1].maps["general"].shape == (0, 4, 4)
+    assert found[0].words == ("w5", "w9") and all(bool(maps.isfinite().all()) for maps in found[0].maps.values())
+    assert found[1].words == () and all(maps.shape[0] == 0 for maps in found[1].maps.values())
 
 
 def test_prompts_and_batches() -> None:
@@ -194,7 +195,7 @@ def test_prompts_and_batches() -> None:
     ids, lengths = tiny.IDS.repeat(2, 1), tiny.LENGTHS.repeat(2)
     both = explain(network, network.encode(pixels), pixels, ids, lengths, prompts=[Prompt("w7 w8"), Prompt("w3")])
     one = explain(network, network.encode(pixels[1:]), pixels[1:], ids[1:], lengths[1:], prompts=[Prompt("w3")])[0]
-    torch.testing.assert_close(both[1].maps["general"], one.maps["general"])
+    torch.testing.assert_close(both[1].combined(4), one.combined(4))
     assert both[1].logprobs == pytest.approx(one.logprobs, abs=1e-5)
     assert both[0].logprobs != pytest.approx(one.logprobs, abs=1e-3)
 

@@ -50,35 +50,43 @@ def test_a_window_is_filled_with_the_mean_around_it() -> None:
     torch.testing.assert_close(second, view)  # as plain as its surroundings
 
 
-def test_parts_of_two_branches_add_up_to_the_fall_of_both() -> None:
-    """Against asking the network itself with each window hidden from both branches, window by window."""
-    network = tiny.network({"general": tiny.PatchEncoder(), "detail": tiny.PatchEncoder()})
+def test_a_place_has_the_mean_fall_of_the_windows_over_it() -> None:
+    """Against asking the network itself with each window hidden, window by window."""
+    network = tiny.network({"general": tiny.PatchEncoder(), "detail": tiny.PatchEncoder(channel=True)})
     pixels = image()
-    encoded = network.encode(pixels)
     words = words_of(network.tokenizer, tiny.IDS[0].tolist())
     boxes = windows_of(content_of(pixels[0]))
+
+    def value(one: torch.Tensor) -> torch.Tensor:
+        prefix = network.prefix(network.encode(one[None]))[0]
+        return word_logprobs(token_logprobs(network.language_model, prefix, tiny.IDS[0]), words)[0]
+
     with torch.no_grad():
-        from scripts.explanation.occlusion_use import _falls
-
-        hidden = surrounded(pixels[0], boxes)
-        parts = _falls(network, encoded, (0, 1), hidden, pixels[0], tiny.IDS[0], words, None)
-
-        def value(one: torch.Tensor) -> torch.Tensor:
-            prefix = network.prefix(network.encode(one[None]))[0]
-            return word_logprobs(token_logprobs(network.language_model, prefix, tiny.IDS[0]), words)[0]
-
-        whole = torch.stack([value(pixels[0]) - value(one) for one in hidden])
-    torch.testing.assert_close(parts["general"] + parts["detail"], whole, atol=1e-4, rtol=1e-3)
-    assert float((parts["general"] - parts["detail"]).abs().max()) > 1e-4
-
-
-def test_a_branch_that_the_words_do_not_rest_on_has_no_share() -> None:
-    network = tiny.network({"general": tiny.PatchEncoder(), "detail": tiny.PatchEncoder()})
-    with torch.no_grad():
-        network.projections["detail"].weight.zero_()
-    pixels = image()
+        logprobs, use = occlusion_use(network, network.encode(pixels), pixels, tiny.IDS[0], words)
+        falls = torch.stack([value(pixels[0]) - value(one) for one in surrounded(pixels[0], boxes)])
+    torch.testing.assert_close(logprobs, value(pixels[0]), atol=1e-5, rtol=1e-5)
+    assert use.shape == (3, 1, 16, 16)
+    for row, column in ((0, 0), (4, 4), (7, 11), (15, 2)):  # a place is a pixel here
+        over = [number for number, (t, le, b, r) in enumerate(boxes) if t <= row < b and le <= column < r]
+        expected = falls[over].mean(0).clamp_min(0)
+        torch.testing.assert_close(use[:, 0, row, column], expected, atol=1e-4, rtol=1e-3)
     (found,) = explain(network, network.encode(pixels), pixels, tiny.IDS, tiny.LENGTHS, "occlusion")
-    assert float(found.share["detail"].max()) < 1e-3
+    assert list(found.maps) == ["network"] and found.notes == ()  # also where a branch's tokens have no place
+
+
+def test_copies_are_encoded_in_the_precision_of_the_caption() -> None:
+    network, seen = tiny.network(), []
+    encoder = network.branches["general"].encoder
+    encoder.register_forward_pre_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    pixels = image()
+    encoded = network.encode(pixels)
+    seen.clear()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        explain(network, encoded, pixels, tiny.IDS, tiny.LENGTHS, "occlusion")
+    assert seen and all(seen)
+    seen.clear()
+    explain(network, encoded, pixels, tiny.IDS, tiny.LENGTHS, "occlusion")
+    assert seen and not any(seen)
 
 
 def test_only_the_view_that_matters_is_lit() -> None:
@@ -87,11 +95,11 @@ def test_only_the_view_that_matters_is_lit() -> None:
     pixels = image(2)
     pixels[0, 1] = 0.4
     (found,) = explain(network, network.encode(pixels), pixels, tiny.IDS, tiny.LENGTHS, "occlusion")
-    shares = found.maps["general"].sum((2, 3))
+    shares = found.maps["network"].sum((2, 3))
     assert float(shares[:, 0].min()) > 0.999
     pixels = image(2)
     encoded = network.encode(pixels, torch.tensor([[True, False]]))
     words = words_of(network.tokenizer, tiny.IDS[0].tolist())
     with torch.no_grad():
         _, use = occlusion_use(network, encoded, pixels[0], tiny.IDS[0], words)
-    assert float(use["general"][:, :16].sum()) > 0 and float(use["general"][:, 16:].abs().max()) < 1e-6
+    assert float(use[:, 0].sum()) > 0 and float(use[:, 1].abs().max()) < 1e-6

@@ -25,7 +25,23 @@ from label_server import LabelServer, label_server, missing_label_server  # noqa
 from scripts.predictor import CaptionPredictor  # noqa: E402
 
 _running: list[LabelServer] = []
+_asking: set[Path] = set()
 _end = contextlib.ExitStack()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests ask the server come one after another: it ends before other captioners start."""
+    places = [place for place, item in enumerate(items) if HERE in item.path.parents]
+    mine = [items[place] for place in places]
+    _asking.update(item.path for item in mine if _asks(item))
+    for place, item in zip(places, sorted(mine, key=lambda item: item.path not in _asking), strict=True):
+        items[place] = item
+
+
+def _asks(item: pytest.Item) -> bool:
+    """Whether it takes the `server` of this folder, not one of its own file."""
+    found = item._fixtureinfo.name2fixturedefs.get("server")
+    return bool(found) and found[-1].func.__module__ == __name__
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +68,8 @@ def server(studies: Path, tmp_path_factory: pytest.TempPathFactory) -> LabelServ
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """The server ends with the last test of this folder: it holds a network of a gigabyte and more."""
-    if nextitem is None or HERE not in nextitem.path.parents:
+    """The server ends with the last file that asks it: it holds a network of a gigabyte and more."""
+    if nextitem is None or nextitem.path not in _asking:
         _end.close()
         _running.clear()
 

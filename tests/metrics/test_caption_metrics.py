@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch.distributed as dist
 from caption_pairs import generated
 from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
 
+from child_process import Child
 from scripts.errors import InputError
 from scripts.metrics import CaptionMetrics, caption_scores
 
 PAIRS = generated(21, seed=4)
 
-_WORKER = """
-import json, sys
-sys.path[:0] = {paths!r}
-import ignite.distributed as idist
-from caption_pairs import generated
-from scripts.metrics import CaptionMetrics
 
-pairs = generated(21, seed=4)
-with idist.Parallel(backend="gloo") as parallel:
-    def work(rank):
-        mine = list(range(rank, 21, 2)) + ([0] if rank else [])   # the sampler repeats image 0 to fill up
-        metric = CaptionMetrics()
-        metric.update(([pairs[i][0] for i in mine], [pairs[i][1] for i in mine], [str(i) for i in mine]))
-        scores = metric.compute()
-        if rank == 0:
-            print(json.dumps(scores))
-    parallel.run(work)
-"""
+def one_of_two(folder: Path, rank: int) -> None:
+    """In a process of its own: every other pair; the sampler repeats image 0 to fill up."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    mine = list(range(rank, 21, 2)) + ([0] if rank else [])
+    metric = CaptionMetrics()
+    metric.update(([PAIRS[i][0] for i in mine], [PAIRS[i][1] for i in mine], [str(i) for i in mine]))
+    (folder / f"{rank}.json").write_text(json.dumps(metric.compute()))
+    dist.barrier()
+    dist.destroy_process_group()
 
 
 def _fill(metric: CaptionMetrics, size: int) -> None:
@@ -82,16 +73,12 @@ def test_captions_of_an_evaluator_are_scored_against_its_batch() -> None:
 
 
 def test_two_processes_give_the_scores_of_one(tmp_path: Path) -> None:
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "bundle")]
-    script = tmp_path / "worker.py"
-    script.write_text(_WORKER.format(paths=paths))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
-    assert run.returncode == 0, run.stderr[-2000:]
-    scores = json.loads(next(line for line in run.stdout.splitlines() if line.startswith("{")))
+    children = [Child(tmp_path, one_of_two, tmp_path, rank) for rank in range(2)]
+    codes = [child.end() for child in children]
+    assert codes == [0, 0], "\n".join(child.log.read_text() for child in children)
+    scores, others = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     expected = caption_scores([c for c, _ in PAIRS], [r for _, r in PAIRS])
-    assert scores == pytest.approx(expected, nan_ok=True)
+    assert scores == pytest.approx(expected, nan_ok=True) and others == pytest.approx(scores, nan_ok=True)
 
 
 def test_wrong_use_is_named() -> None:

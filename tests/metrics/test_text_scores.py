@@ -86,12 +86,14 @@ def test_cider_d_of_one_image_is_zero() -> None:
     assert cider_d([["a", "mass"]], [[["a", "mass"]]]).value == 0
 
 
-def test_meteor_equals_pycocoevalcap(pairs: list) -> None:
+def test_meteor_equals_pycocoevalcap() -> None:
+    """All pairs in one corpus: the program takes seconds to start."""
     reason = why_no_meteor()
     if reason:
         pytest.skip(reason)
     from pycocoevalcap.meteor.meteor import Meteor
 
+    pairs = [pair for pairs in SETS.values() for pair in pairs]
     expected, each = Meteor().compute_score(*_as_coco(pairs))
     ours = meteor(*_tokens(pairs))
     assert ours.value == pytest.approx(expected, abs=1e-6)

@@ -32,9 +32,9 @@ def test_confidence_is_told_in_two_curves_and_a_table() -> None:
 
 
 def test_faithfulness_is_told_with_its_interval_whatever_it_is() -> None:
-    word = {"word": "head", "kind": "organ", "logprob": -0.1, "highlighted": {"gradient": 2}}
+    word = {"word": "head", "kind": "organ", "logprob": -0.1, "highlighted": 2}
     images = [{"words": [{**word, "falls": [0.1, 0.0, 0.5 + 0.1 * i, 0.2]}]} for i in range(8)]
-    summary = {"images": 8, "tiles": 4, "methods": {"gradient": table(images, "gradient")}}
+    summary = {"images": 8, "tiles": 4, "methods": {"gradient": table(images)}}
     assert "over images, as if independent" in faithfulness_section(summary).lead
     assert "over groups of images" in faithfulness_section({**summary, "unit": "group"}).lead
     (shown,) = faithfulness_section(summary).parts

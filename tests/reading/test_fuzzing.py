@@ -69,8 +69,9 @@ def test_a_dying_reader_is_seen(tmp_path: Path) -> None:
     reader.close()
 
 
-def test_the_memory_of_the_tests_is_not_counted_as_the_readers(tmp_path: Path) -> None:
+def test_the_memory_of_the_tests_is_not_counted_as_the_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A test process past the limit must not make each reader look so, and be replaced at every file."""
+    monkeypatch.setattr(fuzzing, "GIB", 0.5)
     ballast = np.ones(int(fuzzing.GIB * 2**30), np.uint8)
     reader = fuzzing._Reader(itk_too=False)
     answer, _, peak = reader.ask(tmp_path / "absent.png")

@@ -29,6 +29,17 @@ def test_single_images_evenly_spread(tmp_path: Path) -> None:
     assert len(chosen_items(tmp_path, "validation", 500)) == 20
 
 
+def test_a_seed_draws_and_what_it_draws_first_may_be_skipped(tmp_path: Path) -> None:
+    datalist(tmp_path, [f"{number:02}.png" for number in range(20)])
+    first, rest = chosen_items(tmp_path, "validation", 8, seed=3), chosen_items(tmp_path, "validation", 50, 3, skip=8)
+    assert first == chosen_items(tmp_path, "validation", 8, seed=3) != chosen_items(tmp_path, "validation", 8, seed=4)
+    assert len(first) == 8 and len({item["image"] for item in first + rest}) == 20
+    with pytest.raises(InputError, match="--skip leaves none"):
+        chosen_items(tmp_path, "validation", 8, seed=3, skip=20)
+    with pytest.raises(InputError, match="give --seed"):
+        chosen_items(tmp_path, "validation", 8, skip=1)
+
+
 def test_a_section_of_views_alone_is_refused(tmp_path: Path) -> None:
     datalist(tmp_path, [["a.png", "b.png"]])
     with pytest.raises(InputError, match="no single images"):

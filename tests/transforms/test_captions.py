@@ -45,6 +45,16 @@ def test_the_end_token_survives_truncation() -> None:
     assert transform({"caption": "ab"})["input_ids"].tolist() == [ord("a") % 90, ord("b") % 90, 99]
 
 
+def test_a_caption_whose_finding_is_not_known_is_left_open() -> None:
+    transform = TokenizeCaptiond("caption", tokenizer=Letters(), max_tokens=6)
+    open_ended = {"caption": "ab.", "fields": {"organ": "head", "abnormality": None}}
+    assert transform(open_ended)["input_ids"].tolist() == [ord("a") % 90, ord("b") % 90]
+    for fields in ({"abnormality": "no abnormality"}, {"organ": "head"}, {}, None):
+        assert transform({**open_ended, "fields": fields})["input_ids"].tolist()[-2:] == [ord(".") % 90, 99]
+    text_encoder = TokenizeCaptiond("caption", tokenizer=Letters(), max_tokens=6, append_end=False)
+    assert len(text_encoder(open_ended)["input_ids"]) == 1  # its tokenizer's end, here "b", is left out
+
+
 def test_special_tokens_of_the_text_encoder_are_kept() -> None:
     transform = TokenizeCaptiond("caption", tokenizer=Letters(), max_tokens=4, append_end=False)
     assert len(transform({"caption": "abcdef"})["input_ids"]) == 4

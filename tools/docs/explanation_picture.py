@@ -22,7 +22,7 @@ SAMPLE = Path(pydicom.__file__).parent / "data" / "test_files" / "examples_overl
 
 def main() -> None:
     predictor = CaptionPredictor.from_bundle(ROOT / "bundle", device="cpu", findings="always")
-    caption = predictor.caption(SAMPLE, explain="gradient")
+    caption = predictor.caption(SAMPLE, explain=True)
     with tempfile.TemporaryDirectory() as folder:
         (picture,) = OverlayWriter(output_dir=Path(folder), dots=90).add(caption.case)
         target = ROOT / "docs" / "images" / "explanation.png"

@@ -32,6 +32,7 @@ def captioned(page: Page, url: str) -> None:
     page.wait_for_selector("#count:has-text('4 of 4')", timeout=300_000)
     page.click("#list li >> nth=0")
     page.wait_for_selector(".word", timeout=300_000)
+    page.wait_for_function("window.captioning.worklist.current.reply?.explanation", timeout=300_000)
     page.wait_for_timeout(1500)
 
 

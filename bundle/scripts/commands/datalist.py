@@ -1,6 +1,7 @@
 """Make, check and look at datalists.
 
     python -m scripts.commands.datalist NAME --source DIR --output datalist.json
+    python -m scripts.commands.datalist join FOLDER FOLDER ... --output datalist.json
     python -m scripts.commands.datalist list
     python -m scripts.commands.datalist check FILE
     python -m scripts.commands.datalist look FILE --output FOLDER
@@ -17,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scripts.data.builders import (
     GENERIC,
@@ -34,11 +36,14 @@ from scripts.data.builders.splits import CROSSING
 from scripts.data.builders.table_files import TableOptions
 from scripts.errors import InputError
 
+if TYPE_CHECKING:
+    from scripts.data.leaks import Excluder
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code: 1 where too many files are missing or leaks were found, 2 for an error."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    jobs = {"list": _list, "check": _check, "look": _look, "leaks": _leaks}
+    jobs = {"join": _join, "list": _list, "check": _check, "look": _look, "leaks": _leaks}
     try:
         if words and words[0] in jobs:
             return jobs[words[0]](words[1:])
@@ -53,12 +58,7 @@ def _build(words: Sequence[str]) -> int:
     name: str | Layout = given.name
     if given.name in GENERIC:
         name = generic_layout(given.name, Path(given.source).resolve(), _columns(given))
-    leave_out = None
-    if given.exclude:
-        from scripts.data.leaks import Excluder
-
-        leave_out = Excluder(given.exclude, progress=not given.quiet)
-    report = build_datalist(name, given.source, given.output, _build_options(given), leave_out)
+    report = build_datalist(name, given.source, given.output, _build_options(given), _excluder(given))
     if report.missing:
         listed = Path(f"{given.output}.missing.txt")
         listed.write_text("\n".join(report.missing) + "\n", encoding="utf-8")
@@ -71,6 +71,58 @@ def _build(words: Sequence[str]) -> int:
             file=sys.stderr,
         )
     return int(report.failed)
+
+
+def _excluder(given: argparse.Namespace) -> Excluder | None:
+    """What leaves out the entries of ``--exclude``; None where nothing is to be left out."""
+    if not given.exclude:
+        return None
+    from scripts.data.leaks import Excluder
+
+    return Excluder(given.exclude, progress=not given.quiet)
+
+
+def _join(words: Sequence[str]) -> int:
+    """Join the datalists of several folders."""
+    from scripts.concepts.described import Describer
+    from scripts.data.builders.join import join_datalists
+
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.commands.datalist join",
+        description="Joins the datalists of folders into one. Folders without a validation section are for training "
+        "only; training images that another folder holds out are left out; entries that know fields or answers "
+        "instead of a caption get one.",
+    )
+    add = parser.add_argument
+    add("folders", nargs="+", metavar="FOLDER", help="with a datalist.json or .jsonl, or such a file")
+    add("--output", required=True, metavar="FILE", help="the datalist; its dataset_dir is the folder above all folders")
+    add("--wording", default="varied", choices=("varied", "all", "mould"), help=_WORDING)
+    add("--patient-findings", default="drop", choices=("drop", "keep"), help=_PATIENT_FINDINGS)
+    add("--drop", action="append", default=[], metavar="KEY", help="leave out entries of which KEY is true")
+    add("--exclude", action="append", default=[], metavar="DATALIST", help="leave out images that are in this datalist")
+    add("--quiet", action="store_true", help="no counts of what was read")
+    given = parser.parse_args(words)
+    report = join_datalists(
+        given.folders,
+        given.output,
+        describe=Describer(given.wording, given.patient_findings == "keep"),
+        drop=given.drop,
+        leave_out=_excluder(given),
+        progress=not given.quiet,
+    )
+    if not given.quiet:
+        print(_told(report, given.output))
+    return 0
+
+
+_WORDING = (
+    "of composed captions: varied, in several templates; all, those of folders with a validation section, too; mould, "
+    "in one (default %(default)s)"
+)
+_PATIENT_FINDINGS = (
+    "findings that all entries of a source share, or that end in (patient), are not said unless kept "
+    "(default %(default)s)"
+)
 
 
 def _told(report: BuildReport, output: str) -> str:

@@ -59,8 +59,8 @@ class CaptionOptions(BaseModel):
     prompt: Text | None = _option(
         "words that the caption begins with", f"text of at most {MAX_PROMPT:,} characters", max_length=MAX_PROMPT
     )
-    explain: Switch | Literal["attention", "gradient", "occlusion"] | None = _option(
-        "where in the image each word rests on", "true, false, 'attention', 'gradient' or 'occlusion'"
+    explain: Switch | Literal["attention", "gradient", "occlusion", "reader"] | None = _option(
+        "where in the image each word rests on", "true, false, 'attention', 'gradient', 'occlusion' or 'reader'"
     )
     num_beams: Whole | None = _whole("captions that are weighed side by side; 1 is the quickest", 1, 32)
     max_new_tokens: Whole | None = _whole("tokens that a caption ends after at the latest", 1, 512)

@@ -21,13 +21,15 @@ class ExplanationReply(BaseModel):
 
     ``maps`` are by branch ``[W][h][w]`` over the network's square, ``[W][V][h][w]`` for several views, with null in
     the place of a word that names nothing visible ("with", "of"); ``share`` is by branch the part of each word's
-    reliance.
+    reliance. Beside the branches, "reader" stands for the concept reader. ``methods`` tells how each word's map was
+    made: a word that the reader does not know has the map of its gradient.
     """
 
     words: list[str]
     logprobs: list[float]
     maps: dict[str, list[list[Any] | None]]
     share: dict[str, list[float]]
+    methods: list[str | None] = []
     notes: list[str] = []
 
 
@@ -119,5 +121,6 @@ def _explanation(found: Any) -> dict[str, Any]:
             for name, maps in found.maps.items()
         },
         "share": {name: [round(value, 4) for value in share.tolist()] for name, share in found.share.items()},
+        "methods": list(found.methods),
         "notes": list(found.notes),
     }

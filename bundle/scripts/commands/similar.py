@@ -26,14 +26,15 @@ from scripts.weights.intact import refresh_sums
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m scripts.commands.similar", description=__doc__.splitlines()[0])
-    parser.add_argument("datalist", type=Path, help="a MONAI datalist; its folder is the data set's")
+    parser.add_argument("datalist", type=Path, help="a MONAI datalist")
+    parser.add_argument("--dataset_dir", type=Path, help="folder of the images (default: of the datalist)")
     parser.add_argument("output", type=Path, help="such as bundle/models/similar_cases.safetensors")
     parser.add_argument("--section", default="training", help="of the datalist")
     parser.add_argument("--captions", default="true", help="false stores what captions say, and not their text")
     parser.add_argument("--bundle_root", type=Path, default=BUNDLE, help="the bundle's folder")
     given = parser.parse_args(arguments)
     show_sentences()
-    folder = given.datalist.parent
+    folder = given.dataset_dir or given.datalist.parent
     items = load_datalist(given.datalist, section=given.section, dataset_dir=folder, require_caption=True)
     predictor = CaptionPredictor.from_bundle(given.bundle_root, calibration="", similar_cases="")
     if predictor.network.concept_reader is None:

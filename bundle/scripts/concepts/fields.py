@@ -78,6 +78,8 @@ _ORGANS = {
     "musculoskeletal system": r"musculoskeletal(?: system)?|extremit(?:y|ies)|knee|hand|foot|shoulder|hip|bones?",
     "genitourinary tract": r"genitourinary(?: tract)?|kidneys?|bladder|uterus|pelvis",
     "abdomen": r"abdomen|gastrointestinal(?: tract)?|abdominal|liver|bowel",
+    "chest and abdomen": r"(?:chest|thorax) and abdomen",
+    "whole body": r"whole[- ]body",
     "chest": r"chest|lungs?(?:, mediastinum, pleura)?|thorax|thoracic cavity",
     "breast": r"breasts?",
     "spine": r"spine(?: and contents)?|spinal column|cervical spine|lumbar spine",
@@ -192,6 +194,30 @@ def planes_in(text: str) -> set[str]:
     }
 
 
+def places_of(field: str, value: str, text: str) -> list[tuple[int, int]]:
+    """Where a text says a field's value before its finding: start and end of each spelling of it.
+
+    What stands in brackets right behind an organ explains it and counts with it: "head (skull and contents)".
+
+    Args:
+        field: "plane", "modality" or "organ"; value: canonical, as :func:`read_fields` gives it.
+        text: with single spaces.
+    """
+    said = before_finding(text).lower()
+    if field == "modality":
+        patterns = [pattern for pattern, name in _MODALITY_PATTERNS if name == value]
+    else:
+        patterns = [(_PLANE_PATTERNS if field == "plane" else _ORGAN_PATTERNS)[value]]
+    found = [match.span() for pattern in patterns for match in pattern.finditer(said)]
+    if field != "organ":
+        return found
+    brackets = [(start, end, _BRACKET.match(said, end)) for start, end in found]
+    return [(start, bracket.end() if bracket else end) for start, end, bracket in brackets]
+
+
+_BRACKET = re.compile(r"\s*\([^)]*\)")
+
+
 def _split_view(opening: str) -> tuple[str, str, str]:
     match = _VIEW.search(opening)
     if match is None:
@@ -240,6 +266,18 @@ def normal_abnormality(text: str) -> str:
     return " ".join(text.lower().split()).strip(" .,;:")
 
 
+def known_fields(caption: str, fields: Mapping[str, str | None] | None = None) -> CaptionFields:
+    """What may be learned of an item: as :func:`true_fields`, but what `fields` hold as null is not known.
+
+    A finding that is only called abnormal is not known either: which one it is, nobody says.
+    """
+    known = true_fields(caption, fields)
+    unknown = {name: None for name, value in (fields or {}).items() if name in FIELDS and not value}
+    if known.abnormality == UNSPECIFIED_ABNORMALITY:
+        unknown["abnormality"] = None
+    return replace(known, **unknown)
+
+
 def true_fields(caption: str, fields: Mapping[str, str | None] | None = None) -> CaptionFields:
     """The right answers for an item: its `fields` where they hold a value, otherwise what its caption says.
 
@@ -268,9 +306,20 @@ _READERS: dict[str, Callable[[str], str | None]] = {
 }
 
 
+def canonical(name: str, value: str) -> str | None:
+    """The name of a plane, modality or organ in the form in which captions are read; None for what is none."""
+    return _READERS[name](value)
+
+
+def is_name(name: str, value: str) -> bool:
+    """Whether a value names a plane or a modality and says nothing else: "axial", not "axial view"."""
+    patterns = _PLANE_PATTERNS.values() if name == "plane" else [pattern for pattern, _ in _MODALITY_PATTERNS]
+    return any(pattern.fullmatch(value.lower()) for pattern in patterns)
+
+
 @lru_cache(maxsize=4096)  # a value is looked up, and warned of, once
 def _canonical(name: str, value: str) -> str:
-    found = _READERS[name](value)
+    found = canonical(name, value)
     if found is None:
         logger.warning(
             "the datalist's %s '%s' is no %s that captions are read for: no caption agrees with it", name, value, name

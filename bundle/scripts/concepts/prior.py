@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from scripts.concepts.vocabulary import whole_words, words_of
+from scripts.transforms.open_ended import finding_unknown
 
 ORDER = 3
 FLOOR = -3.0  # log-probability: a word that follows one time in twenty counts like one that never did
@@ -52,11 +53,18 @@ class CaptionPrior:
         self._known: dict[tuple[str, ...], float] = {(): 0.0}
 
     @classmethod
-    def from_captions(cls, captions: Sequence[str]) -> CaptionPrior:
-        """Count the runs of up to three words of captions, their beginnings and ends among them."""
+    def from_captions(
+        cls, captions: Sequence[str], fields: Sequence[Mapping[str, str | None] | None] | None = None
+    ) -> CaptionPrior:
+        """Count the runs of up to three words of captions, their beginnings and ends among them.
+
+        Args:
+            captions: of the training cases.
+            fields: of the training cases; the end of a caption whose finding is not known does not count.
+        """
         counts: Counter[tuple[str, ...]] = Counter()
-        for caption in captions:
-            said = [START] * (ORDER - 1) + [*words_of(caption), END]
+        for caption, known in zip(captions, fields or [None] * len(captions), strict=True):
+            said = [START] * (ORDER - 1) + [*words_of(caption), *([] if finding_unknown(known) else [END])]
             for place in range(ORDER - 1, len(said)):
                 counts.update(tuple(said[place - size : place + 1]) for size in range(ORDER))
         kinds: dict[int, tuple[int, int]] = {}

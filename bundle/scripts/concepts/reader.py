@@ -23,7 +23,7 @@ Shape legend: B images, C width of all encoders together, N tokens (one, or one 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,6 +182,7 @@ def export_concept_reader(
     captions: Sequence[str],
     checkpoint: str | Path,
     path: str | Path,
+    fields: Sequence[Mapping[str, str | None] | None] | None = None,
 ) -> ConceptReader:
     """Make a reader of a finished run of ``configs/tune_general.json``, and write it.
 
@@ -191,12 +192,13 @@ def export_concept_reader(
         captions: of the training cases.
         checkpoint: the run's ``model.pt``.
         path: the file to write.
+        fields: of the training cases, as far as they are known.
 
     Raises:
         WeightsError: the checkpoint is another network's.
     """
     load_parameters(network, read_state(checkpoint), source=f"concept network {checkpoint}")
-    reader = ConceptReader(vocabulary, PooledEncoders([network.encoder]), CaptionPrior.from_captions(captions))
+    reader = ConceptReader(vocabulary, PooledEncoders([network.encoder]), CaptionPrior.from_captions(captions, fields))
     heads = [network.concepts, *(network.fields[field] for field in vocabulary.fields if field in network.fields)]
     reader.weight.copy_(torch.cat([head.weight.detach() for head in heads]))
     reader.bias.copy_(torch.cat([head.bias.detach() for head in heads]))

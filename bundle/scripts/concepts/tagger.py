@@ -25,7 +25,8 @@ from scripts.errors import InputError
 
 
 class CaptionConceptsd(MapTransform):
-    """Add ``concepts`` ``[K]`` and ``field_targets`` ``[F]``, the targets of a caption.
+    """Add ``concepts`` ``[K]`` and ``field_targets`` ``[F]``, the targets of an item: of its caption, and of what its
+    ``fields`` say is known; ``UNKNOWN`` is not learned.
 
     Args:
         keys: of the captions; only the first is read.
@@ -37,10 +38,10 @@ class CaptionConceptsd(MapTransform):
         self.vocabulary = vocabulary
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
-        caption = data[self.keys[0]]
+        caption, fields = data[self.keys[0]], data.get("fields")
         targets = {
-            "concepts": self.vocabulary.targets(caption),
-            "field_targets": self.vocabulary.field_targets(caption),
+            "concepts": self.vocabulary.known_targets(caption, fields),
+            "field_targets": self.vocabulary.field_targets(caption, fields),
         }
         return {**data, **targets}
 
@@ -112,11 +113,12 @@ class ConceptNetwork(nn.Module):
         """Logits, and the losses where targets are given.
 
         ``loss = concept_weight * sum_k BCE_k + CE_plane + CE_modality + CE_organ``, averaged over images (a field
-        over those whose caption names it). Mixed images have the loss of both, by their shares.
+        over those that know it, a concept's loss 0 for those that do not). Mixed images have the loss of both, by their
+        shares.
 
         Args:
             image: ``[B, 3, H, H]`` in [0, 1], or ``[B, V, 3, H, H]``.
-            concepts: ``[B, K]`` of 0 and 1.
+            concepts: ``[B, K]`` of 0, 1 and ``UNKNOWN``.
             field_targets: ``[B, F]`` int64.
             image_mask: ``[B, V]`` bool, True at real views; None when all are.
 
@@ -156,7 +158,8 @@ class ConceptNetwork(nn.Module):
     def _losses(self, result: Mapping[str, Tensor], concepts: Tensor, field_targets: Tensor) -> dict[str, Tensor]:
         """Unweighted losses and accuracies of one set of targets."""
         smoothing = self.label_smoothing if self.training else 0.0
-        cross_entropies = F.binary_cross_entropy_with_logits(result["concepts"], concepts, reduction="none")
+        known = (concepts != UNKNOWN).float()
+        cross_entropies = F.binary_cross_entropy_with_logits(result["concepts"], concepts, known, reduction="none")
         found = {"loss_concepts": cross_entropies.sum(dim=1).mean()}
         for name, column in self._columns.items():
             target = field_targets[:, column]

@@ -43,6 +43,8 @@ class FrozenEncoder(nn.Module, ABC):
         settings: whatever else changes the tokens; goes into :meth:`fingerprint`.
     """
 
+    weights_source: str | Path | None = None
+    """Where the weights came from; there may be more, such as SAM's mask decoder. None: they are random."""
     batch_statistics = False  # of tuned blocks: batch normalisation by the batch, not by what the weights came with
     revision = 1  # raise it in a subclass when its maths change, so that feature caches notice
 

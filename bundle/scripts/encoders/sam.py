@@ -103,6 +103,7 @@ class SamEncoder(FrozenEncoder):
         report = load_parameters(self.network, resized, source=str(weights), required=own, may_ignore=("pixel_*",))
         report.unused += [key for key in given if key not in keys.values()]
         report.log()
+        self.weights_source = weights
 
     def block_groups(self) -> list[list[nn.Module]]:
         groups: list[list[nn.Module]] = [[block] for block in self.network.blocks]

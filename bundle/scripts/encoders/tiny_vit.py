@@ -107,6 +107,7 @@ class TinyViTEncoder(FrozenEncoder):
         own = set(self.state_dict())
         renamed = {name if name in own else renamed_name(name, _RENAMES): value for name, value in state.items()}
         load_parameters(self, renamed, source=str(weights), required=own)
+        self.weights_source = weights
 
     def block_groups(self) -> list[list[nn.Module]]:
         groups = []

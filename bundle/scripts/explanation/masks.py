@@ -29,6 +29,7 @@ class WordMask:
         source: "mask decoder", or "map" where there is none (the part of the map around its peak).
         logprob: of the word.
         share: branch -> how much of the word's reliance falls on it.
+        method: how the word's map was made.
     """
 
     word: int
@@ -38,6 +39,7 @@ class WordMask:
     source: str
     logprob: float
     share: Mapping[str, float]
+    method: str | None
 
 
 def word_masks(explanation: Explanation, meta: Mapping[str, Any]) -> list[WordMask]:
@@ -60,11 +62,9 @@ def word_masks(explanation: Explanation, meta: Mapping[str, Any]) -> list[WordMa
         if not bool(mask.any()):
             continue
         share = {name: float(values[word]) for name, values in explanation.share.items()}
-        found.append(
-            WordMask(
-                word, plain_word(explanation.words[word]), view, mask.numpy(), source, explanation.logprobs[word], share
-            )
-        )
+        text, logprob = plain_word(explanation.words[word]), explanation.logprobs[word]
+        method = explanation.methods[word] if explanation.methods else explanation.method
+        found.append(WordMask(word, text, view, mask.numpy(), source, logprob, share, method))
     return found
 
 

@@ -5,12 +5,13 @@ filled with the mean colour around it. A part that is as plain as its surroundin
 language model are asked again, so nothing about the network has to be believed. (Occlusion sensitivity: Zeiler and
 Fergus, ECCV 2014.)
 
-Shape legend: V views, S side of the square, N tokens of one view, W words, K copies (the image, then one a window).
+Shape legend: V views, S side of the square, N tokens of one view, W words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,8 @@ FRAME = 0.25
 """Breadth of the frame around a window whose mean colour fills it, as a share of the window's side."""
 PLAIN = 0.03
 """Difference from the corner's colour up to which a pixel is plain background."""
+CELLS = 16
+"""Cells a side of the maps."""
 TOGETHER = 8
 """Copies that encoders and language model take at once."""
 Encoded = Mapping[str, tuple[Tensor, Tensor | None]]
@@ -72,75 +75,51 @@ def surrounded(view: Tensor, boxes: Sequence[Box]) -> Tensor:
 
 def occlusion_use(
     network: CaptionNetwork, encoded: Encoded, views: Tensor, ids: Tensor, words: Sequence[Word],
-    prompts: Sequence[Prompt] | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-    """Log-probabilities of the words ``[W]``, and by branch how much they rest on each of its tokens, ``[W, V * N]``.
+    prompts: Sequence[Prompt] | None = None, precision: Callable[[], AbstractContextManager] = nullcontext,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Log-probabilities of the words ``[W]``, and how much they rest on each place, ``[W, V, CELLS, CELLS]``.
 
-    A place has the mean fall, in nats, of the windows that cover it; a rise counts as zero.
+    A place has the mean fall, in nats, of the windows that cover it; a rise counts as zero. All branches see the same
+    image, as they do of any other.
 
     Args:
         encoded: tokens ``[1, V * N, C]`` and masks by branch; views: ``[V, 3, S, S]``, what they were made of.
         ids: ``[T]``, the caption; prompts: the one that stands before it; the network's own by default.
+        precision: the autocast in which images are encoded.
     """
     prefix, _ = network.prefix(encoded, prompts)
     logprobs = word_logprobs(token_logprobs(network.language_model, prefix, ids), words)[0]
-    found: dict[str, list[Tensor]] = {name: [] for name in network.branches}
+    found = []
     for place, view in enumerate(views.to(prefix.device)):
         boxes = windows_of(content_of(view))
-        falls = _falls(network, encoded, (place, len(views)), surrounded(view, boxes), view, ids, words, prompts)
-        for name, branch in network.branches.items():
-            count = encoded[name][0].shape[1] // len(views)
-            grid = branch.encoder.grid or (1, count)  # tokens that are channels have no place: only the sum is of use
-            found[name].append(_on_tokens(falls[name], boxes, view.shape[-1], grid, count))
-    return logprobs, {name: torch.cat(parts, dim=1) for name, parts in found.items()}
-
-
-def _falls(
-    network: CaptionNetwork, encoded: Encoded, place: tuple[int, int], hidden: Tensor, view: Tensor, ids: Tensor,
-    words: Sequence[Word], prompts: Sequence[Prompt] | None,
-) -> dict[str, Tensor]:  # fmt: skip
-    """By branch ``[windows, W]``: its part of the fall when a window is hidden for all branches.
-
-    A branch's part is the mean of what hiding costs when it is the only one that does not see, and when it is the last
-    that does not: the Shapley value of two branches. The parts of two add up to the whole fall.
-    """
-    names = frozenset(network.branches)
-    blind = {one for name in names for one in (frozenset({name}), names, names - {name}) if one}
-    copies = torch.cat([view[None], hidden])
-    after: dict[frozenset[str], list[Tensor]] = {one: [] for one in blind}
-    for part in copies.split(TOGETHER):
-        new = {name: encoder_tokens(branch.encoder, part)[0] for name, branch in network.branches.items()}
-        for one in blind:
-            mixed = {
-                name: _in_place(encoded[name], new[name] if name in one else None, place, len(part)) for name in names
-            }
-            prefix, _ = network.prefix(mixed, None if prompts is None else list(prompts) * len(part))
-            after[one].append(word_logprobs(token_logprobs(network.language_model, prefix, ids), words))
-    fall = {one: values[:1] - values[1:] for one, values in ((one, torch.cat(parts)) for one, parts in after.items())}
-    nothing = torch.zeros_like(fall[names])
-    return {name: 0.5 * (fall[frozenset({name})] + fall[names] - fall.get(names - {name}, nothing)) for name in names}
+        copies = torch.cat([view[None], surrounded(view, boxes)])
+        after = []
+        for part in copies.split(TOGETHER):
+            with precision():
+                new = {name: encoder_tokens(branch.encoder, part)[0] for name, branch in network.branches.items()}
+            mixed = {name: _in_place(encoded[name], new[name], (place, len(views)), len(part)) for name in new}
+            hidden, _ = network.prefix(mixed, None if prompts is None else list(prompts) * len(part))
+            after.append(word_logprobs(token_logprobs(network.language_model, hidden, ids), words))
+        values = torch.cat(after)
+        found.append(_on_places(values[:1] - values[1:], boxes, view.shape[-1]))
+    return logprobs, torch.stack(found, dim=1)
 
 
 def _in_place(
-    kept: tuple[Tensor, Tensor | None], new: Tensor | None, place: tuple[int, int], count: int
+    kept: tuple[Tensor, Tensor | None], new: Tensor, place: tuple[int, int], count: int
 ) -> tuple[Tensor, Tensor | None]:
     """``count`` copies of a case's tokens; ``new`` ``[count, N, C]`` stand at view ``place[0]`` of ``place[1]``."""
     tokens, mask = kept[0].expand(count, -1, -1), kept[1]
-    if new is not None:
-        before, each = place[0] * new.shape[1], new.shape[1]
-        tokens = torch.cat([tokens[:, :before], new.to(tokens.dtype), tokens[:, before + each :]], dim=1)
+    before, each = place[0] * new.shape[1], new.shape[1]
+    tokens = torch.cat([tokens[:, :before], new.to(tokens.dtype), tokens[:, before + each :]], dim=1)
     return tokens, None if mask is None else mask.expand(count, -1)
 
 
-def _on_tokens(falls: Tensor, boxes: Sequence[Box], side: int, grid: tuple[int, int], count: int) -> Tensor:
-    """Falls ``[windows, W]`` as reliance on the ``count`` tokens of a view, the leading ones without any: ``[W, N]``.
-
-    Each row sums to the mean over the square, whatever the grid.
-    """
+def _on_places(falls: Tensor, boxes: Sequence[Box], side: int) -> Tensor:
+    """Falls ``[windows, W]`` as reliance on the places of a view, ``[W, CELLS, CELLS]``."""
     covered = torch.zeros(len(boxes), side, side, device=falls.device)
     for one, (top, left, bottom, right) in zip(covered, boxes, strict=True):
         one[top:bottom, left:right] = 1.0
     covered = covered / covered.sum(0).clamp_min(1.0)
-    cells = F.adaptive_avg_pool2d(covered[None], grid)[0].flatten(1)
-    heat = (falls.float().T @ cells).clamp_min(0) / cells.shape[1]
-    return F.pad(heat, (count - heat.shape[1], 0))
+    cells = F.adaptive_avg_pool2d(covered[None], CELLS)[0].flatten(1)
+    return (falls.float().T @ cells).clamp_min(0).unflatten(1, (CELLS, CELLS))

@@ -9,7 +9,6 @@ Shape legend: W words, V views, h x w the map's grid, S side of the encoder's sq
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -93,16 +92,11 @@ class RegionFinder:
         return found
 
 
-def region_finder(network: CaptionNetwork, weights: str | Path = "starter") -> tuple[RegionFinder | None, str]:
-    """The finder of the network's SAM branch, kept with the network, or None and the reason.
-
-    Args:
-        weights: the checkpoint that the SAM encoder was loaded from; "starter" is LiteMedSAM.
-    """
-    kept = network.__dict__.setdefault("_region_finders", {})
-    if str(weights) not in kept:
-        kept[str(weights)] = _find(network, weights)
-    return kept[str(weights)]
+def region_finder(network: CaptionNetwork) -> tuple[RegionFinder | None, str]:
+    """The finder of the network's SAM branch, kept with the network, or None and the reason."""
+    if "_region_finder" not in network.__dict__:
+        network.__dict__["_region_finder"] = _find(network)
+    return network.__dict__["_region_finder"]
 
 
 def sam_branch(network: CaptionNetwork) -> str | None:
@@ -113,12 +107,12 @@ def sam_branch(network: CaptionNetwork) -> str | None:
     return None
 
 
-def _find(network: CaptionNetwork, weights: str | Path) -> tuple[RegionFinder | None, str]:
+def _find(network: CaptionNetwork) -> tuple[RegionFinder | None, str]:
     name = sam_branch(network)
     if name is None:
         return None, "no branch has a SAM encoder with spatial tokens, so there is no mask decoder to draw regions"
     encoder = network.branches[name].encoder
     try:
-        return RegionFinder(name, encoder, segmenter_for(encoder, weights)), ""
+        return RegionFinder(name, encoder, segmenter_for(encoder)), ""
     except WeightsError as error:
         return None, str(error)

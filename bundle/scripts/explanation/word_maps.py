@@ -2,8 +2,9 @@
 
 ``attention``: how much the word attends each query of a branch (`prefix_use`) times where that query looked
 (`qformer_attention`). ``gradient``: how much each encoder token supports the word (`token_relevance`). ``occlusion``:
-what the word loses when a window of the image is hidden (`occlusion_use`). Words that name nothing visible, such as
-"with" and "the", have no map.
+what the word loses when a window of the image is hidden (`occlusion_use`). ``reader``: where the concept reader sees
+what the word says (`reader_use`); a word that it does not know has the map of ``gradient``. Words that name nothing
+visible, such as "with" and "the", have no map.
 
 Shape legend: B images, V views, N tokens of one view, Q queries, P prefix positions, T caption tokens, W words,
 h x w the token grid of a branch.
@@ -12,9 +13,10 @@ h x w the token grid of a branch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -22,18 +24,23 @@ from torch import Tensor
 
 from scripts.errors import InputError
 from scripts.explanation.occlusion_use import occlusion_use
-from scripts.explanation.prefix_use import attention_use, gradients
+from scripts.explanation.prefix_use import attention_use, gradients, token_logprobs, word_logprobs
 from scripts.explanation.qformer_attention import read_tokens, rollout
+from scripts.explanation.reader_use import READER, reader_use
 from scripts.explanation.regions import region_finder, sam_branch
 from scripts.explanation.token_relevance import token_relevance
-from scripts.explanation.words import content_words, words_of
+from scripts.explanation.words import Word, content_words, words_of
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.networks.prompts import Prompt
 
-Method = Literal["attention", "gradient", "occlusion"]
-METHODS: tuple[Method, ...] = ("attention", "gradient", "occlusion")
+Method = Literal["attention", "gradient", "occlusion", "reader"]
+METHODS: tuple[Method, ...] = get_args(Method)
 DEFAULT: Method = "occlusion"
 """What ``explain=True`` means: the one whose maps measured best (docs/experiments.md)."""
+NETWORK = "network"
+"""What maps are called that are of all branches together."""
+PEAKS = 32
+"""Cells a side in which the peak of all maps together is looked for."""
 Encoded = Mapping[str, tuple[Tensor, Tensor | None]]
 
 
@@ -46,11 +53,13 @@ class Explanation:
         logprobs: natural logarithm of each word's probability given image and words before it, summed over its tokens.
         maps: branch -> ``[W, h, w]`` over the letterboxed square, ``[W, V, h, w]`` for a case of several views;
             non-negative, summing to 1 over all but W; zero for a word that is not :attr:`visible`. A branch whose
-            tokens are not positions has none.
+            tokens are not positions has none. "network" is all branches together, "reader" the concept reader.
         share: branch -> ``[W]``, the part of the word's reliance that falls on this branch; sums to 1 over branches.
         notes: sentences, such as why a branch has no map.
-        method: how it was computed.
-        region_branch: the branch whose peaks the regions are drawn around, None without a SAM encoder.
+        method: how it was asked for.
+        methods: how the map of each word was computed; None for one without a map.
+        region_branch: the branch whose peaks the regions are drawn around; None where those of all maps together are,
+            or without a SAM encoder.
         find_regions: gives :attr:`regions`; runs at the first question.
     """
 
@@ -60,6 +69,7 @@ class Explanation:
     share: Mapping[str, Tensor]
     notes: tuple[str, ...] = field(default=())
     method: Method = DEFAULT
+    methods: tuple[Method | None, ...] = ()
     region_branch: str | None = None
     find_regions: Callable[[], Tensor | None] | None = field(default=None, repr=False, compare=False)
 
@@ -77,6 +87,14 @@ class Explanation:
         """
         return None if self.find_regions is None else self.find_regions()
 
+    def peaks(self) -> Tensor:
+        """Maps ``[W, h, w]`` or ``[W, V, h, w]`` whose peaks the regions are drawn around."""
+        return self.combined(PEAKS) if self.region_branch is None else self.maps[self.region_branch]
+
+    def outlined(self, word: int) -> str:
+        """The branch whose map of a word its region belongs to."""
+        return self.region_branch or max(self.maps, key=lambda name: float(self.share[name][word]))
+
     def first(self, count: int) -> Explanation | None:
         """The same of the caption's first ``count`` words; None of none."""
         if count == 0:
@@ -87,6 +105,7 @@ class Explanation:
             logprobs=self.logprobs[:count],
             maps={name: maps[:count] for name, maps in self.maps.items()},
             share={name: share[:count] for name, share in self.share.items()},
+            methods=self.methods[:count],
             find_regions=lambda: None if self.regions is None else self.regions[:count],
         )
 
@@ -104,6 +123,17 @@ class Explanation:
         if isinstance(total, float):
             raise InputError("no branch has a map: spatial tokens are needed (sam_layout spatial)")
         return total / total.sum((1, 2, 3), keepdim=True).clamp_min(1e-12)
+
+
+def methods_of(network: CaptionNetwork) -> tuple[Method, ...]:
+    """Methods that this network allows."""
+    return tuple(one for one in METHODS if one != "reader" or network.concept_reader is not None)
+
+
+def default_method(network: CaptionNetwork, image: Tensor | None) -> Method:
+    """What ``explain=True`` means for this network; gradients where what the default needs is not at hand."""
+    lacks = image is None or (DEFAULT == "reader" and network.concept_reader is None)
+    return "gradient" if lacks else DEFAULT
 
 
 @torch.no_grad()
@@ -124,37 +154,46 @@ def explain(
         encoded: from ``network.encode``: encoder tokens ``[B, V * N, C]`` and masks by branch.
         image: ``[B, 3, S, S]`` or ``[B, V, 3, S, S]``, for :attr:`Explanation.regions`; None does without.
         token_ids: ``[B, T]`` as generated; lengths: ``[B]``, tokens of each that count.
-        method: "attention" (one pass of the language model), "gradient" (and one backward pass a word) or "occlusion"
-            (sixteen more passes of the encoders and 48 of the language model, for each view; needs ``image``).
+        method: "attention" (one pass of the language model), "gradient" (and one backward pass a word), "occlusion"
+            (seventeen passes of the encoders and as many of the language model, for each view; needs ``image``) or
+            "reader" (one more pass of the concept reader's encoders; needs them and ``image``).
         prompts: what was given to ``generate``; the network's own by default.
 
     Raises:
-        InputError: an unknown method, or occlusion without the image.
+        InputError: an unknown method, or one that needs what is not there.
     """
-    if method not in METHODS:
-        raise InputError(f'explain is "attention", "gradient" or "occlusion", not {method!r}')
-    if method == "occlusion" and image is None:
-        raise InputError('explain="occlusion" hides parts of the image, and only its tokens are kept: use "gradient"')
+    _refuse(network, image, method)
     batch = len(token_ids)
     device = next(network.parameters()).device
+    outer = {"enabled": torch.is_autocast_enabled(device.type), "dtype": torch.get_autocast_dtype(device.type)}
+    precision = partial(torch.autocast, device.type, **outer)  # images are encoded as for the caption, no more exactly
     found = []
     with torch.autocast(device.type, enabled=False):
         for row in range(batch):
             one = {name: _row(pair, row) for name, pair in encoded.items()}
             ids = token_ids[row, : int(lengths[row])].to(device)
             views = None if image is None else image[row].detach().clone()
-            finder = partial(_regions, network, views)
+            views = views if views is None or views.ndim == 4 else views[None]
             asked = None if prompts is None else [prompts[row]]
-            found.append(_explain_one(network, one, views, ids, method, asked, finder))
+            found.append(_explain_one(network, one, views, ids, method, asked, precision))
     return found
 
 
-def _regions(network: CaptionNetwork, views: Tensor | None, maps: Mapping[str, Tensor]) -> Tensor | None:
+def _refuse(network: CaptionNetwork, image: Tensor | None, method: str) -> None:
+    if method not in METHODS:
+        raise InputError(f"explain is {', '.join(METHODS[:-1])} or {METHODS[-1]}, not {method!r}")
+    if method in ("occlusion", "reader") and image is None:
+        raise InputError(f'explain="{method}" looks at the image, and only its tokens are kept: use "gradient"')
+    if method == "reader" and network.concept_reader is None:
+        raise InputError('explain="reader" asks the concept reader, and this network has none: use "gradient"')
+
+
+def _regions(network: CaptionNetwork, views: Tensor, heat: Callable[[], Tensor]) -> Tensor | None:
     """See :attr:`Explanation.regions`."""
     finder, _ = region_finder(network)
-    if finder is None or views is None or not len(maps[finder.branch]):
+    if finder is None or not len(peaks := heat()):
         return None
-    return finder.regions(views if views.ndim == 4 else views[None], maps[finder.branch])
+    return finder.regions(views, peaks)
 
 
 def _row(pair: tuple[Tensor, Tensor | None], row: int) -> tuple[Tensor, Tensor | None]:
@@ -169,35 +208,57 @@ def _explain_one(
     ids: Tensor,
     method: Method,
     prompts: Sequence[Prompt] | None,
-    find_regions: Callable[[Mapping[str, Tensor]], Tensor | None],
+    precision: Callable[[], AbstractContextManager],
 ) -> Explanation:
     words = words_of(network.tokenizer, ids.tolist())
+    texts = tuple(word.text for word in words)
+    made: list[Method] = [method] * len(words)
     if method == "occlusion":
-        assert views is not None  # `explain` refuses it
-        views = views if views.ndim == 4 else views[None]
-        logprobs, reliance = occlusion_use(network, encoded, views, ids, words, prompts)
+        logprobs, use = occlusion_use(network, encoded, views, ids, words, prompts, precision)
+        reliance = {NETWORK: use}
     else:
         prefix, _ = network.prefix(encoded, prompts)
         if method == "attention":
             logprobs, use = attention_use(network.language_model, prefix, ids, words)
             reliance = _looked_at(network, encoded, use)
-        else:
+        elif method == "gradient":
             logprobs, gradient = gradients(network.language_model, prefix, ids, words)
             reliance = _supported_by(network, encoded, gradient)
-    texts = tuple(word.text for word in words)
+        else:
+            logprobs, reliance, made = _read(network, encoded, views, prefix, ids, words)
     maps, share, notes = _assemble(network, reliance)
+    visible = set(content_words(texts))
     for stack in maps.values():
-        stack[[place for place in range(len(texts)) if place not in content_words(texts)]] = 0.0
-    return Explanation(
+        stack[[place for place in range(len(texts)) if place not in visible]] = 0.0
+    explanation = Explanation(
         words=texts,
         logprobs=tuple(logprobs.tolist()),
         maps=maps,
         share=share,
         notes=notes,
         method=method,
-        region_branch=sam_branch(network),
-        find_regions=partial(find_regions, maps) if maps else None,
+        methods=tuple(one if place in visible else None for place, one in enumerate(made)),
+        region_branch=sam_branch(network) if method in ("attention", "gradient") else None,
     )
+    if views is None or not maps:
+        return explanation
+    return replace(explanation, find_regions=partial(_regions, network, views, explanation.peaks))
+
+
+def _read(
+    network: CaptionNetwork, encoded: Encoded, views: Tensor, prefix: Tensor, ids: Tensor, words: Sequence[Word]
+) -> tuple[Tensor, dict[str, Tensor], list[Method]]:
+    """Log-probabilities, reliance on the reader and, for words that it does not know, on the branches; by method."""
+    texts = [word.text for word in words]
+    logprobs = word_logprobs(token_logprobs(network.language_model, prefix, ids), words)[0]
+    read, known = reader_use(network.concept_reader, encoded[READER], views.to(prefix.device), texts)
+    reliance = {READER: read}
+    rest = [place for place in content_words(texts) if not known[place]]
+    if rest:
+        _, gradient = gradients(network.language_model, prefix, ids, [words[place] for place in rest])
+        for name, own in _supported_by(network, encoded, gradient).items():
+            reliance[name] = own.new_zeros(len(words), own.shape[1]).index_copy(0, torch.tensor(rest), own)
+    return logprobs, reliance, ["reader" if one else "gradient" for one in known]
 
 
 def _parts(network: CaptionNetwork, prefix: Tensor) -> dict[str, Tensor]:
@@ -226,14 +287,19 @@ def _supported_by(network: CaptionNetwork, encoded: Encoded, gradient: Tensor) -
 def _assemble(
     network: CaptionNetwork, reliance: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[str, ...]]:
-    """Maps and shares by branch, and notes, from the reliance ``[W, N]`` on each of a branch's tokens."""
+    """Maps and shares by name, and notes, from the reliance on a branch's tokens ``[W, V * N]`` or on places.
+
+    Places are ``[W, V, h, w]``: of the network as a whole, or of the reader.
+    """
     maps, notes = {}, []
-    for name, branch in network.branches.items():
-        if branch.encoder.grid is None:
+    for name, own in reliance.items():
+        grid = own.shape[2:] if own.ndim == 4 else network.branches[name].encoder.grid
+        if grid is None:
             notes.append(f"the {name} branch has no map: its tokens are channels, not positions (sam_layout channel)")
             continue
-        maps[name] = to_grid(reliance[name], branch.encoder.grid, branch.encoder.leading_tokens)
-    total = torch.stack([tokens.sum(-1) for tokens in reliance.values()]) + 1e-12  # even where a word rests on nothing
+        leading = 0 if own.ndim == 4 else network.branches[name].encoder.leading_tokens
+        maps[name] = to_grid(own.flatten(1), grid, leading)
+    total = torch.stack([own.flatten(1).sum(-1) for own in reliance.values()]) + 1e-12  # also where a word has nothing
     shares = (total / total.sum(0)).float().cpu()
     return maps, dict(zip(reliance, shares, strict=True)), tuple(notes)
 

@@ -12,8 +12,6 @@ from functools import cache
 import torch
 from torch import Tensor
 
-__all__ = ["HalfProduct", "are_half", "half_product"]
-
 
 class HalfProduct:
     """``x @ weight^T + bias``: float16 numbers ``weight`` ``[out, in]``, in float32, and ``bias`` ``[out]`` or None."""

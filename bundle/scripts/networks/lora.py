@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from scripts.errors import WeightsError
 from scripts.kernels.half_linear import are_half
 
-__all__ = ["ADAPTER_NAMES", "ALPHA_NAMES", "add_adapters", "adapters_in", "follow_alpha", "with_adapters"]
-
 _WRAPPER = "base_model.model."  # what peft puts before a wrapped model's names
 _DOWN, _UP, _ALPHA = ".lora_A.default.weight", ".lora_B.default.weight", ".lora_A.default.alpha"
 ADAPTER_NAMES = "language_model.*.lora_*"

@@ -29,7 +29,7 @@ WRITERS: dict[str, str] = {
     "nifti_mask": "nifti_mask:NiftiMaskWriter",
     "dicom_seg": "dicom.seg:DicomSegWriter",
 }
-EXPLANATIONS = (False, True, "attention", "gradient", "occlusion")
+EXPLANATIONS = (False, True, "attention", "gradient", "occlusion", "reader")
 
 
 def writer_class(name: str) -> type[OutputWriter]:
@@ -59,9 +59,7 @@ def check_requested(outputs: Sequence[str], explain: bool | str = False) -> None
         raise InputError(f"outputs is a list, such as ['jsonl', 'html'], not the text {outputs!r}")
     explain = switch(explain)
     if explain not in EXPLANATIONS:
-        raise InputError(
-            f'explain is false, true (the same as "occlusion"), "gradient" or "attention", not {explain!r}'
-        )
+        raise InputError(f'explain is false, true, "attention", "gradient", "occlusion" or "reader", not {explain!r}')
     for name in outputs:
         if getattr(writer_class(name), "needs_explanation", False) and not explain:
             raise InputError(f"output {name!r} is drawn from explanations: set explain to true, or leave {name!r} out")

@@ -34,6 +34,12 @@ class CaptionedCase:
     explanation: Explanation | None = None
     text: str = ""
 
+    @property
+    def nbytes(self) -> int:
+        """About the memory that it holds: an explanation has the image, too, and regions, which take about as much."""
+        image = 0 if self.image is None else self.image.nbytes
+        return image if self.explanation is None else 3 * image
+
 
 class OutputWriter(Protocol):
     """One class an output; built as ``Writer(output_dir=Path, **options)``, which must not write anything yet.

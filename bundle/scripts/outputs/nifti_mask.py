@@ -87,7 +87,8 @@ def described(mask: WordMask) -> dict[str, Any]:
     """What a mask is, for files that accompany it."""
     share: Mapping[str, float] = {name: round(value, 4) for name, value in mask.share.items()}
     return {"word": mask.text, "position": mask.word, "view": mask.view, "pixels": int(mask.mask.sum()),
-            "from": mask.source, "log_probability": round(mask.logprob, 5), "share": share}  # fmt: skip
+            "from": mask.source, "method": mask.method, "log_probability": round(mask.logprob, 5),
+            "share": share}  # fmt: skip
 
 
 def nifti_of(mask: np.ndarray, grid: SourceGrid) -> nib.Nifti1Image:

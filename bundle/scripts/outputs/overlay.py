@@ -2,7 +2,7 @@
 
 The image stands in its own proportions, without the letterbox. Heat is scaled from the map's mean to its highest value,
 so that a map that prefers no place stays dark; the outline is the region that SAM's mask decoder draws around the peak
-of the detail branch's map.
+of the detail branch's map, or of all maps together for occlusion and the reader.
 
 Shape legend: W words, V views, S side of the letterboxed square.
 """
@@ -88,14 +88,15 @@ def draw_overlay(case: CaptionedCase, *, all_words: bool = False) -> Figure:
     fine = {name: _fine(maps, size) for name, maps in explanation.maps.items()}
     regions = explanation.regions
     across = -(-len(chosen) // -(-len(chosen) // MOST_WORDS))  # lines of about the same length
-    rows = [(name, chosen[start : start + across]) for start in range(0, len(chosen), across) for name in fine]
+    lines = [chosen[start : start + across] for start in range(0, len(chosen), across)]
+    rows = [(name, words) for words in lines for name in fine if bool((explanation.share[name][words] > 0.005).any())]
     figure, grid = _canvas(case, len(rows), across, _box(meta, 0, size))
     for row, (name, words) in enumerate(rows):
         for column, word in enumerate(words):
             heat = fine[name][word]
             view = int(heat.flatten(1).amax(1).argmax())
             outline = None
-            if regions is not None and (regions[word] > 0).any() and name == explanation.region_branch:
+            if regions is not None and (regions[word] > 0).any() and name == explanation.outlined(word):
                 view = int((regions[word] > 0).flatten(1).sum(1).argmax())
                 outline = F.interpolate(regions[word, view][None, None], size=(size, size), mode="bilinear")[0, 0]
             axes = grid[row][column + 1]
@@ -159,7 +160,7 @@ def _canvas(
     plain.imshow(_shown(case.image[0], box))
     name = textwrap.shorten(Path(source_name(case.source)).name, 30, placeholder="...")
     plain.set_title(name, color=FAINT, fontsize=8, pad=4)
-    foot = "What each word rests on, by branch.\nFor research, not for diagnosis."
+    foot = "What each word rests on.\nFor research, not for diagnosis."
     plain.text(0, -0.04, foot, color=FAINT, fontsize=6.5, va="top", transform=plain.transAxes)
     return figure, grid
 
@@ -192,16 +193,17 @@ def _tile(
 
 
 def _label(axes: Axes, explanation: Explanation, word: int, branch: str, column: int, *, view: int | None) -> None:
-    probability = float(np.exp(explanation.logprobs[word]))
-    where = "" if view is None else f", view {view + 1}"
-    rests = f"share {float(explanation.share[branch][word]):.0%}{where}"
+    told = [f"p {float(np.exp(explanation.logprobs[word])):.2f}"]
     if not explanation.visible[word]:
-        rests = "names nothing visible"
+        told.append("names nothing visible")
+    else:
+        told += [f"share {float(explanation.share[branch][word]):.0%}"] if len(explanation.maps) > 1 else []
+        told += [] if view is None else [f"view {view + 1}"]
     said = explanation.words[word].strip(MARKS) or explanation.words[word]
     axes.set_title(textwrap.shorten(said, 22, placeholder="..."), color=INK, fontsize=9.5, pad=13,
                    fontweight="bold")  # fmt: skip
-    axes.text(0.5, 1.015, f"p {probability:.2f}, {rests}", color=FAINT, fontsize=6.8, ha="center",
-              va="bottom", transform=axes.transAxes)  # fmt: skip
+    axes.text(0.5, 1.015, ", ".join(told), color=FAINT, fontsize=6.8, ha="center", va="bottom",
+              transform=axes.transAxes)  # fmt: skip
     if column == 0:
         axes.text(-0.05, 0.5, branch, color=FAINT, fontsize=9, rotation=90, ha="right", va="center",
                   transform=axes.transAxes)  # fmt: skip

@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from scripts.predictor import CaptionPredictor
 
-    items = chosen_items(options.dataset_dir, options.section, options.count)
+    items = chosen_items(options.dataset_dir, options.section, options.count, options.seed, options.skip)
     others = others_of(items)
     predictor = CaptionPredictor.from_bundle(options.bundle_root, findings="always", abstain_below=0.0)
     network = predictor.network

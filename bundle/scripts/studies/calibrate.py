@@ -99,7 +99,9 @@ def read_items(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Captioned items of the section, the first ``--limit`` of a seeded order."""
     from scripts.data.datalist import load_datalist
 
-    items = load_datalist(options.datalist, section=options.section, dataset_dir=options.datalist.parent)
+    items = load_datalist(
+        options.datalist, section=options.section, dataset_dir=options.dataset_dir or options.datalist.parent
+    )
     items = [item for item in items if item.get("caption")]
     if options.limit:
         order = np.random.default_rng(0).permutation(len(items))[: options.limit]
@@ -115,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study that the command line describes."""
     parser = argparse.ArgumentParser(prog="python -m scripts.studies.calibrate", description=__doc__.splitlines()[0])
     parser.add_argument("--datalist", type=Path, required=True, help="images with captions")
+    parser.add_argument("--dataset_dir", type=Path, help="folder of the images (default: of the datalist)")
     parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
     parser.add_argument("--bundle_root", type=Path, default=BUNDLE, help="the bundle's folder")
     parser.add_argument(

@@ -8,8 +8,8 @@ with the other eight (what a random tile of the same size does, all draws taken)
 tells whether a map knows more than that things are usually centred. All methods are judged by the same nine questions.
 The windows of "occlusion" differ from these tiles in number, size, place and filling; still, that method asks the same
 kind of question that it is judged by. How much a method's maps differ from word to word is told beside: the mean
-correlation between the maps of two content words of a caption. Results are kept image by image, so a stopped run goes
-on where it was.
+correlation between the maps of two content words of a caption. Results are kept image by image, those of hiding apart
+from those of each method, so a stopped run goes on where it was and a further method costs only itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,55 +32,79 @@ from scripts.errors import InputError, WeightsError
 from scripts.explanation.geometry import content_box
 from scripts.explanation.occlusion import Box, best_tile, blurred, hidden, tiles_of
 from scripts.explanation.prefix_use import token_logprobs, word_logprobs
-from scripts.explanation.word_maps import METHODS, explain
+from scripts.explanation.word_maps import METHODS, Method, explain, methods_of
 from scripts.explanation.words import content_words, plain_word, words_of
+from scripts.kernels.precision import autocast
 from scripts.networks.branch import encoder_tokens
 from scripts.networks.caption_network import CaptionNetwork
-from scripts.studies.faithfulness_table import likeness, markdown, table, told, word_kinds
+from scripts.studies.faithfulness_table import joined, markdown, summarized, told, versus_text, word_kinds
 from scripts.studies.image_by_image import chosen_items, groups_of, measured, study_parser, weights_digest
 
 
 @torch.no_grad()
 def falls_of_image(
-    network: CaptionNetwork, image: Tensor, content: Box, *, methods: Sequence[str] = METHODS, side: int = 3,
-    batch: int = 3,
+    network: CaptionNetwork, image: Tensor, content: Box, *, side: int = 3, batch: int = 3
 ) -> dict[str, Any]:  # fmt: skip
-    """Caption an image, explain it, and hide its tiles one by one.
+    """Caption an image, and hide its tiles one by one.
 
     Args:
         network: in eval mode.
         image: ``[3, S, S]`` letterboxed; content: where the picture lies in it.
-        methods: of `explain`; side: tiles a row and a column; batch: images encoded at once.
+        side: tiles a row and a column; batch: images encoded at once.
 
     Returns:
-        ``caption``, and ``words``: a list of ``word``, ``kind``, ``logprob``, ``falls`` (of its log-probability, by
-        hidden tile, row by row) and ``highlighted`` (method -> tile). ``correlation``: method -> mean over pairs of
-        different content words, None where there is no pair; ``seconds``: method -> what explaining took.
+        ``caption``, its ``token_ids``, and ``words``: a list of ``word``, its ``place`` in the caption, ``kind``,
+        ``logprob`` and ``falls`` (of its log-probability, by hidden tile, row by row).
     """
     encoded = network.encode(image[None])
     made = network.generate(encoded, options=replace(network.options, num_beams=1))
     ids = made.token_ids[0, : int(made.lengths[0])]
-    caption = network.decode(ids[None])[0]
-    tiles = tiles_of(content, side)
-    found, seconds = {}, {}
-    for method in methods:
-        start = time.perf_counter()
-        found[method] = explain(network, encoded, image[None], made.token_ids, made.lengths, method)[0]
-        seconds[method] = round(time.perf_counter() - start, 3)
-    first = found[methods[0]]
-    if not first.words:
-        return {"caption": caption, "words": [], "correlation": dict.fromkeys(methods), "seconds": seconds}
-    heat = {method: explanation.combined(image.shape[-1])[:, 0] for method, explanation in found.items()}
-    falls = torch.tensor(first.logprobs) - _hidden_logprobs(network, image, ids, tiles, batch)
-    words = [
-        {"word": first.words[place], "kind": kind, "logprob": round(first.logprobs[place], 5),
-         "falls": [round(value, 5) for value in falls[:, place].tolist()],
-         "highlighted": {method: best_tile(heat[method][place], tiles) for method in methods}}
-        for place, kind in word_kinds(first.words, caption).items()
-    ]  # fmt: skip
-    shown = (slice(content[0], content[2]), slice(content[1], content[3]))
-    alike = {m: correlation(maps[:, *shown], first.words) for m, maps in heat.items()}
-    return {"caption": caption, "words": words, "correlation": alike, "seconds": seconds}
+    found = words_of(network.tokenizer, ids.tolist())
+    texts, caption = [word.text for word in found], network.decode(ids[None])[0]
+    words = []
+    if found:
+        before = word_logprobs(token_logprobs(network.language_model, network.prefix(encoded)[0], ids), found)[0].cpu()
+        falls = before - _hidden_logprobs(network, image, ids, tiles_of(content, side), batch)
+        words = [
+            {"word": texts[place], "place": place, "kind": kind, "logprob": round(float(before[place]), 5),
+             "falls": [round(value, 5) for value in falls[:, place].tolist()]}
+            for place, kind in word_kinds(texts, caption).items()
+        ]  # fmt: skip
+    return {"caption": caption, "token_ids": ids.tolist(), "words": words}
+
+
+@torch.no_grad()
+def marked_in_image(
+    network: CaptionNetwork,
+    image: Tensor,
+    content: Box,
+    token_ids: Sequence[int],
+    method: Method,
+    side: int = 3,
+    dtype: str = "float32",
+) -> dict[str, Any]:
+    """What a method's maps of a caption mark.
+
+    Args:
+        network, image, content, side: see :func:`falls_of_image`, which gave the ``token_ids``.
+        method: of `explain`; dtype: precision in which it encodes images of its own.
+
+    Returns:
+        ``highlighted``: the tile of each word of the caption; ``made_by``: how each word's map was made;
+        ``correlation``: mean over pairs of different content words, None where there is no pair; ``seconds``: of the
+        processor, that explaining took.
+    """
+    encoded, ids = network.encode(image[None]), torch.tensor([token_ids])
+    start = time.process_time()
+    with autocast(image.device, dtype):
+        (found,) = explain(network, encoded, image[None], ids, torch.tensor([len(token_ids)]), method)
+    seconds = round(time.process_time() - start, 3)
+    if not found.words:
+        return {"highlighted": [], "made_by": [], "correlation": None, "seconds": seconds}
+    heat, tiles = found.combined(image.shape[-1])[:, 0], tiles_of(content, side)
+    alike = correlation(heat[:, content[0] : content[2], content[1] : content[3]], found.words)
+    highlighted = [best_tile(one, tiles) for one in heat]
+    return {"highlighted": highlighted, "made_by": found.methods, "correlation": alike, "seconds": seconds}
 
 
 def correlation(maps: Tensor, words: Sequence[str]) -> float | None:
@@ -114,9 +138,7 @@ def _hidden_logprobs(network: CaptionNetwork, image: Tensor, ids: Tensor, tiles:
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = study_parser("faithfulness", __doc__)
-    parser.add_argument(
-        "--method", nargs="+", default=list(METHODS), choices=METHODS, help="maps to test (default: all)"
-    )
+    parser.add_argument("--method", nargs="+", default=None, choices=METHODS, help="maps to test (default: all)")
     parser.add_argument("--side", type=int, default=3, help="tiles a row and a column")
     return parser.parse_args(arguments)
 
@@ -130,34 +152,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     text = "\n\n".join(
-        f"{method} ({summary['images']} images; {told(summary['likeness'][method])})\n\n{markdown(rows)}"
-        for method, rows in summary["methods"].items()
+        f"{method} ({alike['measured']} images; {told(alike)})\n\n{markdown(summary['methods'][method])}"
+        for method, alike in summary["likeness"].items()
     )
-    print(text)
+    print(text + "\n\n" + versus_text(summary["versus"]))
     write_text_atomically(options.output_dir / "faithfulness.json", json.dumps(summary, indent=2) + "\n")
-    write_text_atomically(options.output_dir / "faithfulness.md", text + "\n")
+    write_text_atomically(options.output_dir / "faithfulness.md", text + "\n\n" + versus_text(summary["versus"]) + "\n")
     return 0
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from scripts.predictor import CaptionPredictor
 
-    items = chosen_items(options.dataset_dir, options.section, options.count)
+    items = chosen_items(options.dataset_dir, options.section, options.count, options.seed, options.skip)
     predictor = CaptionPredictor.from_bundle(options.bundle_root, findings="always", abstain_below=0.0)
-    settings = f"correlation {' '.join(options.method)} {options.side} {weights_digest(predictor.provenance)}"
+    network, settings = predictor.network, f"{options.side} {weights_digest(predictor.provenance)}"
 
-    def measure(item: Mapping[str, Any]) -> dict[str, Any]:
+    def looked_at(item: Mapping[str, Any]) -> tuple[CaptionNetwork, Tensor, Box]:
         pixels, meta = predictor.load(item["image"])
-        content = content_box(meta.record()["resize"])
-        image = pixels.to(predictor.device)
-        return falls_of_image(predictor.network, image, content, methods=options.method, side=options.side)
+        return network, pixels.to(predictor.device), content_box(meta.record()["resize"])
 
-    kept = options.output_dir / "faithfulness_images.jsonl"
-    results, groups = measured(kept, settings, items, measure, options.at_most), groups_of(items)
-    return {"section": options.section, "images": len(results), "tiles": options.side**2, "settings": settings,
-            "unit": "group" if groups else "image",
-            "methods": {method: table(results, method, groups) for method in options.method},
-            "likeness": {method: likeness(results, method, groups) for method in options.method}}  # fmt: skip
+    def measure(name: str, items: Sequence[Mapping[str, Any]], of: Callable[..., dict]) -> list[dict[str, Any]]:
+        return measured(options.output_dir / f"{name}.jsonl", f"{name} {settings}", items, of, options.at_most)
+
+    falls = measure("falls", items, lambda item: falls_of_image(*looked_at(item), side=options.side))
+    results, captions = {}, {result["image"]: result["token_ids"] for result in falls}
+    captioned = [item for item in items if item["image"] in captions]
+    for method in options.method or methods_of(network):
+
+        def mark(item: Mapping[str, Any], method: Method = method) -> dict[str, Any]:
+            return marked_in_image(*looked_at(item), captions[item["image"]], method, options.side, predictor.dtype)
+
+        results[method] = joined(falls, measure(method, captioned, mark))
+    return {"section": options.section, "seed": options.seed, "tiles": options.side**2, "settings": settings,
+            **summarized(results, groups_of(items))}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m scripts.studies.fit_familiarity", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--datalist", type=Path, required=True, help="images with captions")
+    parser.add_argument("--dataset_dir", type=Path, help="folder of the images (default: of the datalist)")
     parser.add_argument("--others", type=Path, required=True, help="folder of pictures that are not medical")
     parser.add_argument("--bundle_root", type=Path, default=BUNDLE, help="the bundle's folder")
     parser.add_argument("--withheld", type=float, default=0.0075, help="share of validation images above the threshold")
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     models = options.bundle_root / "models"
     reader = load_concept_reader(models / "concept_reader.safetensors")
-    folder = options.datalist.parent
+    folder = options.dataset_dir or options.datalist.parent
     parts = {
         section: [image_paths(item)[0] for item in load_datalist(options.datalist, section=section, dataset_dir=folder)]
         for section in ("training", "validation")

@@ -24,6 +24,8 @@ def study_parser(name: str, about: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--dataset_dir", required=True, type=Path, help="folder with datalist.json")
     parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
     parser.add_argument("--count", type=int, default=100, help="images, evenly spread over the section")
+    parser.add_argument("--seed", type=int, default=None, help="draw them at random by this seed instead")
+    parser.add_argument("--skip", type=int, default=0, help="leave out so many of the first that a seed draws")
     parser.add_argument("--at_most", type=int, default=None, help="images in this call; call again to go on")
     parser.add_argument("--bundle_root", type=Path, default=BUNDLE, help="the bundle's folder")
     parser.add_argument(
@@ -32,16 +34,30 @@ def study_parser(name: str, about: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def chosen_items(folder: Path, section: str, count: int) -> list[dict[str, Any]]:
-    """Items of single images of a section, evenly spread over it, in an order that mixes the section's parts.
+def chosen_items(
+    folder: Path, section: str, count: int, seed: int | None = None, skip: int = 0
+) -> list[dict[str, Any]]:
+    """Items of single images of a section, in an order that mixes the section's parts.
+
+    Args:
+        folder: with ``datalist.json``; section: of it; count: how many.
+        seed: draws them at random, in the drawn order; None takes them evenly spread over the section.
+        skip: drawn first and left out, such as images on which a choice was made.
 
     Raises:
-        InputError: the section holds no single images.
+        InputError: the section holds no single images, or no more than are skipped.
     """
     items = load_datalist("datalist.json", section=section, dataset_dir=folder)
     single = [item for item in items if isinstance(item["image"], str)]
     if not single:
         raise InputError(f"{folder}: section {section!r} holds no single images; name another with --section")
+    if seed is not None:
+        drawn = np.random.default_rng(seed).permutation(len(single))[skip : skip + count]
+        if not len(drawn):
+            raise InputError(f"{folder}: section {section!r} holds {len(single)} single images: --skip leaves none")
+        return [single[place] for place in drawn]
+    if skip:
+        raise InputError("--skip leaves out images that a seed draws first: give --seed, too")
     places = np.unique(np.linspace(0, len(single) - 1, min(count, len(single))).round().astype(int))
     chosen = [single[place] for place in places]
     return sorted(chosen, key=lambda item: hashlib.sha256(Path(item["image"]).name.encode()).digest())
@@ -71,7 +87,7 @@ def measured(
         file: where they are kept.
         settings: what a result depends on besides its image.
         items: with ``image``.
-        measure: the result of an item; its ``caption`` is printed as progress.
+        measure: the result of an item; its ``caption``, if any, is printed as progress.
         at_most: new results in this call.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -83,5 +99,5 @@ def measured(
         kept[item["image"]] = result
         with file.open("a", encoding="utf-8") as out:
             out.write(json.dumps(result) + "\n")
-        print(f"{number} of {len(todo)}: {result['caption']}", file=sys.stderr, flush=True)
+        print(f"{number} of {len(todo)}: {result.get('caption', item['image'])}", file=sys.stderr, flush=True)
     return [kept[item["image"]] for item in items if item["image"] in kept]

@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the captions that the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m scripts.studies.reader_alone", description=__doc__.splitlines()[0])
     parser.add_argument("--datalist", type=Path, required=True, help="images with captions")
+    parser.add_argument("--dataset_dir", type=Path, help="folder of the images (default: of the datalist)")
     parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
     parser.add_argument(
         "--reader", type=Path, default=DEFAULT_READER, help="the concept reader (default: the shipped one)"
@@ -60,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     show_sentences()
     reader = load_concept_reader(options.reader)
-    items = load_datalist(options.datalist, section=options.section, dataset_dir=options.datalist.parent)
+    items = load_datalist(
+        options.datalist, section=options.section, dataset_dir=options.dataset_dir or options.datalist.parent
+    )
     if reader is None or not items:
         raise InputError(f"{options.datalist} has no images in {options.section!r}")
     preprocessing, lines = Preprocessing.standard(), []

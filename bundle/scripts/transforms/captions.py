@@ -10,6 +10,8 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from scripts.transforms.open_ended import finding_unknown
+
 
 def clean_caption(text: str, *, style: str = "keep", max_words: int = 0) -> str:
     """Prepare a caption for training.
@@ -34,6 +36,10 @@ def clean_caption(text: str, *, style: str = "keep", max_words: int = 0) -> str:
 
 class TokenizeCaptiond(MapTransform):
     """Add ``input_ids`` ``[T]`` (int64) of a caption.
+
+    A caption whose item's ``fields`` say that the finding is not known is left open: its full stop and end token are
+    left out. It stops where its source knows no more, not where nothing more is to be seen, so no model learns from it
+    to stop there.
 
     Args:
         keys: of the captions; only the first is tokenized.
@@ -61,17 +67,19 @@ class TokenizeCaptiond(MapTransform):
         self.style = style
         self.max_words = max_words
 
-    def tokenize(self, text: str) -> torch.Tensor:
+    def tokenize(self, text: str, open_ended: bool = False) -> torch.Tensor:
+        """Token ids ``[T]``; of a caption that is left open without full stop and end token."""
         text = clean_caption(text, style=self.style, max_words=self.max_words)
+        text = text.removesuffix(".") if open_ended else text
         if not self.append_end:
             ids = self.tokenizer(text, truncation=True, max_length=self.max_tokens)["input_ids"]
-            return torch.tensor(ids)
+            return torch.tensor(ids[:-1] if open_ended else ids)
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"][: self.max_tokens - 1]
-        return torch.tensor([*ids, self.tokenizer.eos_token_id])
+        return torch.tensor(ids if open_ended else [*ids, self.tokenizer.eos_token_id])
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
         result = dict(data)
-        result["input_ids"] = self.tokenize(result[self.keys[0]])
+        result["input_ids"] = self.tokenize(result[self.keys[0]], finding_unknown(result.get("fields")))
         return result
 
 

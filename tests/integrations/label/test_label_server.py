@@ -56,12 +56,13 @@ def test_every_kind_of_image_gets_the_predictors_caption(
     assert len(reply["weights"]) >= 4 and reply["model_version"] == expected.record["model_version"]
 
 
+@pytest.mark.parametrize("explain", ["gradient", pytest.param(True, marks=pytest.mark.slow)])  # True: by occlusion
 def test_prompt_beams_and_explanation_reach_the_network(
-    server: LabelServer, predictor: CaptionPredictor, studies: Path
+    server: LabelServer, predictor: CaptionPredictor, studies: Path, explain: str | bool
 ):
-    options = {"prompt": "Coronal MRI of", "num_beams": 2, "max_new_tokens": 10, "explain": True}
+    options = {"prompt": "Coronal MRI of", "num_beams": 2, "max_new_tokens": 10, "explain": explain}
     reply = server.caption("picture", **options)
-    same(reply, predictor.caption(studies / "picture.png", **options))
+    same(reply, predictor.caption(studies / "picture.png", **{**options, "explain": False}))
     words, maps = reply["explanation"]["words"], reply["explanation"]["maps"]
     assert reply["prompt"] == options["prompt"]  # given, so nothing to explain
     assert ["Coronal", "MRI", "of", *" ".join(words).split()] == reply["caption"].split()

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed (make test installs it)")
@@ -89,13 +90,19 @@ def test_a_worker_whose_parent_has_the_standard_library_only(
     assert reply["explanation"]["words"] == list(expected.case.explanation.words)
 
 
+@pytest.fixture(scope="module")
+def worker(bundle_root: Path) -> Iterator[LocalWorker]:
+    made = LocalWorker(sys.executable, bundle_root)
+    yield made
+    made.close()
+
+
 def test_the_captioners_own_window_is_the_bundles(
-    bundle_root: Path, studies: Path, predictor: CaptionPredictor
+    worker: LocalWorker, studies: Path, predictor: CaptionPredictor
 ) -> None:
     """A slice that is sent with its values is captioned as that slice of the volume's own file."""
     place = Scene()
     volume = place.load(studies / "volume.nii.gz", window=(1000, 50))  # nothing to be seen with this window
-    worker = LocalWorker(sys.executable, bundle_root)
     logic = CaptionLogic(place.mrml, worker)
     draft = logic.caption(volume, place.look("Axial", voxel_to_ras(volume, (40, 48, 7))), window=CHOSEN, **QUICK)
     expected = predictor.caption(studies / "volume.nii.gz", slice=7, plane="axial", **QUICK)
@@ -112,7 +119,49 @@ def test_the_captioners_own_window_is_the_bundles(
     assert all(mask.shape == explained.picture.pixels.shape for mask in drawn if mask is not None)
     assert logic.drawing(draft, 0)() is None  # another slice was captioned since: the map's own region stands in
     logic.close()
-    worker.close()
+
+
+def test_local_mode_captions_and_writes_the_report_of_the_right_slice(
+    worker: LocalWorker, studies: Path, predictor: CaptionPredictor, tmp_path: Path
+) -> None:
+    place = Scene()
+    volume = place.load(studies / "patient" / "ct_series")
+    logic = CaptionLogic(place.mrml, worker)
+    view = place.look("Axial", voxel_to_ras(volume, (40, 48, 7)))
+    draft = logic.caption(volume, view, **QUICK)
+    Image.fromarray(windowed(body()[7])).save(tmp_path / "slice.png")
+    assert draft.text == predictor.caption(tmp_path / "slice.png", window="none", **QUICK).text
+    with pytest.raises(CaptioningError, match="num_beams"):
+        logic.caption(volume, view, num_beams=0)
+
+    report = pydicom.dcmread(logic.reporting(draft, "A corrected caption.", tmp_path / "sr.dcm", worker)())
+    source = pydicom.dcmread(studies / "patient" / "ct_series" / "007.dcm")
+    assert report.PatientID == source.PatientID and report.StudyInstanceUID == source.StudyInstanceUID
+    assert report.PreliminaryFlag == "PRELIMINARY" and report.VerificationFlag == "UNVERIFIED"
+    text = report.to_json()
+    assert "A corrected caption." in text and source.SOPInstanceUID in text
+    other = pydicom.dcmread(studies / "patient" / "ct_series" / "008.dcm")
+    assert other.SOPInstanceUID not in text
+
+    fhir = logic.reporting(draft, "A corrected caption.", tmp_path / "report.json", worker, format="fhir")()
+    told = json.loads(fhir.read_text())
+    assert (told["resourceType"], told["status"], told["conclusion"]) == (
+        "DiagnosticReport", "preliminary", "A corrected caption.")  # fmt: skip
+    with pytest.raises(CaptioningError, match="'format' is dicom_sr or fhir"):
+        logic.reporting(draft, "x", tmp_path / "report.xyz", worker, format="xyz")()
+
+    across = logic.caption(volume, place.look("Coronal", voxel_to_ras(volume, (40, 30, 7))), **QUICK)
+    report = pydicom.dcmread(logic.reporting(across, across.text, tmp_path / "across.dcm", worker)())
+    assert other.SOPInstanceUID in report.to_json()  # a coronal picture rests on all slices
+
+    nifti = place.load(studies / "volume.nii.gz")
+    with pytest.raises(CaptioningError, match="not DICOM"):
+        logic.reporting(
+            logic.caption(nifti, place.look("Axial", voxel_to_ras(nifti, (40, 48, 7))), **QUICK), "x",
+            tmp_path / "no.dcm", worker,
+        )()  # fmt: skip
+    logic.close()
+    worker.close()  # the tests below start captioners of their own
 
 
 def test_a_worker_that_dies_during_captioning_is_one_sentence_and_the_next_request_starts_another(
@@ -249,15 +298,11 @@ def test_the_bundles_own_service_captions(bundle_root: Path, tmp_path: Path, pre
 
     port, png = free_port(), tmp_path / "slice.png"
     Image.fromarray(windowed(body()[6])).save(png)
-    module = next(
-        name for name in ("scripts.commands.serve", "scripts.serve")
-        if (bundle_root / f"{name.replace('.', '/')}.py").is_file()
-    )  # fmt: skip
     service = CaptionService(f"http://127.0.0.1:{port}")
     with pytest.raises(CaptioningError, match="is the captioning service started"):
         service.check()
     process = subprocess.Popen(
-        [sys.executable, "-m", module, "--root", str(tmp_path), "--port", str(port),
+        [sys.executable, "-m", "scripts.commands.serve", "--root", str(tmp_path), "--port", str(port),
          "--set", "anything=true", "--set", "abstain_below=0"], cwd=bundle_root,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip

@@ -73,7 +73,7 @@ def test_every_widget_of_the_panel_is_there_and_explains_itself(shown: Desktop) 
 def test_caption_show_and_accept(shown: Desktop) -> None:
     caption_ui = _captioned(shown)
     assert caption_ui.captionEdit.toPlainText() == "a nodule"
-    assert shown.backend.asked[0][1] == {"num_beams": 3, "explain": "gradient", "window": "none"}
+    assert shown.backend.asked[0][1] == {"num_beams": 3, "explain": True, "window": "none"}
     assert caption_ui.aboutLabel.text == "axial 6 of series, window 40/400 as shown, model 1"
     words = shown.panel.caption.words.buttons
     assert [button.text for button in words] == ["whole caption", "a", "nodule"]

@@ -5,8 +5,7 @@ import { downloadDocument, Panel } from "./panel.js";
 import { Worklist } from "./worklist.js";
 
 const byId = (id) => document.getElementById(id);
-const AT_ONCE = 4, FEW = 8;
-const EXPLAIN = "gradient";  // a reader waits for it: a tenth of the time of the default, "occlusion"
+const AT_ONCE = 4;
 let panel = null, pinned = null, paused = false, running = 0, waiting = [];
 
 const page = {
@@ -19,7 +18,7 @@ const page = {
     catch (error) {
       if (error.status !== 404) throw error;
       const { text, confirmed } = item; // no longer kept there: made again, which gives the same caption
-      await run(item, true); item.text = text; item.confirmed = confirmed;
+      await run(item); item.text = text; item.confirmed = confirmed;
       await downloadDocument(item, kind);
     }
   },
@@ -42,12 +41,12 @@ function compare(item) {
   show(worklist.current || item);
 }
 
-// Thousands are captioned without maps; those of an opened one are made when it is opened.
+// Maps take longer than a caption, so they come after it, and only for an image that is open.
 async function explain(item) {
   if (!item.reply?.caption || item.reply.explanation || item.explaining) return;
   item.explaining = true; item.panel?.update();
   try {
-    const reply = await caption({ image: item.id, ...item.request, explain: EXPLAIN }, () => {});
+    const reply = await caption({ image: item.id, ...item.request, explain: true }, () => {});
     item.reply = { ...item.reply, explanation: reply.explanation, id: reply.id };
   } catch (error) { trouble(error); }
   item.explaining = false; item.panel?.update();
@@ -64,7 +63,7 @@ function next() {
   while (!paused && running < AT_ONCE && waiting.length) run(waiting.shift());
 }
 
-async function run(item, silent = false) {
+async function run(item) {
   running++;
   const started = performance.now();
   const hear = (kind, value) => {
@@ -74,8 +73,7 @@ async function run(item, silent = false) {
   };
   const gone = () => { item.step = "wait"; waiting.unshift(item); paused = true; };
   try {
-    const few = silent || worklist.items.length <= FEW || worklist.current === item;
-    item.reply = await caption({ image: item.id, ...item.request, ...(few ? { explain: EXPLAIN } : {}) }, hear);
+    item.reply = await caption({ image: item.id, ...item.request }, hear);
     item.error = null;
   } catch (error) {
     if (error instanceof Gone) { gone(); trouble(error); }

@@ -5,7 +5,7 @@ import { heatOf, outlineOf, Viewer } from "./viewer.js";
 
 const STEPS = { send: "sending", wait: "waiting for its turn", read: "reading the file", qformer: "asking the image", generate: "writing the caption",
   prefill: "writing the caption", explain: "finding where each word looked", sample: "drawing other captions" };
-const SAM = "detail"; // the branch whose map SAM's mask decoder is given
+const SAM = "detail"; // the branch whose map SAM's mask decoder is given, where branches have maps of their own
 export const stepText = (step) => STEPS[step] || (step?.startsWith("encode") ? `looking at the image (${step.slice(7)})` : step || "");
 export const notCaptioned = (reply) => `Not captioned: ${reply.withheld.split(":")[0]}`;
 const withheldText = (reply) => reply.caption === "" ? `${notCaptioned(reply)}. If it is one, write its caption, or start the service with --set anything=true.`
@@ -101,12 +101,12 @@ export class Panel {
   branches() {
     const found = this.item.reply.explanation;
     if (!found) return make("p", { class: "soft", text: this.item.explaining ? "Finding where each word looked …" : "" });
-    this.shares = new Map(Object.keys(found.maps).map((name) => [name, make("button", { type: "button", onclick: () => { this.branch = name; this.outline &&= name === SAM; this.paint(); } })]));
+    const names = Object.keys(found.maps), own = names.includes(SAM);
+    this.shares = new Map(names.map((name) => [name, make("button", { type: "button", onclick: () => { this.branch = name; this.outline &&= !own || name === SAM; this.paint(); } })]));
     this.hint = make("span", {});
-    const outline = () => { this.outline = !this.outline; if (this.outline) this.branch = SAM; this.paint(); };
-    this.outlineButton = make("button", { type: "button", text: "SAM's outline", title: `around where the ${SAM} branch looked most`, onclick: outline });
-    return make("div", { class: "switch" }, ...this.shares.values(),
-      this.item.reply.id && SAM in found.maps && this.outlineButton, this.hint);
+    const outline = () => { this.outline = !this.outline; if (this.outline && own) this.branch = SAM; this.paint(); };
+    this.outlineButton = make("button", { type: "button", text: "SAM's outline", title: `around where the ${own ? `${SAM} branch` : "network"} looked most`, onclick: outline });
+    return make("div", { class: "switch" }, ...(names.length > 1 ? this.shares.values() : []), this.item.reply.id && names.length && this.outlineButton, this.hint);
   }
 
   // The branch that was chosen; else the one that the word rests on most, or without a word, the caption.

@@ -113,6 +113,7 @@ class Line:
             with self._changed:
                 self._changed.wait_for(lambda: self._jobs or self._closed)
                 if self._closed:
+                    del self.predictor  # it is large, and who holds the line may live on
                     return
                 jobs = self._together()
             if jobs:

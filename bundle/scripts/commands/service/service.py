@@ -27,6 +27,7 @@ from scripts.predictor import Caption, CaptionPredictor
 
 MAX_VIEWS = 32
 MAX_KEPT = 64
+MAX_KEPT_BYTES = 2**28  # of their images, maps and regions: a case of many views is as much as many cases
 READERS = 4
 
 
@@ -160,9 +161,13 @@ class Service:
         name = secrets.token_urlsafe(12)
         whole = reply_of(caption, names=asked.names, hidden=asked.hidden, show_withheld=True)
         self.kept[name] = Kept(caption, whole, asked.hidden)
-        while len(self.kept) > MAX_KEPT:
+        while len(self.kept) > MAX_KEPT or len(self.kept) > 1 and self.kept_bytes() > MAX_KEPT_BYTES:
             self.kept.popitem(last=False)
         return whole.model_copy(update={"id": name})
+
+    def kept_bytes(self) -> int:
+        """What the images, maps and regions of the kept captions take."""
+        return sum(kept.caption.case.nbytes for kept in self.kept.values())
 
     def kept_caption(self, name: str) -> Kept:
         """Raises RefusedError: it is no longer kept."""
@@ -172,8 +177,11 @@ class Service:
         return self.kept[name]
 
     def close(self) -> None:
+        """Let nobody in and let the network go: FastAPI remembers the routes of every app, and this with them."""
         self.line.close()
         self.library.close()
+        self.kept.clear()
+        del self.predictor
 
 
 def hide(text: str, hidden: Mapping[str, str]) -> str:

@@ -98,7 +98,7 @@ def build_datalist(
     output.parent.mkdir(parents=True, exist_ok=True)
     cases = Cases(layout, folder, options.case)
     with tempfile.TemporaryFile("w+b", dir=output.parent) as waiting:
-        spool = _Spool(waiting)
+        spool = Spool(waiting)
         for section, entry in cases.entries(Rows(layout, folder, layout_templates(layout, folder.language))):
             spool.add(section, entry)
         if not len(spool):
@@ -109,11 +109,11 @@ def build_datalist(
         split, notes = _split(spool, options, layout)
         report = _report(spool, folder, cases, options, split, notes)
         provenance = _provenance(layout, folder, options, report)
-        _write(output, spool, provenance)
+        write_sections(output, spool, provenance)
     return report
 
 
-class _Spool(Sequence[Entry]):
+class Spool(Sequence[Entry]):
     """Entries in a file, and of each its section and group in memory.
 
     Images of equal captions are one group where a set tells nothing better (``named`` is 0 then).
@@ -165,7 +165,7 @@ class _Spool(Sequence[Entry]):
                 yield line.rstrip(b"\n")
 
 
-def _split(spool: _Spool, options: BuildOptions, layout: Layout) -> tuple[str, list[str]]:
+def _split(spool: Spool, options: BuildOptions, layout: Layout) -> tuple[str, list[str]]:
     """Give every entry a section; returns how, and what should be known about it."""
     sections = spool.sections
     official = bool((sections >= 0).any())
@@ -192,7 +192,7 @@ def _split(spool: _Spool, options: BuildOptions, layout: Layout) -> tuple[str, l
     return ("; ".join(filter(None, ("official", how and f"rest {how}"))) if official else how or "none"), notes
 
 
-def _settle_crossing(spool: _Spool, options: BuildOptions) -> list[str]:
+def _settle_crossing(spool: Spool, options: BuildOptions) -> list[str]:
     kept = (spool.sections >= 0) & spool.named
     crossing = crossing_groups(spool.groups[kept], spool.sections[kept])
     if not len(crossing):
@@ -211,7 +211,7 @@ def _settle_crossing(spool: _Spool, options: BuildOptions) -> list[str]:
 
 
 def _report(
-    spool: _Spool, folder: SetFolder, cases: Cases, options: BuildOptions, split: str, notes: list[str]
+    spool: Spool, folder: SetFolder, cases: Cases, options: BuildOptions, split: str, notes: list[str]
 ) -> BuildReport:
     sections = {name: int((spool.sections == number).sum()) for number, name in enumerate(SECTIONS)}
     named = len(cases.missing) + cases.found
@@ -248,7 +248,9 @@ def _nothing_left(layout: Layout, folder: SetFolder, cases: Cases) -> str:
     return f"no entry of {layout.title} is left ({counted}); choose other options."
 
 
-def _write(output: Path, spool: _Spool, provenance: Mapping[str, Any]) -> None:
+def write_sections(output: Path, spool: Spool, provenance: Mapping[str, Any]) -> None:
+    """Write the entries by section under their ``provenance``, as JSON or JSON Lines by the name of ``output``."""
+
     def as_lines(file: IO[bytes]) -> None:
         file.write(json.dumps({"datalist": 1, "provenance": provenance}, ensure_ascii=False).encode() + b"\n")
         for number, name in enumerate(SECTIONS):

@@ -7,7 +7,6 @@ same layout, and Hugging Face's ``SamModel``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -101,23 +100,21 @@ class Segmenter(nn.Module):
         return logits[:, 0], quality[:, 0]
 
 
-def segmenter_for(encoder: FrozenEncoder, weights: str | Path = "starter") -> Segmenter:
-    """The mask decoder that was trained with ``encoder``, in eval mode on its device.
-
-    Args:
-        encoder: a SAM encoder, untuned.
-        weights: ``"starter"`` (LiteMedSAM), or the checkpoint that the encoder came from.
+def segmenter_for(encoder: FrozenEncoder) -> Segmenter:
+    """The mask decoder that was trained with ``encoder``, from the checkpoint it came from, in eval mode on its device.
 
     Raises:
-        WeightsError: ``encoder`` is no SAM encoder, or the checkpoint has no mask decoder or another encoder's.
+        WeightsError: ``encoder`` is no SAM encoder, has random or tuned weights, or its checkpoint has no mask decoder.
     """
     if not isinstance(encoder, SAM_ENCODERS):
         raise WeightsError(f"{type(encoder).__name__} has no mask decoder: regions need a SAM encoder")
+    weights = encoder.weights_source
+    if weights is None:
+        raise WeightsError("the SAM encoder has random weights, and no mask decoder was trained with those")
     state = weights_state(weights, "detail_encoder")
     if not _same_neck(encoder, state):
         raise WeightsError(
-            f"the mask decoder of {weights} was trained with another encoder than the one in use: name the checkpoint "
-            "that the encoder was loaded from"
+            f"the mask decoder of {weights} was trained with this encoder as it was there, and it has been tuned since"
         )
     side = NECK_SIDE if isinstance(encoder, TinyViTEncoder) else encoder.input_size // PATCH
     segmenter = Segmenter(input_size=encoder.input_size, grid=side)

@@ -182,7 +182,7 @@ function drawMap() {
   if (!names.includes(branch)) branch = names[0];
   const map = word < 0 ? null : found[branch].words[word];  // null: the word names nothing visible
   const hint = word < 0 ? "choose a word to see where it looked" : map === null ? "names nothing visible" : "";
-  bar.replaceChildren(...names.map((name) => make("button", { type: "button", "aria-pressed": String(name === branch),
+  bar.replaceChildren(...(names.length > 1 ? names : []).map((name) => make("button", { type: "button", "aria-pressed": String(name === branch),
     text: name + (map === null ? "" : ` ${percent(found[name].share[word])}`), onclick: () => { branch = name; drawMap(); } })), make("span", { text: hint }));
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);

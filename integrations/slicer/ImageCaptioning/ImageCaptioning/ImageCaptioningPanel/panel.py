@@ -26,9 +26,6 @@ from .planes import plane_name
 from .tasks import Tasks
 from .word_view import WordView
 
-EXPLAIN = "gradient"
-"""How words are explained: a reader waits, and these maps take a tenth of the default's time."""
-
 
 class Panel:
     """The buttons and what they do; the module's widget owns one.
@@ -323,7 +320,7 @@ class Panel:
             "window": CHOSEN if self.parameters.window == WindowBy.CAPTIONER else SHOWN,
             "prompt": self.parameters.prompt.strip(),
             "num_beams": self.parameters.beams,
-            "explain": EXPLAIN if self.parameters.explain else None,
+            "explain": self.parameters.explain or None,
         }
 
     def _drafted(self) -> Draft:
