@@ -142,7 +142,8 @@ def _own_state() -> None:
     atexit._clear()
     sys.excepthook = sys.__excepthook__
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
+        if signal.getsignal(number) != signal.SIG_IGN:  # what nohup and the like ignore stays ignored
+            signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for handler in logging.root.handlers[:]:
         logging.root.removeHandler(handler)
