@@ -29,6 +29,7 @@ from child_process import own_locks
 
 ROOT = Path(__file__).resolve().parents[1]
 _OWN = (str(ROOT / "tests"), str(ROOT / "benchmarks"))
+_PLAIN_WARNING = warnings.formatwarning  # before any package puts its own in its place
 _QUIET = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 
 
@@ -142,7 +143,8 @@ def _own_state() -> None:
     atexit._clear()
     sys.excepthook = sys.__excepthook__
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
+        if signal.getsignal(number) != signal.SIG_IGN:  # what nohup and the like ignore stays ignored
+            signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for handler in logging.root.handlers[:]:
         logging.root.removeHandler(handler)
@@ -150,6 +152,7 @@ def _own_state() -> None:
     warnings.resetwarnings()
     for kind in _QUIET:
         warnings.simplefilter("ignore", kind)
+    warnings.formatwarning = _PLAIN_WARNING
     warnings.showwarning = lambda message, category, filename, lineno, file=None, line=None: (file or sys.stderr).write(
         warnings.formatwarning(message, category, filename, lineno, line)
     )

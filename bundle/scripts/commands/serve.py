@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Load the model and serve until interrupted."""
     options = _parser().parse_args(arguments)
     show_sentences()
-    keep_memory()
+    keep_memory(arenas=1)
     with tempfile.TemporaryDirectory(prefix="msmedcap_") as empty:
         root = Path(empty) if options.root is None else options.root
         if not root.is_dir():

@@ -13,9 +13,12 @@ from typing import Any
 from torch import Tensor
 
 from scripts.generation import GenerationOptions
+from scripts.kernels.allocator import give_back_memory
 from scripts.predictor import Caption, CaptionPredictor
 from scripts.provenance.timing import StepTimer
 from scripts.reading.image_meta import ImageMeta
+
+PASSES_BETWEEN_TRIMS = 32  # a trim costs a pass some hundredths of a second; without it memory grows for hours
 
 Told = Callable[[str, Any], None]
 """Hears ``("step", name)`` as each step begins and ``("words", text)`` as the caption grows; from another thread."""
@@ -80,6 +83,7 @@ class Line:
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._passes = 0
         self._thread = threading.Thread(target=self._work, name="captioning", daemon=True)
         self._thread.start()
 
@@ -118,6 +122,9 @@ class Line:
                 jobs = self._together()
             if jobs:
                 self._caption(jobs)
+                self._passes += 1
+                if self._passes % PASSES_BETWEEN_TRIMS == 0:
+                    give_back_memory()
 
     def _together(self) -> list[Job]:
         """The first job that somebody still waits for, and those behind it that fit it."""
