@@ -29,7 +29,6 @@ from child_process import own_locks
 
 ROOT = Path(__file__).resolve().parents[1]
 _OWN = (str(ROOT / "tests"), str(ROOT / "benchmarks"))
-_PLAIN_WARNING = warnings.formatwarning  # before any package puts its own in its place
 _QUIET = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 
 
@@ -152,10 +151,12 @@ def _own_state() -> None:
     warnings.resetwarnings()
     for kind in _QUIET:
         warnings.simplefilter("ignore", kind)
-    warnings.formatwarning = _PLAIN_WARNING
-    warnings.showwarning = lambda message, category, filename, lineno, file=None, line=None: (file or sys.stderr).write(
-        warnings.formatwarning(message, category, filename, lineno, line)
-    )
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(message: Any, category: type, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+    """As Python does, but for the line of the source; ITK puts a form of its own in the place of Python's."""
+    print(f"{filename}:{lineno}: {category.__name__}: {message}", file=file or sys.stderr)
 
 
 def _own_places(words: list[str], cwd: Path | None, env: Mapping[str, str] | None) -> None:
