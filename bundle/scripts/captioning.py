@@ -343,10 +343,10 @@ def _explanations(
 
     The default method looks at the image; where only its tokens are kept, gradients stand in.
     """
-    from scripts.explanation.word_maps import default_method
+    from scripts.explanation.word_maps import DEFAULT
     from scripts.explanation.word_maps import explain as explain_captions
 
-    method = default_method(network, image) if explain is True else explain
+    method = ("gradient" if image is None else DEFAULT) if explain is True else explain
     return explain_captions(network, encoded, image, made.token_ids, made.lengths, method=method, prompts=prompts)
 
 

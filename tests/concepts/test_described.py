@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from read_back import as_read
 
 from scripts.concepts.described import COHORT, Describer, described, patient_findings
 from scripts.concepts.fields import read_fields
-from scripts.concepts.wording import as_read
 
 
 def entry(caption: str = "", source: str = "set", qa: Any = None, **fields: str | None) -> dict[str, Any]:

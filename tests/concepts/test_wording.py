@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from read_back import as_read
 
 from scripts.concepts.fields import read_fields
-from scripts.concepts.wording import as_read, composed_caption, full_organ, in_mould, mould_parts, reworded_caption
+from scripts.concepts.wording import composed_caption, full_organ, in_mould, mould_parts, reworded_caption
 
 PLANES = ("axial", "AP", "lateral", "Mammo - MLO", "3D reconstruction", None)
 MODALITIES = ("CT with IV contrast", "T2*-weighted gradient-echo MRI", "plain-film X-ray", "ultrasound", None)

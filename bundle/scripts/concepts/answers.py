@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from scripts.concepts.fields import NO_ABNORMALITY, UNSPECIFIED_ABNORMALITY, canonical, planes_in
+from scripts.data.composed import capitalised
 
 Answer = tuple[str, str, str]
 """Question, answer and topic, such as ``PLANE``; the topic may be empty."""
@@ -19,6 +20,8 @@ LONGEST = 12
 """Words of a finding or a place; longer answers are explanations."""
 _YES, _NO = {"yes", "y"}, {"no", "n", "none", "not seen"}
 _VAGUE = {"", "unknown", "not sure", "n/a", "na", "both", "maybe", "unclear", "not applicable"}
+
+_LITTLE_WORDS = {"no", "seen", "there", "is", "are", "the", "a", "an", "in", "of", "on"}
 
 _IMAGE = r"(?:image|scan|film|x-?ray|x ray|radiograph|ct|mri|mr|section|study|view|picture|slice|cxr|patient)s?"
 _HERE = rf"(?: (?:in|on|at|from|within) (?:this|the|these)(?: \w+)? {_IMAGE})?"
@@ -141,7 +144,7 @@ def _sentence(question: str, answer: str) -> str:
     no = said in _NO
     if (found := _STATE.fullmatch(question)) and _thing(found["what"]):
         state = "seen" if no and found["state"] == "present" else found["state"]
-        return _capital(f"{found['what']} {found['be']}{' not' * no} {state}.")
+        return capitalised(f"{found['what']} {found['be']}{' not' * no} {state}.")
     for pattern in (_THERE, _SEE, _SHOWS, _PRESENT):
         found = pattern.fullmatch(question)
         if found and _thing(found["what"]) and not found["what"].startswith("the "):
@@ -149,10 +152,6 @@ def _sentence(question: str, answer: str) -> str:
             thing = f"{found['article'] or ''}{found['what']}"
             return f"No {found['what']} {be} seen." if no else f"There {be} {thing}."
     return ""
-
-
-def _capital(sentence: str) -> str:
-    return f"{sentence[0].upper()}{sentence[1:]}"
 
 
 def _thing(words: str) -> bool:
@@ -170,19 +169,7 @@ def _different(sentences: list[str]) -> list[str]:
     """Sentences without those that say again what one before says."""
     kept: list[tuple[set[str], str]] = []
     for sentence in sentences:
-        words = set(re.findall(r"\w+", sentence.lower())) - {
-            "no",
-            "seen",
-            "there",
-            "is",
-            "are",
-            "the",
-            "a",
-            "an",
-            "in",
-            "of",
-            "on",
-        }
+        words = set(re.findall(r"\w+", sentence.lower())) - _LITTLE_WORDS
         if all(len(words & other) < 0.6 * min(len(words), len(other)) for other, _ in kept):
             kept.append((words, sentence))
     return [sentence for _, sentence in kept]

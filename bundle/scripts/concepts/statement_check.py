@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from scripts.concepts.mentions import families_in, planes_in_view, says_without_contrast, weightings_in
 from scripts.concepts.stated import Stated
+from scripts.data.composed import capitalised
 
 _NAMES = {
     "CT": "CT", "MR": "MRI", "MA": "MR angiogram", "XR": "X-ray", "RTIMAGE": "X-ray",
@@ -55,5 +56,5 @@ def composed_caption(stated: Stated, organ: str | None = None) -> str:
     if stated.modality == "MR":
         named = _WEIGHTED.get(stated.weighting, named)
         named += " with gadolinium" if stated.contrast_agent and stated.weighting == "T1" else ""
-    named = f"{plane} {named}" if plane else named[0].upper() + named[1:]
+    named = f"{plane} {named}" if plane else capitalised(named)
     return f"{named} of the {organ}." if organ else f"{named}."

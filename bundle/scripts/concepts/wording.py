@@ -13,16 +13,14 @@ from functools import lru_cache
 
 from scripts.concepts.fields import (
     FIELDS,
-    CaptionFields,
     canonical,
     is_name,
-    normal_abnormality,
     read_fields,
     split_finding,
-    true_fields,
     with_finding,
 )
-from scripts.data.builders.questions import composed_caption as sentence_of
+from scripts.data.composed import capitalised
+from scripts.data.composed import composed_caption as sentence_of
 
 _OPENINGS = (
     "{plane} {modality} of the {organ}",
@@ -61,7 +59,7 @@ def composed_caption(fields: Mapping[str, str | None], name: str = "") -> str:
     kind = "plane" if plane in _PLANES else "view"
     text = opening.format(plane=plane, kind=kind, modality=known["modality"], organ=known["organ"])
     text = with_finding(text if finding else text.rstrip(","), finding)
-    text = _capital(text.replace(" showing ", f" {_VERBS[verb]} ", 1))
+    text = capitalised(text.replace(" showing ", f" {_VERBS[verb]} ", 1))
     return text if read_fields(text) == read_fields(mould) else mould
 
 
@@ -124,19 +122,8 @@ def full_organ(organ: str) -> str:
     return organ if name is None or name in organ.lower() else f"{name} ({organ})"
 
 
-def as_read(fields: Mapping[str, str | None]) -> CaptionFields:
-    """Fields in the form in which a caption of them is read."""
-    known = true_fields("", {field: text for field, text in fields.items() if text})
-    finding = fields.get("abnormality")
-    return CaptionFields(known.plane, known.modality, known.organ, normal_abnormality(finding) if finding else None)
-
-
 def _mould(known: Mapping[str, str]) -> str:
     """ "Axial CT of the chest showing pneumonia.", or "... with no abnormality."."""
     finding = known.get("abnormality")
     before = sentence_of({**known, "abnormality": ""}) or "Image" * bool(finding)
     return with_finding(before.removesuffix("."), finding)
-
-
-def _capital(sentence: str) -> str:
-    return f"{sentence[0].upper()}{sentence[1:]}"

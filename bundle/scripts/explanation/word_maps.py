@@ -130,13 +130,6 @@ def methods_of(network: CaptionNetwork) -> tuple[Method, ...]:
     return tuple(one for one in METHODS if one != "reader" or network.concept_reader is not None)
 
 
-def default_method(network: CaptionNetwork, image: Tensor | None) -> Method:
-    """What ``explain=True`` means for this network; gradients where what the default needs is not at hand."""
-    lacks = image is None or (DEFAULT == "reader" and network.concept_reader is None)
-    return "gradient" if lacks else DEFAULT
-
-
-@torch.no_grad()
 def explain(
     network: CaptionNetwork,
     encoded: Encoded,

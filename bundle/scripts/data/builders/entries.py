@@ -14,9 +14,10 @@ from scripts.data.builders.columns import Row, Template, text_of
 from scripts.data.builders.embedded_pictures import extracted
 from scripts.data.builders.layout import Layout
 from scripts.data.builders.licences import allows_commercial_use
-from scripts.data.builders.questions import answered_fields, composed_caption, question_text
+from scripts.data.builders.questions import answered_fields, question_text
 from scripts.data.builders.rows import Rows, SetFolder
 from scripts.data.builders.texts import drop_marks, report_sections, tidy
+from scripts.data.composed import composed_caption
 from scripts.errors import InputError
 
 Entry = dict[str, Any]

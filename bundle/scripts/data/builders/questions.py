@@ -7,9 +7,8 @@ and no state nothing by themselves and are left out of the sentence; all questio
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-FIELDS = ("plane", "modality", "organ", "abnormality")
 _ASKED = {
     "plane": r"\bplane\b|\bview\b|projection|orientation of (?:the|this) (?:image|scan|slice)",
     "modality": r"modality|imaging (?:method|technique|mode)|type of (?:scan|image|imaging|mri|mr|ct)|"
@@ -39,20 +38,6 @@ def answered_fields(questions: Iterable[tuple[str, str, str]]) -> dict[str, str]
         if name and answer.strip().lower().rstrip(".") not in _SAYS_NOTHING:
             found.setdefault(name, answer.strip())
     return found
-
-
-def composed_caption(fields: Mapping[str, str]) -> str:
-    """One sentence of the known fields: "Axial CT of the chest showing pneumonia."; empty where none is known."""
-    known = {name: text for name in FIELDS if (text := fields.get(name, "").strip().rstrip("."))}
-    if not known:
-        return ""
-    words = [known.get("plane", ""), known.get("modality", "" if "plane" in known and len(known) == 1 else "image")]
-    if organ := known.get("organ"):
-        words.append(f"of the {organ.removeprefix('the ')}")
-    if finding := known.get("abnormality"):
-        words.append(f"showing {finding}")
-    sentence = " ".join(filter(None, words))
-    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def question_text(questions: Iterable[tuple[str, str, str]]) -> str:
