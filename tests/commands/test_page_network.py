@@ -52,8 +52,8 @@ def test_a_dropped_dicom_gets_its_caption_its_doubts_and_where_words_looked(watc
     page = watched.page
     drop(page, "ct_head.dcm", ct_head.read_bytes())
     watched.done()
-    page.wait_for_selector(".word", timeout=300_000)
-    page.wait_for_function("window.captioning.worklist.current.reply.explanation", timeout=300_000)
+    page.wait_for_selector(".word", timeout=240_000)
+    page.wait_for_function("window.captioning.worklist.current.reply.explanation", timeout=20_000)
     reply = page.evaluate("window.captioning.worklist.current.reply")
     assert reply["caption"] and page.inner_text(".caption").split() == reply["caption"].split()
     assert "CT" in reply["caption"] and reply["modality"] == "CT" and reply["error"] is None

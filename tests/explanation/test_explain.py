@@ -57,6 +57,7 @@ def test_shapes_and_sums(method: str, views: int) -> None:
     expected = (3, views, *cells) if views else (3, *cells)
     for maps in found.maps.values():
         assert maps.shape == expected and bool((maps >= 0).all())
+        assert not maps.requires_grad  # although the caller asked for gradients
         torch.testing.assert_close(maps.flatten(1).sum(1), torch.ones(3))
     torch.testing.assert_close(sum(found.share.values()), torch.ones(3))
     combined = found.combined(32)

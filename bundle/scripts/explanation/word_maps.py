@@ -130,6 +130,7 @@ def methods_of(network: CaptionNetwork) -> tuple[Method, ...]:
     return tuple(one for one in METHODS if one != "reader" or network.concept_reader is not None)
 
 
+@torch.no_grad()  # what needs a gradient turns it on itself; maps that kept one would keep its graph, too
 def explain(
     network: CaptionNetwork,
     encoded: Encoded,
