@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 from types import TracebackType
 
 DISK = {
@@ -53,6 +54,17 @@ def sentence(error: BaseException | None) -> str | None:
             return f"{error.filename or 'a file'} could not be written: {DISK[error.errno]}, then run the same again"
         error = error.__cause__ or error.__context__
     return None
+
+
+def where(error: BaseException | None) -> str:
+    """Kind and frames of an error and of its causes, the first cause first, for a log.
+
+    Their texts are left out: they may quote the header of an image, which names a patient.
+    """
+    if error is None:
+        return ""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return where(error.__cause__ or error.__context__) + f"{type(error).__name__}, raised at:\n{frames}"
 
 
 def show_sentences() -> None:

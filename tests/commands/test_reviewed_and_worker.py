@@ -116,6 +116,21 @@ def test_a_bad_line_gets_a_sentence(bundle_root: Path, line: str, says: str) -> 
     assert reply["ok"] is False and says in reply["error"] and "\n" not in reply["error"]
 
 
+def test_a_failure_is_told_by_its_kind_and_the_log_has_its_place(
+    bundle_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def caption(self, *_: object, **__: object) -> None:
+            who = "Secret^Person"
+            raise ValueError(f"nothing is known of {who}")
+
+    worker = Worker(bundle_root)
+    monkeypatch.setattr(worker, "_network", Broken)
+    reply = worker.answer('{"id": 3, "do": "caption", "image": "a.png"}')
+    assert reply == {"id": 3, "ok": False, "error": "the request failed (ValueError); see the log"}
+    assert "in caption" in caplog.text and "is known of Secret^Person" not in caplog.text
+
+
 def test_the_worker_answers_line_by_line_and_ends_with_its_input(bundle_root: Path, tmp_path: Path) -> None:
     picture = write_samples(tmp_path)[0]
     requests = [

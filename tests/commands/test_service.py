@@ -137,6 +137,28 @@ def test_metrics_count_and_the_log_names_nobody(server: CaptionServer, capfd: py
     assert "POST /caption 200" in log and "Secret" not in log and "127.0.0.1" not in log
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+def test_the_log_has_the_place_of_a_failure_and_not_its_text(
+    server: CaptionServer, accept: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    who = "^".join(("Secret", "Person"))
+
+    def broken(*_: object) -> None:
+        try:
+            int(who)
+        except ValueError as error:
+            raise RuntimeError(f"nothing is known of {who}") from error
+
+    monkeypatch.setattr(server.predictor, "_caption", broken)
+    told = ask(
+        server, "POST", "/caption", b'{"image": "a.dcm"}', Content_Type="application/json", Accept=accept
+    )[1].decode()  # fmt: skip
+    assert "an unexpected failure (RuntimeError): see the log of the service" in told
+    log = capfd.readouterr().err
+    assert "ValueError, raised at:" in log and "RuntimeError, raised at:" in log and "in broken" in log
+    assert who not in told and who not in log
+
+
 def test_other_sites_and_names_are_refused_a_proxy_s_name_and_a_token_are_not(image: Path) -> None:
     server = running(Staged(), image.parent, host_names=["captions.example"], token="word")
     good = {"Authorization": "Bearer word"}

@@ -37,7 +37,7 @@ import numpy as np
 from scripts import BUNDLE
 from scripts.commands.options import options_of
 from scripts.commands.replies import reply_of
-from scripts.errors import InputError, WeightsError
+from scripts.errors import InputError, WeightsError, where
 from scripts.kernels.allocator import keep_memory
 from scripts.predictor import Caption, CaptionPredictor
 from scripts.reading.dicom.source_plane import images_in
@@ -75,17 +75,15 @@ class Worker:
         """Reply to one line."""
         number = None
         try:
-            request = json.loads(line)
+            request = _parsed(line)
             if not isinstance(request, dict) or request.get("do") not in self._known:
                 raise InputError(f"a request is a JSON object whose 'do' is {', '.join(self._known)}")
             number = request.get("id")
             return {"id": number, "ok": True, "result": self._known[request["do"]](request)}
         except (InputError, WeightsError) as error:
             return {"id": number, "ok": False, "error": " ".join(str(error).split())}
-        except (ValueError, RecursionError):
-            return {"id": number, "ok": False, "error": "the line is not JSON"}
-        except Exception as error:  # one bad request must not end the worker; the log has the trace
-            logger.exception("request failed")
+        except Exception as error:  # one bad request must not end the worker; the log has the place
+            logger.error("request failed: %s", where(error))
             return {"id": number, "ok": False, "error": f"the request failed ({type(error).__name__}); see the log"}
 
     def _hello(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,6 +152,13 @@ class Worker:
         if self._predictor is None:
             self._predictor = CaptionPredictor.from_bundle(self.bundle, **self.overrides)
         return self._predictor
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        raise InputError("the line is not JSON") from None
 
 
 def serve(worker: Worker, lines: Iterable[str], replies: IO[str]) -> None:

@@ -22,7 +22,7 @@ from scripts.commands.replies import CaptionReply
 from scripts.commands.service.refusals import RefusedError
 from scripts.commands.service.service import Asked, Service
 from scripts.commands.service.uploads import safe_name
-from scripts.errors import InputError
+from scripts.errors import InputError, where
 from scripts.reading.data_files import refuse_detached
 
 EVENTS = "text/event-stream"
@@ -158,8 +158,8 @@ def _plain(reply: CaptionReply) -> dict[str, Any]:
 
 
 def unforeseen(error: BaseException) -> str:
-    """What is said of a failure that nobody foresaw; its text may quote a header, so only its kind is told."""
-    print(f"failed: {type(error).__name__}", file=sys.stderr)
+    """What is said of a failure that nobody foresaw: its kind; the log has the place."""
+    print(f"failed: {where(error)}", end="", file=sys.stderr)
     return f"an unexpected failure ({type(error).__name__}): see the log of the service"
 
 
