@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scripts.concepts.fields import known_fields
+from scripts.concepts.fields import FIELDS, known_fields
 from scripts.concepts.tagger import CaptionConceptsd, ConceptNetwork
-from scripts.concepts.vocabulary import ABOUT, UNKNOWN, ConceptVocabulary
+from scripts.concepts.vocabulary import UNKNOWN, ConceptVocabulary
 from scripts.encoders.efficientnet import EfficientNetEncoder
 
 KNOWN = [
@@ -35,7 +35,7 @@ def by_name(vocabulary: ConceptVocabulary, targets: torch.Tensor) -> dict[str, f
 
 def test_phrases_speak_of_fields(vocabulary: ConceptVocabulary) -> None:
     about = {
-        name: {ABOUT[column] for column in row.nonzero().flatten().tolist()}
+        name: {FIELDS[column] for column in row.nonzero().flatten().tolist()}
         for name, row in zip(vocabulary.names, vocabulary.about, strict=True)
     }
     assert about["axial"] == {"plane"}

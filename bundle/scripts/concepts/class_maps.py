@@ -18,7 +18,7 @@ from torch import Tensor
 
 from scripts.concepts.reader import ConceptReader
 from scripts.concepts.said import PHRASE, Said
-from scripts.concepts.vocabulary import FIELDS
+from scripts.concepts.vocabulary import CLOSED_FIELDS
 
 
 def class_weights(reader: ConceptReader, pooled: Tensor, asked: Sequence[Said]) -> Tensor:
@@ -29,8 +29,8 @@ def class_weights(reader: ConceptReader, pooled: Tensor, asked: Sequence[Said]) 
         asked: the classes.
     """
     weight, bias = reader.weight.float(), reader.bias.float()
-    starts = dict(zip((PHRASE, *FIELDS), torch.tensor([0, *reader.sizes]).cumsum(0).tolist(), strict=False))
-    sizes = dict(zip((PHRASE, *FIELDS), reader.sizes, strict=True))
+    starts = dict(zip((PHRASE, *CLOSED_FIELDS), torch.tensor([0, *reader.sizes]).cumsum(0).tolist(), strict=False))
+    sizes = dict(zip((PHRASE, *CLOSED_FIELDS), reader.sizes, strict=True))
     found = []
     for said in asked:
         rows = slice(starts[said.field], starts[said.field] + sizes[said.field])

@@ -38,7 +38,7 @@ from scripts.concepts.prior import CaptionPrior
 from scripts.concepts.seen import seen
 from scripts.concepts.similar_cases import SimilarCase, SimilarCases, load_similar_cases
 from scripts.concepts.stated import Stated
-from scripts.concepts.vocabulary import FIELDS, ConceptVocabulary
+from scripts.concepts.vocabulary import CLOSED_FIELDS, ConceptVocabulary
 from scripts.encoders.efficientnet import EfficientNetEncoder
 from scripts.encoders.pooled import PooledEncoders
 from scripts.errors import InputError, WeightsError
@@ -98,7 +98,7 @@ class ConceptReader(nn.Module):
         """Logits of concepts ``[B, K]`` and log-probabilities by field, from the encoder's tokens ``[B, N, C]``."""
         read = F.linear(mean_token(tokens, token_mask), self.weight.float(), self.bias.float())
         concepts, *fields = read.split(self.sizes, dim=1)
-        return concepts, {name: logits.log_softmax(1) for name, logits in zip(FIELDS, fields, strict=True)}
+        return concepts, {name: logits.log_softmax(1) for name, logits in zip(CLOSED_FIELDS, fields, strict=True)}
 
     def _read(
         self, tokens: Tensor, token_mask: Tensor | None, known: Sequence[Stated]

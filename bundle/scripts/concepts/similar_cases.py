@@ -41,7 +41,7 @@ LEAST_SPREAD = 1e-3  # of the widest direction: what lies below it is noise that
 _CAPITALS = re.compile(
     r"\b(?:ct|mri?|pet|adc|flair|stir|fiesta|gi|iv|ap|pa|cc|mlo|t1|t2|x-ray)\b"
 )  # lower-case in labels
-FIELDS = ("plane", "modality", "organ", "finding")
+ANSWERED = ("plane", "modality", "organ", "finding")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class SimilarCases:
     Args:
         features: ``[N, D]`` of length 1.
         centre: ``[C]``; axes: ``[C, D]``: mean tokens -> features.
-        labels: of each case, answers to `FIELDS`, "" for none.
+        labels: of each case, answers to `ANSWERED`, "" for none.
         sources: of each case.
         captions: of each case; None for an index that holds none.
         reader: SHA-256 of the encoders that it belongs to.
@@ -167,10 +167,10 @@ class SimilarCases:
 
     def save(self, path: str | Path) -> Path:
         """Write it as safetensors, atomically: features in half precision, each answer once."""
-        answers = [sorted({row[column] for row in self.labels}) for column in range(len(FIELDS))]
+        answers = [sorted({row[column] for row in self.labels}) for column in range(len(ANSWERED))]
         numbers = [[names.index(row[column]) for row in self.labels] for column, names in enumerate(answers)]
         about = {
-            "answers": dict(zip(FIELDS, answers, strict=True)),
+            "answers": dict(zip(ANSWERED, answers, strict=True)),
             "sources": self.sources,
             "captions": None if self.captions is None else list(self.captions),
             "reader": self.reader,
@@ -201,7 +201,7 @@ def load_similar_cases(path: str | Path, encoder: PooledEncoders) -> SimilarCase
     try:
         metadata, tensors = read_safetensors(path)
         about = json.loads(metadata["about"])
-        names = [about["answers"][field] for field in FIELDS]
+        names = [about["answers"][field] for field in ANSWERED]
         rows = tensors.pop("labels").tolist()
         labels = [[names[column][number] for column, number in enumerate(row)] for row in rows]
         told = {name: about[name] for name in ("sources", "captions", "reader")}

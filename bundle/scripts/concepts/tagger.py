@@ -19,7 +19,7 @@ from monai.transforms import MapTransform
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scripts.concepts.vocabulary import FIELDS, UNKNOWN, ConceptVocabulary
+from scripts.concepts.vocabulary import CLOSED_FIELDS, UNKNOWN, ConceptVocabulary
 from scripts.encoders.frozen import FrozenEncoder
 from scripts.errors import InputError
 
@@ -84,7 +84,7 @@ class ConceptNetwork(nn.Module):
         self.fields = nn.ModuleDict(
             {field: nn.Linear(encoder.width, len(names)) for field, names in vocabulary.fields.items() if names}
         )
-        self._columns = {field: FIELDS.index(field) for field in self.fields}
+        self._columns = {field: CLOSED_FIELDS.index(field) for field in self.fields}
         with torch.no_grad():
             self.concepts.weight.mul_(0.1)
             self.concepts.bias.copy_(torch.logit(vocabulary.shares))

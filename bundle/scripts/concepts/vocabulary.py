@@ -14,15 +14,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from scripts.concepts.fields import CaptionFields, before_finding, known_fields, read_fields
+from scripts.concepts.fields import FIELDS, CaptionFields, before_finding, known_fields, read_fields
 from scripts.concepts.wording import in_mould
 from scripts.errors import InputError
 
-FIELDS = ("plane", "modality", "organ")
+CLOSED_FIELDS = FIELDS[:3]
+"""Plane, modality and organ: their answers are the few that training captions have."""
 UNKNOWN = -100  # what PyTorch's cross entropy leaves out
-
-ABOUT = (*FIELDS, "abnormality")
-"""What phrases speak of."""
 
 _NEGATION = re.compile(r"\b(?:no|not|without)\b", re.IGNORECASE)
 _WORD = re.compile(r"[a-z0-9*]+(?:[-'][a-z0-9*]+)*")
@@ -56,7 +54,7 @@ class ConceptVocabulary:
         shares: ``[K]``, of the training captions that could hold each, those that do.
         fields: answers by field, as :func:`scripts.concepts.fields.read_fields` gives them.
         longest: words in a phrase.
-        about: ``[K, 4]`` bool, which of ``ABOUT`` each speaks of; needed for :meth:`targets` of items only.
+        about: ``[K, 4]`` bool, which of ``FIELDS`` each speaks of; needed for :meth:`targets` of items only.
     """
 
     def __init__(
@@ -70,9 +68,9 @@ class ConceptVocabulary:
     ) -> None:
         self.names = list(names)
         self.shares = shares
-        self.fields = {field: list(fields.get(field, ())) for field in FIELDS}
+        self.fields = {field: list(fields.get(field, ())) for field in CLOSED_FIELDS}
         self.longest = longest
-        self.about = torch.zeros(len(self.names), len(ABOUT), dtype=torch.bool) if about is None else about
+        self.about = torch.zeros(len(self.names), len(FIELDS), dtype=torch.bool) if about is None else about
         self._index = {name: number for number, name in enumerate(self.names)}
         self._beginnings = {field: _beginnings(names) for field, names in self.fields.items()}
 
@@ -127,7 +125,7 @@ class ConceptVocabulary:
             shares=(held / torch.maximum(could_hold, held)).clamp(max=max_share),
             fields={
                 field: sorted({value for item in known if (value := getattr(item, field)) is not None})
-                for field in FIELDS
+                for field in CLOSED_FIELDS
             },
             longest=longest,
             about=about,
@@ -198,14 +196,14 @@ class ConceptVocabulary:
 
 
 def _unknown(known: CaptionFields) -> Tensor:
-    """``[4]`` bool: which of ``ABOUT`` an item does not know."""
-    return torch.tensor([getattr(known, name) is None for name in ABOUT])
+    """``[4]`` bool: which of ``FIELDS`` an item does not know."""
+    return torch.tensor([getattr(known, name) is None for name in FIELDS])
 
 
 def _subjects(
     names: Sequence[str], captions: Sequence[str], holders: Mapping[str, Sequence[int]], longest: int
 ) -> Tensor:
-    """``[K, 4]`` bool: which of ``ABOUT`` each phrase speaks of.
+    """``[K, 4]`` bool: which of ``FIELDS`` each phrase speaks of.
 
     A phrase speaks of the finding where most captions that hold it come to it with their finding or after; else of the
     plane, modality and organ that it names. One that names none, "t1-weighted" or "contents", speaks of what the part
@@ -222,7 +220,7 @@ def _subjects(
             rows.append([False, False, False, True])
             continue
         read = read_fields(name)
-        said = [getattr(read, field) is not None for field in FIELDS]
+        said = [getattr(read, field) is not None for field in CLOSED_FIELDS]
         rows.append([*(said if any(said) else (False, 2 * region <= early, 2 * view <= early)), False])
     return torch.tensor(rows)
 

@@ -8,7 +8,7 @@ from typing import Any
 from ignite.metrics import Average, Metric
 from torch import Tensor
 
-from scripts.concepts.vocabulary import FIELDS, UNKNOWN, ConceptVocabulary
+from scripts.concepts.vocabulary import CLOSED_FIELDS, UNKNOWN, ConceptVocabulary
 from scripts.metrics.validation_loss import ValidationLoss
 
 
@@ -21,7 +21,7 @@ def validation_metrics(vocabulary: ConceptVocabulary) -> dict[str, Metric]:
 
     def right(field: str) -> Callable[[Mapping[str, Any]], Tensor]:
         def transform(output: Mapping[str, Any]) -> Tensor:
-            targets = output["pred"]["field_targets"][:, FIELDS.index(field)]
+            targets = output["pred"]["field_targets"][:, CLOSED_FIELDS.index(field)]
             known = targets != UNKNOWN
             answers = output["pred"][field][known].argmax(dim=1)
             return (answers == targets[known]).float()[:, None]  # ignite counts rows, of vectors
