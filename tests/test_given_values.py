@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from scripts.errors import InputError
+from scripts.explanation.word_maps import METHODS
 from scripts.generation import GenerationOptions
 from scripts.given_values import switch, typed_settings
-from scripts.outputs import check_requested
+from scripts.outputs import EXPLANATIONS, check_requested
 
 
 def test_switches() -> None:
@@ -38,3 +39,7 @@ def test_an_explanation_may_be_asked_for_in_lower_case() -> None:
     check_requested(["jsonl", "overlay"], "true")
     with pytest.raises(InputError, match="set explain to true"):
         check_requested(["overlay"], "false")
+
+
+def test_every_method_of_explanation_may_be_asked_for() -> None:
+    assert {False, True, *METHODS} == set(EXPLANATIONS)  # listed twice, since the first list must not load PyTorch
