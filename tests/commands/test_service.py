@@ -218,6 +218,19 @@ def test_work_whose_client_has_left_is_dropped(server: CaptionServer) -> None:
     assert sum(size for size, *_ in predictor.asked) <= 3  # those that waited were never begun
 
 
+def test_a_client_that_leaves_within_its_body_is_no_failure(
+    server: CaptionServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_connection(server.server_address[:2]) as gone:
+        gone.sendall(HEAD.format(1000).encode() + b'{"image": ')
+        time.sleep(0.3)
+    ends, log = time.monotonic() + 10, ""
+    while "POST" not in log and time.monotonic() < ends:
+        time.sleep(0.05)
+        log += capfd.readouterr().err
+    assert "POST /caption 499" in log and "failed" not in log
+
+
 def test_a_body_that_trickles_or_is_too_long_ends_with_a_sentence(image: Path) -> None:
     server = running(Staged(), image.parent)
     server._uvicorn.config.app.app.sizes = Sizes(seconds=0.5, max_json=100)

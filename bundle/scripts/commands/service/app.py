@@ -11,13 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from scripts.commands.body_limits import BodyLimits, Sizes
 from scripts.commands.connections import HEAD_SECONDS
 from scripts.commands.options import MAX_PROMPT
-from scripts.commands.service.caption_routes import caption_router, unforeseen
+from scripts.commands.service.caption_routes import CLIENT_GONE, caption_router, unforeseen
 from scripts.commands.service.guard import Guard, Rules
 from scripts.commands.service.image_routes import image_router, kinds
 from scripts.commands.service.refusals import RefusedError
@@ -106,6 +107,10 @@ def _add_sentences(app: FastAPI) -> None:
     async def http_error(request: Request, error: HTTPException) -> Response:
         said = THERE_ARE if error.status_code == HTTPStatus.NOT_FOUND else str(error.detail)
         return JSONResponse({"error": said}, error.status_code, error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_GONE)
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:

@@ -30,6 +30,8 @@ AT_ONCE = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
 """What proxies must not do with events."""
 LOOK = 0.25
 """Seconds between two looks whether the client is still there."""
+CLIENT_GONE = 499
+"""Status in the log, as nginx has it, where the client left before its answer was there."""
 
 
 def caption_router(service: Service) -> APIRouter:
@@ -117,7 +119,7 @@ async def _whole(service: Service, request: Request, asked: Asked) -> Response:
         while not work.done():
             await asyncio.wait({work}, timeout=LOOK)
             if not work.done() and await request.is_disconnected():
-                return Response(status_code=499)
+                return Response(status_code=CLIENT_GONE)
         return JSONResponse(_plain(work.result()))
     finally:
         work.cancel()
