@@ -16,9 +16,9 @@ from functools import lru_cache
 
 import numpy as np
 
-logger = logging.getLogger(__name__)
+from scripts.data.composed import FIELDS
 
-FIELDS = ("plane", "modality", "organ", "abnormality")
+logger = logging.getLogger(__name__)
 
 # canonical plane <- spellings, as regular expressions over lower-case text
 _PLANES = {
