@@ -62,7 +62,7 @@ run training --config_file "['$configs/train.json','$configs/augmented.json']" -
     --general_encoder_weights "$out/general_encoder.pt" --amp_dtype "$amp" \
     --language_model_dtype "$amp" --pretrained "$out/pretrain/model.pt"
 
-echo "== 5. into the bundle, and scored from there: with the concept reader, without it, and the reader alone"
+echo "== 5. into the bundle"
 cp "$out/general_encoder.pt" "$bundle/models/general_encoder.pt"
 cp "$out/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
 "$python" benchmarks/strange_pictures.py "$out/strange" --count 840 --first 1001 ${PHOTOGRAPHS:+--photographs "$PHOTOGRAPHS"}
@@ -71,14 +71,20 @@ cp "$out/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
 "$python" -m scripts.checkpoints.publish model "$out/train" "$bundle/models/model.pt"
 "$python" -m scripts.commands.similar "$datalist" --dataset_dir "$dataset_dir" "$bundle/models/similar_cases.safetensors" \
     --captions false --bundle_root "$bundle" # what captions say, and not their text
+
+echo "== 6. how sure its captions are, and which finding is the likeliest: calibration into the bundle, figures and curves beside"
+"$python" -m scripts.studies.calibrate --datalist "$datalist" --dataset_dir "$dataset_dir" --bundle_root "$bundle" \
+    --output_dir "$out/confidence" --samples 0
+
+echo "== 7. scored from the bundle: as users get it, with an archive, without the concept reader, and the reader alone"
 evaluate() {
     run --config_file "['$configs/train.json','$configs/evaluate.json']" --feature_cache_dir "$out/features" "$@"
 }
+beside() { # STUDY OPTION VALUE
+    "$python" -m "scripts.studies.$1" --datalist "$datalist" --dataset_dir "$dataset_dir" --output "$out/$1/captions.jsonl" "$2" "$3"
+}
+beside with_archive --bundle_root "$bundle"
 evaluate --output_dir "$out/evaluate_method" --concept_reader "" --baselines false
-"$python" -m scripts.studies.reader_alone --datalist "$datalist" --dataset_dir "$dataset_dir" --output "$out/reader_alone/captions.jsonl"
-evaluate --output_dir "$out/evaluate" \
-    --also "{'method alone': '$out/evaluate_method/captions.jsonl', 'concept reader alone': '$out/reader_alone/captions.jsonl'}"
-
-echo "== 6. how sure its captions are: calibration into the bundle, figures and curves beside"
-"$python" -m scripts.studies.calibrate --datalist "$datalist" --dataset_dir "$dataset_dir" --bundle_root "$bundle" --output_dir "$out/confidence" \
-    --captions "$out/evaluate/captions.jsonl"
+beside reader_alone --reader "$bundle/models/concept_reader.safetensors"
+also="'starter with archive': '$out/with_archive/captions.jsonl', 'method alone': '$out/evaluate_method/captions.jsonl'"
+evaluate --output_dir "$out/evaluate" --also "{$also, 'concept reader alone': '$out/reader_alone/captions.jsonl'}"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from scripts.concepts.familiarity import UNFAMILIAR
+from scripts.concepts.similar_cases import COUNT
 from scripts.concepts.stated import Stated, stated_by
 from scripts.concepts.statement_check import contradicts
 from scripts.confidence.evidence import Evidence
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from scripts.networks.caption_network import CaptionNetwork
     from scripts.networks.prompts import Prompt
 
-SIMILAR_CASES = 10  # training cases nearby that candidates for findings are taken from
 
 Written = Callable[[Mapping[int, str]], None]
 """Told what is written so far: row of the batch -> text, for those that still change."""
@@ -224,7 +224,7 @@ def _evidence(
     """The beams of each image, the training cases near it, and what the concept reader sees of its best caption."""
     each = len(made.token_ids) // len(prompts)
     texts, scores = network.captions(made.token_ids, prompts), made.sequence_scores.float().tolist()
-    near = network.similar(encoded, SIMILAR_CASES)
+    near = network.similar(encoded, COUNT)
     seen = network.seen(encoded, texts[::each], known)
     return [
         Evidence(texts[first : first + each], scores[first : first + each], cases, chance)

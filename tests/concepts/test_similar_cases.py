@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from scripts.concepts.reader import ConceptReader
 from scripts.concepts.seen import seen
-from scripts.concepts.similar_cases import SimilarCases, load_similar_cases
+from scripts.concepts.similar_cases import SimilarCases, closeness, load_similar_cases
 from scripts.concepts.similar_index import build_similar_cases, case_source
 from scripts.concepts.vocabulary import ConceptVocabulary
 from scripts.encoders.efficientnet import EfficientNetEncoder
@@ -94,6 +95,29 @@ def test_cases_that_are_added_are_found_too() -> None:
     more = torch.full((1, 12), 200.0)
     whole = cases.with_cases(more, ["CT of the abdomen showing a cyst."], ["new"])
     assert len(whole) == 31 and whole.nearest(more, 1)[0][0].text == "CT of the abdomen showing a cyst."
+
+
+def test_near_cases_weigh_in_on_what_the_reader_sees(encoder: PooledEncoders) -> None:
+    images = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    tokens = encoder(images)
+    cases = SimilarCases.from_tokens(tokens[:, 0], (CAPTIONS * 2), [str(n) for n in range(6)])
+    fields = {"plane": ["axial", "pa", "sagittal"], "modality": ["ct", "mri"], "organ": ["chest", "head", "spine"]}
+    vocabulary = ConceptVocabulary(["x"], shares=torch.ones(1) / 2, longest=1, fields=fields)
+    alone, asked = (ConceptReader(vocabulary, encoder, cases=cases, case_weight=weight) for weight in (0.0, 2.0))
+    before, after = (reader.guide(tokens, decode=list, starts=[""] * 6, weight=1.0) for reader in (alone, asked))
+    near = cases.nearest(tokens[:1, 0], 10)[0]
+    plain = alone(tokens)[1]["organ"][0].double()
+    told = torch.zeros_like(plain)
+    for case in near:
+        told[vocabulary.fields["organ"].index(case.organ)] += max(0.0, math.log(0.4 / max(case.distance, 0.03)))
+    assert told.count_nonzero() >= 1  # its own picture is in the index
+    expected = (plain + 2 * told).log_softmax(0)
+    found = [guide.support(0, "MRI of the chest") - guide.support(0, "MRI of the head") for guide in (before, after)]
+    assert found[0] == pytest.approx(float(plain[0] - plain[1]), abs=1e-4)
+    assert found[1] == pytest.approx(float(expected[0] - expected[1]), abs=1e-4)
+    one, other = (reader.seen(tokens, CAPTIONS * 2) for reader in (alone, asked))
+    assert one == other  # how sure a caption is has the cases as evidence of their own
+    assert math.log(0.4 / 0.03) == pytest.approx(closeness(0.0)) and closeness(0.4) == closeness(1.0) == 0.0
 
 
 def test_an_index_is_built_from_pictures_of_one_or_several_views(encoder: PooledEncoders) -> None:

@@ -15,6 +15,7 @@ from scripts.confidence import Calibration, ConfidenceRule
 from scripts.confidence.doubts import doubts_of
 from scripts.confidence.evidence import Evidence, kind_evidence
 from scripts.confidence.findings import FINDING_FEATURES, Fitted, FittedFindings, candidates
+from scripts.confidence.rule import LIKELIER
 from scripts.studies.finding_study import FindingRows, cross_fitted_findings, measure_findings, threshold_of
 
 STROKE = "Axial CT of the head showing stroke."
@@ -59,14 +60,14 @@ def test_a_caption_is_split_before_its_finding(caption: str, before: str, findin
 
 def test_what_speaks_for_each_candidate() -> None:
     beams = ["Axial CT of the head showing stroke.", "Axial CT of the head showing tumour.", "Axial CT of the head."]
-    evidence = Evidence(beams, [0.0, 0.0, 0.0], [near(0.1, "abscess"), near(0.2, "stroke"), near(0.4, None)])
+    evidence = Evidence(beams, [0.0, 0.0, 0.0], [near(0.1, "abscess"), near(0.2, "stroke"), near(0.5, None)])
     assert evidence.finding_shares() == pytest.approx({"stroke": 1 / 3, "tumour": 1 / 3})
     found = {one.finding: one.evidence for one in candidates(STROKE, evidence.finding_shares(), evidence.cases)}
     assert set(found) == {"stroke", "tumour", "abscess"} and set(found["stroke"]) == {*FINDING_FEATURES, "beams"}
     assert found["stroke"]["written"] == 1 and found["abscess"]["written"] == 0
-    assert found["abscess"]["near"] == pytest.approx(np.log(3))
+    assert found["abscess"]["near"] == pytest.approx(np.log(4))
     assert found["abscess"]["near"] > found["stroke"]["near"] > found["tumour"]["near"] == 0
-    votes = np.exp(-np.array([0.1, 0.2, 0.4]) / 0.1)
+    votes = np.exp(-np.array([0.1, 0.2, 0.5]) / 0.1)
     assert found["abscess"]["cases"] == pytest.approx(votes[0] / votes.sum())
     other = candidates(STROKE, {}, [near(0.01, "stroke", organ="chest"), near(0.01, "tumour", modality="mri")])
     assert all(one.evidence["near"] == 0 for one in other)  # a case of another kind or organ is none of this one
@@ -109,6 +110,19 @@ def test_always_and_never_and_no_threshold(tmp_path: Path) -> None:
     bare = ConfidenceRule().apply(record(), evidence=evidence)
     assert bare["caption"] == "Axial CT of the head." and bare["findings"][0]["probability"] is None
     assert doubts_of(bare).text == "plane, kind, organ: not calibrated; finding: not stated"
+
+
+def test_always_states_a_likelier_finding_where_it_has_a_chance(tmp_path: Path) -> None:
+    always = rule(tmp_path, None, findings="always")
+    told = always.apply(record(), evidence=Evidence([STROKE], [0.0], [near(0.05, "brain abscess")]))
+    assert told["caption"] == "Axial CT of the head showing brain abscess." and told["written"] == STROKE
+    assert [one["finding"] for one in told["findings"] if one["stated"]] == ["brain abscess"]
+    assert told["finding_confidence"] == told["findings"][0]["probability"] >= LIKELIER
+    far = always.apply(record(), evidence=Evidence([STROKE], [0.0], [near(0.39, "brain abscess", organ="chest")]))
+    assert far["findings"][0]["probability"] < LIKELIER and far["caption"] == STROKE
+    unjudged = ConfidenceRule(findings="always").apply(record(), evidence=Evidence([STROKE], [0.0], [near(0.05, "x")]))
+    assert unjudged["caption"] == STROKE
+    assert always.spoken("Axial CT of the head showing str") == "Axial CT of the head"  # it may be another in the end
 
 
 def test_words_that_were_given_are_not_taken_back(tmp_path: Path) -> None:

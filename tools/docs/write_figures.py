@@ -31,6 +31,7 @@ ROWS = {
 }
 SYSTEMS = {
     "predictions": "starter",
+    "starter with archive": "starter with archive",
     "method alone": "method alone",
     "concept reader alone": "concept reader alone",
     "commonest caption": "commonest caption",

@@ -62,6 +62,7 @@ def predictor_of(record: Mapping[str, Any], bundle_root: Path, overrides: Mappin
     settings.setdefault("use_header", False)  # traces from before there was the choice
     settings.setdefault("prompt_is_text", False)
     settings.setdefault("findings", "always")
+    settings.setdefault("case_weight", 0.0)
     trace["sources"].setdefault("similar_cases", "")
     for key, source in trace["sources"].items():
         inside = bundle_root / source

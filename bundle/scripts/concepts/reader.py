@@ -15,7 +15,8 @@ the language model's part alone, so the reading, which does not grow with a capt
 The encoders learn by the same terms (:class:`ConceptNetwork`). `guide` says how
 beams are kept by them while they grow, `prior` what the last term is for.
 
-Several encoders, tuned apart, read better than one: their logits are averaged.
+Several encoders, tuned apart, read better than one: their logits are averaged. A reader that has an index of its
+training cases also asks those near the image: ``log p(field_f)`` gains ``case_weight`` times what they say.
 
 Shape legend: B images, C width of all encoders together, N tokens (one, or one a view), K concepts, F fields.
 """
@@ -36,7 +37,7 @@ from scripts.concepts.guide import ConceptGuide
 from scripts.concepts.header import only_agreeing
 from scripts.concepts.prior import CaptionPrior
 from scripts.concepts.seen import seen
-from scripts.concepts.similar_cases import SimilarCase, SimilarCases, load_similar_cases
+from scripts.concepts.similar_cases import COUNT, SimilarCase, SimilarCases, load_similar_cases, votes
 from scripts.concepts.stated import Stated
 from scripts.concepts.vocabulary import CLOSED_FIELDS, ConceptVocabulary
 from scripts.encoders.efficientnet import EfficientNetEncoder
@@ -59,6 +60,7 @@ class ConceptReader(nn.Module):
         encoder: the encoders, tuned for it.
         prior: how common the captions are that it was tuned on.
         cases: index of its training cases.
+        case_weight: of what cases near an image say of plane, modality and organ, beside what its encoders see.
     """
 
     def __init__(
@@ -67,11 +69,13 @@ class ConceptReader(nn.Module):
         encoder: PooledEncoders,
         prior: CaptionPrior | None = None,
         cases: SimilarCases | None = None,
+        case_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
         self.prior = prior
         self.cases = cases
+        self.case_weight = case_weight
         self.encoder = encoder.requires_grad_(False)
         self.sizes = [len(vocabulary), *(len(names) for names in vocabulary.fields.values())]
         self.register_buffer("weight", torch.zeros(sum(self.sizes), encoder.width), persistent=False)
@@ -101,11 +105,23 @@ class ConceptReader(nn.Module):
         return concepts, {name: logits.log_softmax(1) for name, logits in zip(CLOSED_FIELDS, fields, strict=True)}
 
     def _read(
-        self, tokens: Tensor, token_mask: Tensor | None, known: Sequence[Stated]
+        self, tokens: Tensor, token_mask: Tensor | None, known: Sequence[Stated], asking: bool = False
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """As :meth:`forward`; only answers that agree with what files say, where that is known."""
+        """As :meth:`forward`; only answers that agree with what files say, where that is known.
+
+        ``asking`` also asks the cases near the images, where there is an index.
+        """
         concepts, fields = self(tokens, token_mask)
+        if asking and self.cases is not None and self.case_weight > 0:
+            fields = self._asked(fields, self.similar(tokens, token_mask, count=COUNT))
         return concepts, only_agreeing(fields, self.vocabulary, known) if known else fields
+
+    def _asked(self, fields: Mapping[str, Tensor], near: Sequence[Sequence[SimilarCase]]) -> dict[str, Tensor]:
+        """Log-probabilities ``[B, answers]`` by field, with what the cases near each image say."""
+        said = {
+            name: torch.stack([votes(cases, name, self.vocabulary.fields[name]) for cases in near]) for name in fields
+        }
+        return {name: (read + self.case_weight * said[name].to(read)).log_softmax(1) for name, read in fields.items()}
 
     def guide(
         self,
@@ -124,7 +140,7 @@ class ConceptReader(nn.Module):
             tokens: ``[B, N, C]``; token_mask: ``[B, N]`` or None.
             known: what each image's file says, which counts for more than pixels; nothing by default.
         """
-        concepts, fields = self._read(tokens, token_mask, known)
+        concepts, fields = self._read(tokens, token_mask, known, asking=True)
         says = {"weight": weight, "prior": self.prior, "prior_weight": prior_weight, "known": known}
         return ConceptGuide(self.vocabulary, concepts, fields, decode=decode, starts=starts, **says)
 
@@ -232,12 +248,15 @@ def save_concept_reader(reader: ConceptReader, path: str | Path) -> Path:
     return write_sealed_safetensors(path, halves | exact, {"about": json.dumps(about)})
 
 
-def load_concept_reader(path: str | Path, similar_cases: str | Path = "") -> ConceptReader | None:
+def load_concept_reader(
+    path: str | Path, similar_cases: str | Path = "", case_weight: float = 0.0
+) -> ConceptReader | None:
     """Read what :func:`save_concept_reader` wrote; None for the path ``""``.
 
     Args:
         path: the file.
         similar_cases: index of its training cases, see :func:`load_similar_cases`.
+        case_weight: see :class:`ConceptReader`.
 
     Raises:
         WeightsError: the file is absent or damaged.
@@ -259,7 +278,7 @@ def load_concept_reader(path: str | Path, similar_cases: str | Path = "") -> Con
     required = [name for name, value in encoder.state_dict().items() if value.is_floating_point()]
     held = {name.removeprefix("encoder."): value for name, value in state.items()}
     load_parameters(encoder, held, source=str(path), required=required)
-    reader = ConceptReader(vocabulary, encoder, prior, load_similar_cases(similar_cases, encoder))
+    reader = ConceptReader(vocabulary, encoder, prior, load_similar_cases(similar_cases, encoder), case_weight)
     for name, value in (("weight", weight), ("bias", bias)):
         buffer = getattr(reader, name)
         if buffer.shape != value.shape:

@@ -7,7 +7,7 @@ It holds no picture. It holds captions only where who built it asked for them; w
 Features are the encoders' mean tokens, centred, projected on the ``width`` directions in which training cases vary
 most, each scaled to the same spread (whitening), of length 1. The distance of two is one minus their cosine: 0 for the
 same picture, about 1 for unrelated ones. Whitening matters: without it all pictures of one kind are near one another,
-and a small distance says little.
+and a small distance says little. `closeness` says how much a case speaks for what it shows: nothing from `FAR` on.
 
     python -m scripts.commands.similar DATALIST FILE        # of any datalist, for the reader of a bundle
 
@@ -17,6 +17,7 @@ Shape legend: N cases of the index, B images, C width of the encoders' mean toke
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ _CAPITALS = re.compile(
     r"\b(?:ct|mri?|pet|adc|flair|stir|fiesta|gi|iv|ap|pa|cc|mlo|t1|t2|x-ray)\b"
 )  # lower-case in labels
 ANSWERED = ("plane", "modality", "organ", "finding")
+FAR, NEAREST = 0.4, 0.03  # distances: from where on a case says nothing, and up to where it says no more
+COUNT = 10  # of the cases nearest to an image that are asked
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,20 @@ class SimilarCase:
     def told(self) -> dict[str, Any]:
         """As a record holds it."""
         return {"text": self.text, "finding": self.finding, "distance": round(self.distance, 4), "source": self.source}
+
+
+def closeness(distance: float) -> float:
+    """``max(0, log(FAR / d))``: above 0 only where a case is so near that it may be of the same patient or disease."""
+    return max(0.0, math.log(FAR / max(distance, NEAREST)))
+
+
+def votes(cases: Sequence[SimilarCase], field: str, names: Sequence[str]) -> Tensor:
+    """``[len(names)]``: of each answer to a field, the summed `closeness` of the cases that give it."""
+    told = torch.zeros(len(names))
+    for case in cases:
+        if (answer := getattr(case, field)) in names:
+            told[names.index(answer)] += closeness(case.distance)
+    return told
 
 
 class SimilarCases:

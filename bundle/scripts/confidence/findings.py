@@ -4,8 +4,8 @@ Candidates come from the captions that decoding weighed last (its beams) and fro
 (`concepts.similar_cases`). A finding is right when it is the reference's, read as metrics read it. What speaks for one:
 
 * ``written``: 1 for the finding of the caption that won;
-* ``near``: ``max(0, log(FAR / d))`` of the nearest case that has it, at distance ``d``: grows only where a case is so
-  near that it may be of the same patient or disease. A case of another kind or organ than the caption's does not count;
+* ``near``: `similar_cases.closeness` of the nearest case that has it. A case of another kind or organ than the
+  caption's does not count;
 * ``cases``: share of the nearest cases that have it, weighed by how near they are;
 * ``beams``: share of the beams that say it; it chooses candidates, and no more (as evidence it told nothing beside
   ``written`` on validation).
@@ -13,7 +13,6 @@ Candidates come from the captions that decoding weighed last (its beams) and fro
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +20,11 @@ from typing import Any
 import numpy as np
 
 from scripts.concepts.fields import family_of, read_fields, split_finding
-from scripts.concepts.similar_cases import SimilarCase
+from scripts.concepts.similar_cases import SimilarCase, closeness
 from scripts.confidence.evidence import nearness, summed
 from scripts.confidence.logistic import probability
 
 FINDING_FEATURES = ("written", "near", "cases")
-FAR, NEAREST = 0.3, 0.03  # distances: where nearness begins to count, and where it counts no more
 KEPT = 5
 
 
@@ -98,7 +96,7 @@ def candidates(
     total = sum(nearness(case) for case in cases) or 1.0
     found = []
     for finding in dict.fromkeys([*([written] if written else []), *beams, *nearest]):
-        near = max(0.0, math.log(FAR / max(nearest.get(finding, 1.0), NEAREST)))
+        near = closeness(nearest.get(finding, 1.0))
         known = {"written": float(finding == written), "near": near, "cases": votes.get(finding, 0.0) / total}
         found.append(Candidate(finding, {**known, "beams": beams.get(finding, 0.0)}))
     found.sort(key=lambda one: -(one.evidence["written"] + one.evidence["beams"] + one.evidence["cases"]))

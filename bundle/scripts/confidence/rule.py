@@ -15,6 +15,7 @@ from scripts.confidence.sample_agreement import caption_agreement
 from scripts.errors import InputError
 
 FINDINGS = ("always", "supported", "never")
+LIKELIER = 0.1  # least chance of what stands in place of the network's finding: below it, chances tell next to nothing
 
 
 class ConfidenceRule:
@@ -34,8 +35,8 @@ class ConfidenceRule:
             weights, and without one where it does not exist.
         weights: name to SHA-256 of the network's weight files.
         abstain_below: 0 withholds nothing; None takes the calibration's, and 0 without one.
-        findings: ``always`` states what the network wrote, ``supported`` the likeliest candidate where it is likely
-            enough, ``never`` none.
+        findings: ``supported`` states the likeliest candidate where it is likely enough, ``never`` none, ``always``
+            what the network wrote, or a candidate that is likelier and has a chance of `LIKELIER`.
         finding_threshold: the least probability of a supported finding; None takes the calibration's. Without a
             calibration no finding is supported.
 
@@ -109,7 +110,12 @@ class ConfidenceRule:
 
     def spoken(self, text: str) -> str:
         """What may be shown of a caption that is still growing: no finding that nobody has judged yet."""
-        return text if self.findings == "always" else split_finding(text)[0]
+        return text if self._unjudged else split_finding(text)[0]
+
+    @property
+    def _unjudged(self) -> bool:
+        """Whether findings are those that the network writes, whatever they are."""
+        return self.findings == "always" and (self.calibration is None or self.calibration.finding is None)
 
     def told(self, text: str) -> str:
         """What may be told of a whole caption of which only the text is known: no finding that nobody has judged."""
@@ -129,7 +135,7 @@ class ConfidenceRule:
         given = len(before) < len(judged.get("prompt") or "")  # the words of the prompt have begun the finding
         found = [self._judged(one) for one in candidates(text, evidence.finding_shares(), evidence.cases)]
         found.sort(key=lambda one: -(one.probability or 0.0))
-        stated = written if given or self.findings == "always" else self._supported(found)
+        stated = written if given else self._chosen(written, found)
         found = [replace(one, stated=one.finding == stated) for one in found]
         judged["findings"] = [one.told() for one in found]
         judged["similar"] = [case.told() for case in evidence.cases]
@@ -145,10 +151,13 @@ class ConfidenceRule:
         fitted = None if self.calibration is None else self.calibration.finding
         return one if fitted is None else replace(one, probability=fitted.probability(one.evidence))
 
-    def _supported(self, found: Sequence[Candidate]) -> str | None:
-        best = found[0] if found and self.findings == "supported" else None
-        enough = best is not None and self.threshold is not None and (best.probability or 0.0) >= self.threshold
-        return best.finding if enough else None
+    def _chosen(self, written: str | None, found: Sequence[Candidate]) -> str | None:
+        """What is stated, of candidates in the order of their chances."""
+        always = self.findings == "always"
+        least = LIKELIER if always else self.threshold
+        if found and least is not None and self.findings != "never" and (found[0].probability or 0.0) >= least:
+            return found[0].finding
+        return written if always else None
 
 
 def _tokens_of(before: str, prompt: str, tokens: Sequence[str]) -> int:

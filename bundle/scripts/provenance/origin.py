@@ -35,6 +35,15 @@ def frozen_sha256(part: str, source: str) -> dict[str, str]:
     return {source: ""}
 
 
+def all_weights(weights: str | Path, frozen: Mapping[str, str]) -> dict[str, str]:
+    """Name and hash of every weight file of a run; see :func:`provenance`."""
+    hashes = weights_sha256(weights)
+    for part, source in frozen.items():
+        if str(source):  # else a part that this run does without
+            hashes.update(frozen_sha256(part, str(source)))
+    return hashes
+
+
 def provenance(
     bundle_root: str | Path,
     weights: str | Path,
@@ -62,16 +71,13 @@ def provenance(
         ``sources``, the network's part, and the environment. No time, host or user: equal runs give equal files.
     """
     metadata = json.loads((Path(bundle_root) / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    hashes = weights_sha256(weights)
     sources = {"weights": relative_source(weights, bundle_root)}
-    for part, source in frozen.items():
-        if not str(source):
-            continue  # a part that this run does without
-        hashes.update(frozen_sha256(part, str(source)))
-        sources[_KEYS.get(part, part)] = relative_source(source, bundle_root)
+    used = {_KEYS.get(part, part): source for part, source in frozen.items() if str(source)}
+    sources |= {part: relative_source(source, bundle_root) for part, source in used.items()}
     if str(familiarity):
         sources["familiarity"] = relative_source(familiarity, bundle_root)
     trace = {"config": list(config_files), "settings": dict(settings or {}), "sources": sources}
     if network is not None:
         trace.update(network_trace(network))
+    hashes = all_weights(weights, frozen)
     return {"model_version": metadata["version"], "weights": hashes, "trace": {**trace, **environment()}}

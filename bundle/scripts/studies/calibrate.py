@@ -28,6 +28,7 @@ from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError, show_sentences
 from scripts.studies.calibration_figures import fit_kind, judge, measure, write_report
 from scripts.studies.finding_study import fit_findings, measure_findings, normal_written, rows_of
+from scripts.studies.section_captions import section_items
 
 if TYPE_CHECKING:
     from scripts.concepts.similar_cases import SimilarCase
@@ -44,7 +45,7 @@ def caption_items(bundle_root: Path, items: Sequence[dict[str, Any]], values: di
     """
     from scripts.predictor import CaptionPredictor
 
-    values = {"calibration": "", "abstain_below": 0.0, "findings": "always", **values}
+    values = {"calibration": "", "abstain_below": 0.0, "findings": "always", "anything": True, **values}
     predictor = CaptionPredictor.from_bundle(bundle_root, **values)
     records = []
     for number, item in enumerate(items, start=1):
@@ -75,34 +76,20 @@ def made_before(bundle_root: Path, items: Sequence[dict[str, Any]], captions: Pa
 
 
 def near_by_image(predictor: CaptionPredictor, items: Sequence[dict[str, Any]]) -> list[list[SimilarCase]] | None:
-    """The cases nearest to each item where the index holds all other items, too; None without an index.
+    """The cases nearest to each item where the index holds all other items, too; None without an index."""
+    from scripts.concepts.similar_cases import COUNT
+    from scripts.studies.with_archive import archive_of
 
-    Pictures are read again: records hold no features.
-    """
-    from scripts.captioning import SIMILAR_CASES
-    from scripts.concepts.similar_index import mean_tokens
-
-    reader = predictor.network.concept_reader
-    if reader is None or reader.cases is None:
+    found = archive_of(predictor, items)
+    if found is None:
         return None
-    tokens = mean_tokens(reader, [item["image"] for item in items], lambda image: predictor.load(image)[0])
-    names = [f"item {number}" for number in range(len(items))]
-    index = reader.cases.with_cases(tokens, [item["caption"] for item in items], names)
-    found = index.nearest(tokens, SIMILAR_CASES + 1)
-    return [
-        [case for case in cases if case.source != name][:SIMILAR_CASES]
-        for cases, name in zip(found, names, strict=True)
-    ]
+    archive, tokens = found
+    return [archive.without(number).nearest(tokens[number : number + 1], COUNT)[0] for number in range(len(items))]
 
 
 def read_items(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Captioned items of the section, the first ``--limit`` of a seeded order."""
-    from scripts.data.datalist import load_datalist
-
-    items = load_datalist(
-        options.datalist, section=options.section, dataset_dir=options.dataset_dir or options.datalist.parent
-    )
-    items = [item for item in items if item.get("caption")]
+    items = [item for item in section_items(options) if item.get("caption")]
     if options.limit:
         order = np.random.default_rng(0).permutation(len(items))[: options.limit]
         items = [items[index] for index in sorted(order)]

@@ -66,10 +66,10 @@ def rows_of(
     items: Sequence[Mapping[str, Any]],
     near: Sequence[Sequence[SimilarCase]] | None = None,
 ) -> FindingRows:
-    """Candidates of records that a rule has judged with the findings of ``always``.
+    """Candidates of records that a rule has judged.
 
     Args:
-        records: of captions as the network wrote them.
+        records: of captions; the network's own words are in ``written``.
         items: of the same images: ``caption``, ``fields``, ``group``.
         near: other similar cases than those of the records.
     """
@@ -79,7 +79,7 @@ def rows_of(
         found = {one["finding"]: one["evidence"] for one in record["findings"]}
         if near is not None:
             beams = {name: known["beams"] for name, known in found.items() if known["beams"] > 0}
-            found = {one.finding: one.evidence for one in candidates(record["caption"], beams, near[number])}
+            found = {one.finding: one.evidence for one in candidates(record["written"], beams, near[number])}
         for finding, known in found.items():
             features.append([known[name] for name in FINDING_FEATURES])
             right.append(float(finding == truth))

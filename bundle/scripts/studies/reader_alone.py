@@ -10,20 +10,18 @@ finding. No Q-Former and no language model takes part, and what the file states 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from scripts import BUNDLE
-from scripts.atomic import write_text_atomically
 from scripts.concepts.reader import ConceptReader, load_concept_reader
-from scripts.data.datalist import load_datalist
-from scripts.data.record_lines import json_line
 from scripts.errors import InputError, show_sentences
+from scripts.studies.section_captions import section_items, section_parser, write_captions
 from scripts.transforms.preprocessing import Preprocessing
 
 DEFAULT_READER = BUNDLE / "models" / "concept_reader.safetensors"
@@ -50,31 +48,22 @@ def named_fields(reader: ConceptReader, image: Tensor) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the captions that the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.studies.reader_alone", description=__doc__.splitlines()[0])
-    parser.add_argument("--datalist", type=Path, required=True, help="images with captions")
-    parser.add_argument("--dataset_dir", type=Path, help="folder of the images (default: of the datalist)")
-    parser.add_argument("--section", default="validation", help="of the datalist (default %(default)s)")
+    parser = section_parser("reader_alone", __doc__)
     parser.add_argument(
         "--reader", type=Path, default=DEFAULT_READER, help="the concept reader (default: the shipped one)"
     )
-    parser.add_argument("--output", type=Path, default=Path("runs/reader_alone/captions.jsonl"), help="file to write")
     options = parser.parse_args(arguments)
     show_sentences()
-    reader = load_concept_reader(options.reader)
-    items = load_datalist(
-        options.datalist, section=options.section, dataset_dir=options.dataset_dir or options.datalist.parent
-    )
+    reader, items = load_concept_reader(options.reader), section_items(options)
     if reader is None or not items:
         raise InputError(f"{options.datalist} has no images in {options.section!r}")
-    preprocessing, lines = Preprocessing.standard(), []
-    for number, item in enumerate(items, start=1):
+    preprocessing = Preprocessing.standard()
+
+    def record_of(_: int, item: Mapping[str, Any]) -> Mapping[str, str]:
         image, _ = preprocessing.load(item["image"])
-        caption = sentence(named_fields(reader, image))
-        lines.append(json_line({"image": str(item["image"]), "caption": caption}))
-        print(f"\r{number} of {len(items)} read", end="", flush=True)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(options.output, "".join(lines))
-    print(f"\n{options.output}")
+        return {"image": str(item["image"]), "caption": sentence(named_fields(reader, image))}
+
+    write_captions(items, record_of, options.output)
     return 0
 
 
