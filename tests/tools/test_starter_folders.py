@@ -63,7 +63,11 @@ def test_every_step_reads_the_same_datalist(several: bool, tmp_path: Path) -> No
     root = tmp_path / "sets" if several else first
     blind = {"scripts.checkpoints.publish", "benchmarks/strange_pictures.py"}
     reading = [step for step in run if not blind & set(step)]
-    assert len(reading) == 12 and any("scripts.studies.fit_familiarity" in step for step in reading)
+    assert len(reading) == 13 and any("scripts.studies.fit_familiarity" in step for step in reading)
+    order = [place for place, step in enumerate(run) if "scripts.studies.calibrate" in step or "--also" in step]
+    assert (
+        "scripts.studies.calibrate" in run[order[0]] and order[-1] == len(run) - 1
+    )  # scores are of calibrated captions
     for step in reading:
         assert values(step, "--dataset_dir") == [str(root)], step
         assert values(step, "--datalist") == [str(datalist)] or "scripts.commands.similar" in step, step
