@@ -69,12 +69,12 @@ def test_the_line_of_the_environment_ends_with_one_sentence(tmp_path: Path) -> N
     import command_line_hook
 
     line = command_line_hook.install(ROOT / "bundle", tmp_path).read_text()
-    (tmp_path / "sitecustomize.py").write_text(line)
+    (tmp_path / "sitecustomize.py").write_text(line * 2)  # as in a virtual environment, which runs it twice
     done = _run(tmp_path, "-m", "monai.bundle", "run", "--config_file", "nope.json")
     assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: config_file nope.json does not exist")
     good = _run(tmp_path, "-m", "monai.bundle", "run", "--config_file", CONFIG, "--dataset_dir", "1001")
-    assert "--dataset_dir='1001'" in good.stdout, good.stderr
+    assert "--dataset_dir='1001'" in good.stdout and good.stderr.count("Loading") == 1, good.stderr
     assert good.stdout.endswith(" []\n")  # the command may run another bundle's `scripts`
     other = _run(
         tmp_path, "-c", "import sys; print(sys.argv)", "-m", "monai.bundle", "run", "--config_file", "nope.json"

@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 NAME = "msmedcap_command_line.pth"
+_CHECKED = "_msmedcap_checked"  # of `sys`: a virtual environment runs the lines of its ``.pth`` files twice
 _LINE = (
     "import sys, os; b = {bundle!r}; "
     "'monai.bundle' in sys.orig_argv and os.path.isfile(b + '/scripts/command_line.py') and "
@@ -41,8 +42,9 @@ def install(bundle: Path, packages: Path) -> Path:
 def check(bundle: str) -> None:
     """Replace the program's arguments, or end it: called at start-up, where exceptions would only be printed."""
     at = _module_at(sys.orig_argv)
-    if at is None:
+    if at is None or hasattr(sys, _CHECKED):
         return
+    setattr(sys, _CHECKED, True)
     sys.path.insert(0, bundle)
     try:
         from scripts.command_line import as_typed, config_files
