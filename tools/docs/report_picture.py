@@ -16,12 +16,12 @@ import pydicom
 from scripts.outputs.dicom.pdf import write_pdf
 from scripts.predictor import CaptionPredictor
 
-DOCS = Path(__file__).resolve().parent
-TARGET = DOCS / "images" / "integration" / "pdf_report.png"
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = ROOT / "docs" / "images" / "integration" / "pdf_report.png"
 
 
 def main() -> None:
-    predictor = CaptionPredictor.from_bundle(DOCS.parent / "bundle", device="cpu")
+    predictor = CaptionPredictor.from_bundle(ROOT / "bundle", device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
         case = predictor.caption(source).case
