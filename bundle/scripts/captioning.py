@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from scripts.concepts.familiarity import UNFAMILIAR
-from scripts.concepts.similar_cases import COUNT
 from scripts.concepts.stated import Stated, stated_by
 from scripts.concepts.statement_check import contradicts
 from scripts.confidence.evidence import Evidence
@@ -224,7 +223,7 @@ def _evidence(
     """The beams of each image, the training cases near it, and what the concept reader sees of its best caption."""
     each = len(made.token_ids) // len(prompts)
     texts, scores = network.captions(made.token_ids, prompts), made.sequence_scores.float().tolist()
-    near = network.similar(encoded, COUNT)
+    near = network.similar(encoded)
     seen = network.seen(encoded, texts[::each], known)
     return [
         Evidence(texts[first : first + each], scores[first : first + each], cases, chance)

@@ -113,7 +113,7 @@ class ConceptReader(nn.Module):
         """
         concepts, fields = self(tokens, token_mask)
         if asking and self.cases is not None and self.case_weight > 0:
-            fields = self._asked(fields, self.similar(tokens, token_mask, count=COUNT))
+            fields = self._asked(fields, self.similar(tokens, token_mask))
         return concepts, only_agreeing(fields, self.vocabulary, known) if known else fields
 
     def _asked(self, fields: Mapping[str, Tensor], near: Sequence[Sequence[SimilarCase]]) -> dict[str, Tensor]:
@@ -172,7 +172,9 @@ class ConceptReader(nn.Module):
         _, fields = self._read(tokens, token_mask, known)
         return seen({name: read.detach().cpu() for name, read in fields.items()}, self.vocabulary, captions)
 
-    def similar(self, tokens: Tensor, token_mask: Tensor | None = None, *, count: int) -> list[list[SimilarCase]]:
+    def similar(
+        self, tokens: Tensor, token_mask: Tensor | None = None, *, count: int = COUNT
+    ) -> list[list[SimilarCase]]:
         """The training cases nearest to each image, nearest first; none without an index.
 
         Args:

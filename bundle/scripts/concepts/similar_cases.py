@@ -167,7 +167,7 @@ class SimilarCases:
     def _project(self, tokens: Tensor) -> Tensor:
         return F.normalize((tokens.detach().float().cpu() - self.centre) @ self.axes, dim=1)
 
-    def nearest(self, tokens: Tensor, count: int) -> list[list[SimilarCase]]:
+    def nearest(self, tokens: Tensor, count: int = COUNT) -> list[list[SimilarCase]]:
         """The ``count`` nearest cases of each image, nearest first, from mean tokens ``[B, C]``."""
         distances, cases = (1 - self._project(tokens) @ self.features.T).topk(
             min(count, len(self)), dim=1, largest=False

@@ -272,11 +272,11 @@ class CaptionNetwork(nn.Module):
         tokens, mask = encoded["reader"]
         return self.concept_reader.seen(tokens, captions, mask, known)
 
-    def similar(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]], count: int) -> list[list[SimilarCase]]:
+    def similar(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> list[list[SimilarCase]]:
         """The training cases nearest to each image, as far as the concept reader has an index of them."""
         if self.concept_reader is None:
             return [[] for _ in next(iter(encoded.values()))[0]]
-        return self.concept_reader.similar(*encoded["reader"], count=count)
+        return self.concept_reader.similar(*encoded["reader"])
 
     def decode(self, token_ids: Tensor) -> list[str]:
         """Texts of generated ids ``[B, T]``, without the words of a prompt: see :meth:`captions`."""

@@ -77,14 +77,13 @@ def made_before(bundle_root: Path, items: Sequence[dict[str, Any]], captions: Pa
 
 def near_by_image(predictor: CaptionPredictor, items: Sequence[dict[str, Any]]) -> list[list[SimilarCase]] | None:
     """The cases nearest to each item where the index holds all other items, too; None without an index."""
-    from scripts.concepts.similar_cases import COUNT
     from scripts.studies.with_archive import archive_of
 
     found = archive_of(predictor, items)
     if found is None:
         return None
     archive, tokens = found
-    return [archive.without(number).nearest(tokens[number : number + 1], COUNT)[0] for number in range(len(items))]
+    return [archive.without(number).nearest(tokens[number : number + 1])[0] for number in range(len(items))]
 
 
 def read_items(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from scripts import BUNDLE
-from scripts.concepts.similar_cases import SimilarCase, SimilarCases
+from scripts.concepts.similar_cases import COUNT, SimilarCase, SimilarCases
 from scripts.concepts.similar_index import mean_tokens
 from scripts.errors import InputError, show_sentences
 from scripts.predictor import CaptionPredictor
@@ -27,7 +28,7 @@ from scripts.studies.section_captions import section_items, section_parser, writ
 
 
 class Archive:
-    """An index of similar cases with all items of a section, of which one at a time is left out.
+    """An index of similar cases with all items of a section, of which one may be left out.
 
     Args:
         cases: of the training cases.
@@ -41,11 +42,12 @@ class Archive:
         self.left_out = ""
 
     def without(self, number: int) -> Archive:
-        """The same archive, which from now on holds all items but this one."""
-        self.left_out = _name(number)
-        return self
+        """The same archive, but for one item."""
+        other = copy(self)
+        other.left_out = _name(number)
+        return other
 
-    def nearest(self, tokens: Tensor, count: int) -> list[list[SimilarCase]]:
+    def nearest(self, tokens: Tensor, count: int = COUNT) -> list[list[SimilarCase]]:
         """As :meth:`SimilarCases.nearest`."""
         found = self.cases.nearest(tokens, count + 1)
         return [[case for case in row if case.source != self.left_out][:count] for row in found]
@@ -74,9 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     show_sentences()
     items = [item for item in section_items(options) if item.get("caption")]
-    predictor = CaptionPredictor.from_bundle(
-        options.bundle_root, findings="always", abstain_below=0.0, anything=True, float32_precision="exact"
-    )
+    predictor = CaptionPredictor.from_bundle(options.bundle_root, findings="always", abstain_below=0.0, anything=True)
     found = archive_of(predictor, items) if items else None
     if found is None:
         raise InputError("captions with an archive need captioned images and an index of similar cases")
