@@ -18,6 +18,7 @@ from scripts.generation.decoders import base_model
 from scripts.networks.branch import Branch
 from scripts.networks.caption_network import CaptionNetwork
 from scripts.networks.language_model import LanguageModel
+from scripts.networks.losses import sameness
 from scripts.networks.qformer import QFormer
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
@@ -283,6 +284,23 @@ def test_a_caption_may_end_with_another_token() -> None:
     assert LanguageModel(model=model, tokenizer=tiny.tokenizer()).eos_token_id == tiny.END
     with pytest.raises(WeightsError, match="2 tokens"):
         LanguageModel(model=model, tokenizer=tiny.tokenizer(), caption_end="w9 w10")
+
+
+def test_what_queries_have_in_common_counts_in_training_only(pair: tuple[nn.Module, CaptionNetwork]) -> None:
+    _, ours = pair
+    case = {"image": images(), "input_ids": CAPTION, "attention_mask": REAL}
+    plain, states = ours.eval()(**case), ours.query_states(ours.encode(case["image"]))
+    ours.sameness_weight = 0.5
+    try:
+        assert ours(**case) == plain and list(plain) == ["loss"]  # a validation's loss is of captions
+        weighed = ours.train()(**case)
+    finally:
+        ours.eval().sameness_weight = 0.0
+    assert list(weighed) == ["loss", "general_sameness"]
+    expected = sameness(states["general"])
+    torch.testing.assert_close(weighed["general_sameness"], expected, **TOLERANCE)
+    torch.testing.assert_close(weighed["loss"], plain["loss"] + 0.5 * expected, **TOLERANCE)
+    assert torch.autograd.grad(weighed["general_sameness"], ours.branches["general"].qformer.query_tokens)[0].any()
 
 
 def test_captions_have_no_marks_but_their_end() -> None:

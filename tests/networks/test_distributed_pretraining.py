@@ -38,7 +38,7 @@ class LearningEncoder(PatchEncoder):
 def network(options: dict[str, Any]) -> PretrainingNetwork:
     torch.manual_seed(0)
     made = {name: branch(seed=seed, **options) for seed, name in enumerate(("general", "detail"))}
-    return PretrainingNetwork(branches=made).train()
+    return PretrainingNetwork(branches=made, weights={"sameness": 1.0}).train()
 
 
 def cases() -> tuple[Tensor, Tensor, Tensor]:

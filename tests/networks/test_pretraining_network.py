@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scripts.networks.branch import Branch
-from scripts.networks.losses import hard_negatives
+from scripts.networks.losses import hard_negatives, sameness
 from scripts.networks.pretraining_network import PretrainingBranch, PretrainingNetwork
 from scripts.networks.qformer import QFormer
 
@@ -129,17 +129,18 @@ def test_losses_and_gradients_equal_the_four_pass_form(absorbed: bool) -> None:
 
 def test_two_branches_sum_with_weights() -> None:
     network = PretrainingNetwork(
-        branches={"general": branch(), "detail": branch()}, weights={"itc": 1.0, "itm": 0.5, "itg": 2.0}
+        branches={"general": branch(), "detail": branch()},
+        weights={"itc": 1.0, "itm": 0.5, "itg": 2.0, "sameness": 0.25},
     ).eval()
     image, ids, mask = batch()
     losses = network(image, input_ids=ids, attention_mask=mask)
-    parts = {"itc": 1.0, "itm": 0.5, "itg": 2.0}
+    parts = {"itc": 1.0, "itm": 0.5, "itg": 2.0, "sameness": 0.25}
     expected = sum(w * losses[f"{b}_{o}"] for b in ("general", "detail") for o, w in parts.items())
     torch.testing.assert_close(losses["loss"], expected)
     network.learn(["detail"])
     torch.testing.assert_close(network(image, input_ids=ids, attention_mask=mask), losses)  # evaluation is of all
     learned = set(network.train()(image, input_ids=ids, attention_mask=mask))
-    assert learned == {"loss", "detail_itc", "detail_itm", "detail_itg"}
+    assert learned == {"loss", "detail_itc", "detail_itm", "detail_itg", "detail_sameness"}
     with pytest.raises(ValueError, match="deatil"):
         network.learn(["deatil"])
 
@@ -216,6 +217,34 @@ def test_text_that_generates_cannot_be_read_by_queries() -> None:
     assert (first["itg"] - again["itg"]).abs() > 1e-4  # the words matter to generation
 
 
+def test_sameness_is_what_queries_have_in_common_of_the_differences_between_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    of_images, of_queries = torch.randn(12, 1, 6, generator=generator), torch.randn(1, 4, 6, generator=generator)
+    alike = of_images + of_queries  # queries differ, but each says the same of an image
+    torch.testing.assert_close(sameness(alike), torch.tensor(1.0))
+    apart = torch.randn(4000, 4, 6, generator=generator)
+    torch.testing.assert_close(sameness(apart), torch.tensor(0.25), atol=0.01, rtol=0)
+    assert sameness(apart[:1]) == 0  # one image differs from none
+    assert sameness((100 * alike).bfloat16()).dtype == torch.float32
+
+
+def test_sameness_as_a_loss_draws_the_queries_of_an_image_apart() -> None:
+    """From a start at which all queries say one thing, with nothing else to learn."""
+    found = {}
+    for weight in (0.0, 1.0):
+        module = branch(seed=5)
+        image, ids, mask = batch(8)
+        network = PretrainingNetwork(branches={"general": module}, weights={"sameness": weight}).train()
+        optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+        for _ in range(30):
+            losses = network(image, input_ids=ids, attention_mask=mask)
+            optimizer.zero_grad()
+            losses["loss"].backward()
+            optimizer.step()
+        found[weight] = float(losses["general_sameness"].detach())
+    assert found[1.0] < 0.6 * found[0.0], found
+
+
 @pytest.mark.parametrize("chunk", [1, 3, 4, 9])
 def test_chunks_change_neither_losses_nor_gradients(chunk: int) -> None:
     """A chunk that divides the batch, one that does not, the whole batch, and more than that."""
@@ -223,7 +252,8 @@ def test_chunks_change_neither_losses_nor_gradients(chunk: int) -> None:
     results = {}
     for size in (0, chunk):
         torch.manual_seed(4)
-        network = PretrainingNetwork(branches={"general": branch(contrastive_chunk=size, seed=5)}).train()
+        module = branch(contrastive_chunk=size, seed=5)
+        network = PretrainingNetwork(branches={"general": module}, weights={"sameness": 1.0}).train()
         losses = network(image, input_ids=ids, attention_mask=mask)
         losses["loss"].backward()
         results[size] = losses, {name: p.grad for name, p in network.named_parameters()}

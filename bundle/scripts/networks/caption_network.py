@@ -22,6 +22,7 @@ from scripts.networks.agreeing import Composer, agreeing
 from scripts.networks.branch import Branch, encoder_tokens, token_names
 from scripts.networks.language_model import LanguageModel
 from scripts.networks.lora import ADAPTER_NAMES, ALPHA_NAMES
+from scripts.networks.losses import sameness
 from scripts.networks.prompts import Prompt, continued, refuse_long
 from scripts.weights.whole import take_trained
 
@@ -48,6 +49,8 @@ class CaptionNetwork(nn.Module):
             to the model is not. Prompts that are given with an image always are.
         options: how captions are generated.
         label_smoothing: of the caption loss.
+        sameness_weight: of what a branch's queries have in common (:func:`.losses.sameness`), beside the caption loss
+            while the network is trained; 0 leaves it out, as in the paper.
         concept_reader: guides the beams of an image by what it reads in it (:mod:`.concept_reader`).
         concept_weight: of the reader beside the language model; 0 leaves the beams to the language model.
         prior_weight: how much of a caption's commonness among the reader's training captions is taken off.
@@ -63,6 +66,7 @@ class CaptionNetwork(nn.Module):
         prompt_is_text: bool = True,
         options: GenerationOptions | None = None,
         label_smoothing: float = 0.0,
+        sameness_weight: float = 0.0,
         concept_reader: ConceptReader | None = None,
         concept_weight: float = 0.0,
         prior_weight: float = 0.0,
@@ -86,6 +90,7 @@ class CaptionNetwork(nn.Module):
         self.prompt = Prompt(prompt, bool(switch(prompt_is_text)))
         self.options = options or GenerationOptions()
         self.label_smoothing = label_smoothing
+        self.sameness_weight = sameness_weight
         self.concept_reader = concept_reader
         self.concept_weight = concept_weight
         self.prior_weight = prior_weight
@@ -130,8 +135,14 @@ class CaptionNetwork(nn.Module):
 
     def image_prefix(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> Tensor:
         """``[B, Q * branches, D]`` of encoder tokens by branch."""
-        parts = [self.projections[name](branch(*encoded[name])) for name, branch in self.branches.items()]
-        return torch.cat(parts, dim=1)
+        return self._projected(self.query_states(encoded))
+
+    def query_states(self, encoded: Mapping[str, tuple[Tensor, Tensor | None]]) -> dict[str, Tensor]:
+        """What each branch's queries say of the images, ``[B, Q, H]`` by name."""
+        return {name: branch(*encoded[name]) for name, branch in self.branches.items()}
+
+    def _projected(self, states: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([self.projections[name](queries) for name, queries in states.items()], dim=1)
 
     def prompt_ids(self, prompts: list[str], device: torch.device) -> tuple[Tensor, Tensor]:
         """Token ids ``[B, T]`` and mask of prompts of different lengths, padded on the left.
@@ -164,7 +175,10 @@ class CaptionNetwork(nn.Module):
         self, encoded: Mapping[str, tuple[Tensor, Tensor | None]], prompts: Sequence[Prompt] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Embeddings ``[B, P, D]`` and mask ``[B, P]`` of what stands before the captions."""
-        images = self.image_prefix(encoded)
+        return self._with_prompts(self.image_prefix(encoded), prompts)
+
+    def _with_prompts(self, images: Tensor, prompts: Sequence[Prompt] | None = None) -> tuple[Tensor, Tensor]:
+        """:meth:`prefix` of images ``[B, Q * branches, D]``."""
         batch, device = images.shape[0], images.device
         ids, mask = self.prompt_ids([prompt.text for prompt in prompts or [self.prompt] * batch], device)
         image_mask = torch.ones(batch, images.shape[1], dtype=mask.dtype, device=device)
@@ -298,7 +312,8 @@ class CaptionNetwork(nn.Module):
             cached: ``general_tokens`` ``[B, N, C]`` and so on, instead of images.
 
         Returns:
-            ``{"loss": scalar}`` with ``input_ids``; else token ids ``[B, max_new_tokens]``, padded.
+            ``{"loss": scalar}`` with ``input_ids``, and what ``sameness_weight`` adds to it in training, by branch
+            (``general_sameness``); else token ids ``[B, max_new_tokens]``, padded.
 
         Raises:
             InputError: it is being traced for an export.
@@ -308,6 +323,10 @@ class CaptionNetwork(nn.Module):
         encoded = self.encode(image, image_mask, **cached)
         if input_ids is None:
             return self.generate(encoded).token_ids
-        embeddings, mask = self.prefix(encoded)
+        states = self.query_states(encoded)
+        embeddings, mask = self._with_prompts(self._projected(states))
         loss = self.language_model.loss(embeddings, mask, input_ids, attention_mask, self.label_smoothing)
-        return {"loss": loss}
+        if not (self.training and self.sameness_weight):
+            return {"loss": loss}  # a validation's is that of the captions, whatever the weight
+        alike = {f"{name}_sameness": sameness(queries) for name, queries in states.items()}
+        return {"loss": loss + self.sameness_weight * sum(alike.values()), **alike}

@@ -1,6 +1,7 @@
 """The three stage-1 objectives: image-text contrast (ITC), image-text matching (ITM), image-grounded generation (ITG).
 
 Each is a module that owns its head and turns Q-Former states into one scalar; each serves one process or many alike.
+Beside them :func:`sameness`, which is no part of the paper, keeps an image's queries from all saying one thing.
 :func:`packed_mask` and :func:`matching_mask` say who sees whom. Source: BLIP-2 (arXiv 2301.12597, section 3.2);
 label smoothing, hard-negative sampling and the maximum over queries as in its public description and LAVIS.
 
@@ -59,6 +60,23 @@ def masked_mean(states: Tensor, attention_mask: Tensor) -> Tensor:
     """Mean ``[B, H]`` of the real ones among states ``[B, T, H]``; ``attention_mask`` ``[B, T]``."""
     weights = attention_mask.to(states.dtype)[..., None]
     return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def sameness(queries: Tensor) -> Tensor:
+    """How much of what tells images apart all queries of an image have in common, over the images of all processes.
+
+    With ``d_nq`` the state of query q for image n less its mean over images, ``sum |mean_q d_nq|^2 / mean_q |d_nq|^2``:
+    1 where each query says of an image what the others say, ``1 / Q`` where no query has to do with another.
+    Nothing else asks queries to differ: ITC takes the best of them, ITM their mean, and layers that are normalised
+    after each sum draw like states together. As a loss it does not see what queries say of all images alike.
+
+    Args:
+        queries: states ``[B, Q, H]`` of this process's images.
+    """
+    states = gather_with_gradient(queries.to(torch.promote_types(queries.dtype, torch.float32)))
+    differences = states - states.mean(dim=0, keepdim=True)
+    energy = differences.square().sum().clamp_min(torch.finfo(states.dtype).tiny)  # one image differs from none
+    return differences.mean(dim=1).square().sum() * states.shape[1] / energy
 
 
 def same_text(input_ids: Tensor, all_ids: Tensor) -> Tensor:

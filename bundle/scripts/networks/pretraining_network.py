@@ -21,11 +21,12 @@ from scripts.networks.losses import (
     matching_mask,
     packed_mask,
     same_text,
+    sameness,
 )
 from scripts.networks.qformer import EncoderMemory
 from scripts.weights.whole import take_trained
 
-OBJECTIVES = ("itc", "itm", "itg")
+OBJECTIVES = {"itc": 1.0, "itm": 1.0, "itg": 1.0, "sameness": 0.0}  # weights of the paper
 
 
 def _concatenate(memories: list[EncoderMemory]) -> EncoderMemory:
@@ -47,7 +48,7 @@ class Scored:
     """What both passes over B pairs gave.
 
     Attributes:
-        losses: ``itc``, ``itm``, ``itg``.
+        losses: ``itc``, ``itm``, ``itg``, ``sameness``.
         queries: states ``[B, Q, H]`` of the queries before any projection.
         images: unit vectors ``[B, Q, E]``; texts: ``[B, E]``.
         matching: ITM logits ``[3, B, 2]`` of right pairs, pairs with a wrong image, pairs with a wrong text.
@@ -145,7 +146,7 @@ class PretrainingBranch(nn.Module):
     def forward(
         self, tokens: Tensor, token_mask: Tensor | None, input_ids: Tensor, attention_mask: Tensor
     ) -> dict[str, Tensor]:
-        """The losses ``itc``, ``itm``, ``itg`` of B pairs.
+        """The losses ``itc``, ``itm``, ``itg``, ``sameness`` of B pairs.
 
         Args:
             tokens: frozen encoder tokens ``[B, N, C]``; token_mask: ``[B, N]`` or None.
@@ -179,7 +180,8 @@ class PretrainingBranch(nn.Module):
         has_negative = ~positives.all(dim=1)
         matching = logits.transpose(0, 1)
         itm = self.matching(matching.flatten(0, 1), has_negative)
-        return Scored({"itc": itc, "itm": itm, "itg": itg}, states.detach(), images, texts, matching, has_negative)
+        losses = {"itc": itc, "itm": itm, "itg": itg, "sameness": sameness(states)}
+        return Scored(losses, states.detach(), images, texts, matching, has_negative)
 
     def _read(self, memory: EncoderMemory, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """The pass for ITC and ITG: states ``[B, Q, H]``, vectors ``[B, Q, E]`` and ``[B, E]``, ITG's sum ``[1]``."""
@@ -236,7 +238,7 @@ class PretrainingNetwork(nn.Module):
 
     Args:
         branches: ``{"general": PretrainingBranch, "detail": PretrainingBranch}``, or one of them.
-        weights: of ``itc``, ``itm``, ``itg`` (1:1:1 in the paper).
+        weights: of ``itc``, ``itm``, ``itg`` (1 each, as in the paper) and ``sameness`` (0, no part of the paper).
     """
 
     def __init__(
@@ -247,7 +249,7 @@ class PretrainingNetwork(nn.Module):
         if unknown:
             raise ValueError(f"unknown objectives {sorted(unknown)}; the weights are of {', '.join(OBJECTIVES)}")
         self.branches = nn.ModuleDict(branches)
-        self.weights = {name: float((weights or {}).get(name, 1.0)) for name in OBJECTIVES}
+        self.weights = OBJECTIVES | {name: float(weight) for name, weight in (weights or {}).items()}
         self.learning = tuple(self.branches)
         take_trained(self)
 

@@ -14,6 +14,8 @@ from tqdm import tqdm
 from scripts.distributed import rank
 from scripts.training.batches import loss_parts
 
+_LONGEST = 42  # characters of losses: "train 12/12 100% 273/273 00:34<00:41, " stands before them
+
 
 class ProgressBar:
     """Handler of a trainer or evaluator; shows on the first process only.
@@ -71,7 +73,7 @@ class ProgressBar:
 
 
 def losses_in_words(parts: Mapping[str, float]) -> str:
-    """``24.2 itc .32 .39 itm .66 .74 itg 10.9 11.1``: the loss, then each part of it, branch by branch.
+    """``24.2 itc .32 .39 itm .66 .74 itg 10.9 11.1``: the loss, then parts of it that fit the line, branch by branch.
 
     Args:
         parts: ``loss`` and its parts, named like ``general_itc``.
@@ -81,7 +83,12 @@ def losses_in_words(parts: Mapping[str, float]) -> str:
         if name != "loss":
             kinds.setdefault(name.rpartition("_")[2], []).append(_short(value))
     words = [_short(parts["loss"])] if "loss" in parts else []
-    return " ".join([*words, *(f"{kind} {' '.join(values)}" for kind, values in kinds.items())])
+    for kind, values in kinds.items():
+        shown = [*words, kind, *values]
+        if len(" ".join(shown)) > _LONGEST:
+            break
+        words = shown
+    return " ".join(words)
 
 
 def _short(value: float) -> str:
