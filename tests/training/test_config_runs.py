@@ -231,7 +231,6 @@ def losses(folder: Path, key: str = "loss") -> list[float]:
 
 def test_two_summed_batches_are_one_of_twice_the_size(tmp_path: Path, data: Path) -> None:
     same = {"qformer_dropout": 0.0, "epochs": 1, "train#dataloader#sampler#lengths": None}
-    same["sameness_weight"] = 0.0  # compares the images of a batch, as contrast does
     run_config(["train.json"], data, tmp_path / "whole", batch_size=4, **same)
     parser = run_config(["train.json"], data, tmp_path / "summed", batch_size=2, accumulation_steps=2, **same)
     assert parser.get_parsed_content("scheduler").last_epoch == 2

@@ -17,7 +17,6 @@ from scripts.distributed import collective_device, rank, world_size
 logger = logging.getLogger(__name__)
 _TEXTS_ALIKE = 0.95  # mean cosine between captions
 _IMAGES_ALIKE = 0.05  # share of the energy of query states that differs between images
-_QUERIES_ALIKE = 0.02  # the same between the queries of an image
 
 
 class VectorSpread:
@@ -31,8 +30,8 @@ class VectorSpread:
     * ``general_text_cosine``: mean cosine of ITC's vectors of two captions; 1 where all captions look alike;
     * ``general_temperature``: of ITC.
 
-    Captions, images or queries that are all alike are reported in one sentence. Sums are kept, not vectors: the memory
-    needed does not grow with the validation.
+    A branch to which all captions or all images look alike is reported in one sentence. Sums are kept, not vectors: the
+    memory needed does not grow with the validation.
     """
 
     def __init__(self) -> None:
@@ -98,12 +97,6 @@ def warnings_of(branch: str, measured: dict[str, float]) -> list[str]:
         found.append(
             f"all images look alike to the {branch} branch (they make {measured['images_spread']:.1%} of what its "
             f"queries say): look at wide_cross_attention, {branch}_token_norm and learning_rate."
-        )
-    if 0 < measured["queries_spread"] < _QUERIES_ALIKE:  # 0: there is only one
-        found.append(
-            f"all queries of an image say one thing in the {branch} branch ({measured['queries_spread']:.1%} of what "
-            "they say differs between them), so that captions are told it many times over: look at sameness in "
-            "objective_weights."
         )
     return found
 
