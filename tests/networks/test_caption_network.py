@@ -219,7 +219,7 @@ def test_without_a_branch_it_is_refused(pair: tuple[nn.Module, CaptionNetwork]) 
 
 def test_lora_adapters_learn_and_load_with_the_rest(tmp_path: Path) -> None:
     from scripts.checkpoints.stages import load_trained
-    from scripts.errors import WeightsError
+    from scripts.errors import InputError, WeightsError
     from scripts.weights.saving import save_shards, trained_state
 
     def network(**options: Any) -> CaptionNetwork:
@@ -246,6 +246,8 @@ def test_lora_adapters_learn_and_load_with_the_rest(tmp_path: Path) -> None:
     merged = network(adapters=tmp_path / "model.pt").eval()  # as captioning takes them
     load_trained(merged, tmp_path / "model.pt")
     torch.testing.assert_close(merged(images(), input_ids=CAPTION, attention_mask=REAL)["loss"], expected)
+    with pytest.raises(InputError, match="lora_rank at 0"):  # they would count twice, and captions break into nonsense
+        network(adapters=tmp_path / "model.pt", lora_rank=4)
     older = {n: v for n, v in torch.load(tmp_path / "model.pt", weights_only=True).items() if not n.endswith("alpha")}
     torch.save(older, tmp_path / "older.pt")
     again = network().eval()

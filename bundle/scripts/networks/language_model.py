@@ -38,7 +38,7 @@ class LanguageModel(nn.Module):
 
     Raises:
         WeightsError: the model cannot be had, ``adapters`` are another model's, or ``caption_end`` is not one token.
-        InputError: an unknown ``dtype``, or int8 with LoRA that is to be trained.
+        InputError: an unknown ``dtype``, or int8 or ``adapters`` with LoRA that is to be trained.
     """
 
     def __init__(
@@ -61,6 +61,8 @@ class LanguageModel(nn.Module):
         if model is None:
             model, tokenizer = _load(name, without_transformers=lora_rank == 0 and not _transformers_loaded())
         self.adapted = bool(adapters) and _adapt(model, adapters, lora_alpha)
+        if self.adapted and lora_rank > 0:  # the checkpoint would fill them with the same adapters a second time
+            raise InputError(f"the adapters of {adapters} are part of the weights already: leave lora_rank at 0")
         model = model.to(torch.float32 if dtype == "int8" else getattr(torch, dtype)).requires_grad_(False).eval()
         model = to_int8(model) if dtype == "int8" else model
         self.tunable = lora_rank > 0
