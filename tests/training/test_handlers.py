@@ -298,6 +298,8 @@ def test_the_longest_losses_of_both_branches_fit() -> None:
     shown = losses_in_words({"loss": 24.1769, **parts})
     assert shown == "24.2 itc .32 .32 itm .66 .66 itg 10.9 10.9"
     assert len("train 12/12 100% 273/273 00:34<00:41, ") + len(shown) <= 80
+    more = {f"{branch}_sameness": 0.5 for branch in ("general", "detail")}
+    assert losses_in_words({"loss": 24.1769, **parts, **more}) == shown  # what does not fit is left to the curves
     assert losses_in_words({"loss": 0.9951}) == "1.00" and losses_in_words({"loss": 123.4}) == "123"
 
 

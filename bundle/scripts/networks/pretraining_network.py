@@ -48,7 +48,7 @@ class Scored:
     """What both passes over B pairs gave.
 
     Attributes:
-        losses: ``itc``, ``itm``, ``itg``, ``sameness``.
+        losses: ``itc``, ``itm``, ``itg``.
         queries: states ``[B, Q, H]`` of the queries before any projection.
         images: unit vectors ``[B, Q, E]``; texts: ``[B, E]``.
         matching: ITM logits ``[3, B, 2]`` of right pairs, pairs with a wrong image, pairs with a wrong text.
@@ -146,7 +146,7 @@ class PretrainingBranch(nn.Module):
     def forward(
         self, tokens: Tensor, token_mask: Tensor | None, input_ids: Tensor, attention_mask: Tensor
     ) -> dict[str, Tensor]:
-        """The losses ``itc``, ``itm``, ``itg``, ``sameness`` of B pairs.
+        """The losses ``itc``, ``itm``, ``itg`` of B pairs.
 
         Args:
             tokens: frozen encoder tokens ``[B, N, C]``; token_mask: ``[B, N]`` or None.
@@ -180,8 +180,7 @@ class PretrainingBranch(nn.Module):
         has_negative = ~positives.all(dim=1)
         matching = logits.transpose(0, 1)
         itm = self.matching(matching.flatten(0, 1), has_negative)
-        losses = {"itc": itc, "itm": itm, "itg": itg, "sameness": sameness(states)}
-        return Scored(losses, states.detach(), images, texts, matching, has_negative)
+        return Scored({"itc": itc, "itm": itm, "itg": itg}, states, images, texts, matching, has_negative)
 
     def _read(self, memory: EncoderMemory, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """The pass for ITC and ITG: states ``[B, Q, H]``, vectors ``[B, Q, E]`` and ``[B, E]``, ITG's sum ``[1]``."""
@@ -238,7 +237,8 @@ class PretrainingNetwork(nn.Module):
 
     Args:
         branches: ``{"general": PretrainingBranch, "detail": PretrainingBranch}``, or one of them.
-        weights: of ``itc``, ``itm``, ``itg`` (1 each, as in the paper) and ``sameness`` (0, no part of the paper).
+        weights: of ``itc``, ``itm``, ``itg`` (1 each, as in the paper) and ``sameness`` (no part of the
+            paper: 0 leaves it out).
     """
 
     def __init__(
@@ -311,7 +311,7 @@ class PretrainingNetwork(nn.Module):
             probability[~pairs.has_negative, 1:] = float("nan")
             result |= {f"{name}_images": pairs.images, f"{name}_texts": pairs.texts, f"{name}_matches": probability}
             temperature = self.branches[name].contrast.temperature.detach()
-            result |= {f"{name}_queries": pairs.queries, f"{name}_temperature": temperature}
+            result |= {f"{name}_queries": pairs.queries.detach(), f"{name}_temperature": temperature}
         return result
 
     def _score(
@@ -334,5 +334,7 @@ class PretrainingNetwork(nn.Module):
 
     def _losses(self, scored: Mapping[str, Scored]) -> dict[str, Tensor]:
         losses = {f"{name}_{key}": value for name, pairs in scored.items() for key, value in pairs.losses.items()}
+        if self.weights["sameness"]:
+            losses |= {f"{name}_sameness": sameness(pairs.queries) for name, pairs in scored.items()}
         total = sum(self.weights[key.rsplit("_", 1)[1]] * value for key, value in losses.items())
         return {"loss": total, **losses}
