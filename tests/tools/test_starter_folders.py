@@ -16,8 +16,8 @@ STAND_IN = """#!/bin/sh
 case "$*" in
     *"datalist join"* | -c*) exec {python} "$@" ;;
 esac
-printf '%s|' "$@" >>"$LOG"
-echo >>"$LOG"
+line=$(printf '%s|' "$@")
+echo "$line" >>"$LOG" # in one piece: two steps run side by side
 """
 
 
