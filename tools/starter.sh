@@ -20,13 +20,16 @@ if [ ! -d "$data" ]; then
     dataset_dir=$("$python" -c "import sys; from scripts.data.builders.join import common_folder as above; print(above(sys.argv[1:]))" $data)
     datalist=$out/datalist.json
 fi
+step() { # TITLE
+    echo "== $(date +%H:%M:%S) $1"
+}
 run() {
     "$python" -m monai.bundle run "$@" --bundle_root "$bundle" --logging_file "$configs/logging.conf" \
         --dataset_dir "$dataset_dir" --datalist "$datalist"
 }
 
-echo "== 1. general encoder, tuned from pixels on phrases and fields of the captions; and beside it, for the concept reader,"
-echo "==    a second encoder, tuned apart on larger images; what it prints is in $out/reader.log"
+step "1. general encoder, tuned from pixels on phrases and fields of the captions; and beside it, for the concept reader,"
+echo "            a second encoder, tuned apart on larger images; what it prints is in $out/reader.log"
 # Each takes half of the cores: small networks leave a second core idle half of the time.
 cores=$(getconf _NPROCESSORS_ONLN)
 half=$(((cores + 1) / 2))
@@ -46,23 +49,22 @@ wait $reader || { echo "The second encoder stopped: see $out/reader.log"; exit 1
 trap - EXIT INT TERM
 "$python" -m scripts.checkpoints.publish encoder "$out/general/model.pt" general "$out/general_encoder.pt"
 
-echo "== 2. concept reader: the mean of what both encoders read"
+step "2. concept reader: the mean of what both encoders read"
 "$python" -m scripts.checkpoints.publish reader "$out/general/concept_reader.safetensors" \
     "$out/reader/concept_reader.safetensors" "$out/concept_reader.safetensors"
 
-echo "== 3. stage 1: both branches, from cached tokens of two random versions of each image"
-run training --config_file "['$configs/pretrain.json','$configs/augmented.json']" --output_dir "$out/pretrain" --epochs "${PRETRAIN_EPOCHS:-3}" \
+step "3. stage 1: both branches, from cached tokens"
+run training --config_file "$configs/pretrain.json" --output_dir "$out/pretrain" --epochs "${PRETRAIN_EPOCHS:-4}" \
     --feature_cache_dir "$out/features" --cache_compute_dtype "$amp" \
     --general_encoder_weights "$out/general_encoder.pt" --amp_dtype "$amp"
 
-echo "== 4. stage 2: captions"
-run training --config_file "['$configs/train.json','$configs/augmented.json']" --output_dir "$out/train" \
-    --epochs "${CAPTION_EPOCHS:-5}" \
+step "4. stage 2: captions"
+run training --config_file "$configs/train.json" --output_dir "$out/train" --epochs "${CAPTION_EPOCHS:-3}" \
     --feature_cache_dir "$out/features" --cache_compute_dtype "$amp" \
     --general_encoder_weights "$out/general_encoder.pt" --amp_dtype "$amp" \
     --language_model_dtype "$amp" --pretrained "$out/pretrain/model.pt"
 
-echo "== 5. into the bundle"
+step "5. into the bundle"
 cp "$out/general_encoder.pt" "$bundle/models/general_encoder.pt"
 cp "$out/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
 "$python" benchmarks/strange_pictures.py "$out/strange" --count 840 --first 1001 ${PHOTOGRAPHS:+--photographs "$PHOTOGRAPHS"}
@@ -72,11 +74,11 @@ cp "$out/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
 "$python" -m scripts.commands.similar "$datalist" --dataset_dir "$dataset_dir" "$bundle/models/similar_cases.safetensors" \
     --captions false --bundle_root "$bundle" # what captions say, and not their text
 
-echo "== 6. how sure its captions are, and which finding is the likeliest: calibration into the bundle, figures and curves beside"
+step "6. how sure its captions are, and which finding is the likeliest: calibration into the bundle, figures and curves beside"
 "$python" -m scripts.studies.calibrate --datalist "$datalist" --dataset_dir "$dataset_dir" --bundle_root "$bundle" \
     --output_dir "$out/confidence" --samples 0
 
-echo "== 7. scored from the bundle: as users get it, with an archive, without the concept reader, and the reader alone"
+step "7. scored from the bundle: as users get it, with an archive, without the concept reader, and the reader alone"
 evaluate() {
     run --config_file "['$configs/train.json','$configs/evaluate.json']" --feature_cache_dir "$out/features" "$@"
 }
@@ -88,3 +90,4 @@ evaluate --output_dir "$out/evaluate_method" --concept_reader "" --baselines fal
 beside reader_alone --reader "$bundle/models/concept_reader.safetensors"
 also="'starter with archive': '$out/with_archive/captions.jsonl', 'method alone': '$out/evaluate_method/captions.jsonl'"
 evaluate --output_dir "$out/evaluate" --also "{$also, 'concept reader alone': '$out/reader_alone/captions.jsonl'}"
+step "done"

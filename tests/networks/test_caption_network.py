@@ -190,6 +190,19 @@ def test_only_branches_and_projections_learn(pair: tuple[nn.Module, CaptionNetwo
     assert network.branches["general"].qformer.training
 
 
+@pytest.mark.parametrize("size", [0.05, 3.0])
+def test_a_projection_starts_with_a_prefix_as_large_as_words(size: float) -> None:
+    language_model = LanguageModel(model=tiny.captioner_of_transformers().language_model, tokenizer=tiny.tokenizer())
+    words = language_model.model.get_input_embeddings().weight
+    words.mul_(size / words.square().mean().sqrt())
+    torch.manual_seed(0)
+    states = torch.nn.functional.layer_norm(torch.randn(64, 512), (512,))  # as a Q-Former's last norm gives them
+    prefix = language_model.projection_from(512)(states)
+    assert prefix.square().mean().sqrt().item() == pytest.approx(size, rel=0.05)  # 32 outputs, drawn once
+    plain = torch.nn.Linear(512, 32)(states)
+    assert plain.square().mean().sqrt().item() == pytest.approx(3**-0.5, rel=0.1)  # PyTorch's, whatever the words
+
+
 @pytest.mark.parametrize("rank", [0, 4])
 def test_training_attends_in_plain_products_with_the_same_loss_and_gradients(rank: int) -> None:
     model = LanguageModel(

@@ -77,7 +77,7 @@ class CaptionNetwork(nn.Module):
             raise ValueError("a caption network needs at least one branch")
         self.branches = nn.ModuleDict(branches)
         self.projections = nn.ModuleDict(
-            {name: nn.Linear(branch.qformer.width, language_model.width) for name, branch in branches.items()}
+            {name: language_model.projection_from(branch.qformer.width) for name, branch in branches.items()}
         )
         self.language_model = language_model
         self.generator = Generator(

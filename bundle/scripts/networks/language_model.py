@@ -18,6 +18,8 @@ from scripts.generation.decoders import base_model
 from scripts.kernels.int8 import PRECISIONS, to_int8
 from scripts.networks.lora import adapters_in, add_adapters, follow_alpha, with_adapters
 
+_WORDS_MEASURED = 1024  # rows of the vocabulary that its words' size is taken from
+
 
 class LanguageModel(nn.Module):
     """A causal LM, frozen unless LoRA is asked for, and its tokenizer.
@@ -118,6 +120,19 @@ class LanguageModel(nn.Module):
         """``[B, T] -> [B, T, D]``."""
         return self.model.get_input_embeddings()(ids)
 
+    def projection_from(self, width: int) -> nn.Linear:
+        """``[..., width] -> [..., D]``, drawn so that what a layer norm gives comes out as large as words are.
+
+        PyTorch's own start makes a prefix four times as large as the starter's words. Captions then begin with spikes
+        of the loss, and how soon a run gets over them is chance (docs/experiments.md).
+        """
+        projection = nn.Linear(width, self.width)
+        rows = self.model.get_input_embeddings().num_embeddings
+        words = self.embed(torch.arange(0, rows, max(1, rows // _WORDS_MEASURED), device=self._device))
+        nn.init.normal_(projection.weight, std=float(words.float().square().mean().sqrt()) * width**-0.5)
+        nn.init.zeros_(projection.bias)
+        return projection
+
     def caption_logits(self, embeddings: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
         """Logits ``[M, V]`` of the positions that ``rows`` ``[B, S]`` marks, without making all the others.
 
@@ -172,6 +187,10 @@ class LanguageModel(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.model.get_input_embeddings().weight.dtype
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.get_input_embeddings().weight.device
 
 
 def _loaded(module: LanguageModel, _: object) -> None:
