@@ -16,7 +16,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 KEYS = {
     "training_step": {"stage1_speedup", "stage2_speedup", "stage1_cache_only", "stage2_cache_only", "activation_ratio"},
     "generation": {"batch1_speedup", "batch8_speedup", "tokens_equal"},
-    "tuning_step": {"float32", "bfloat16_units"},
+    "tuning_step": {"float32", "starter", "starter_speedup", "bfloat16_units"},
     "encoder": {"speedup_fp32", "speedup_bf16", "memory_ratio", "max_rel_error"},
     "caption": {
         "tuned_over_naive",
