@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,31 +28,35 @@ from scripts.data.record_lines import read_json_lines
 from scripts.errors import InputError, show_sentences
 from scripts.studies.calibration_figures import fit_kind, judge, measure, write_report
 from scripts.studies.finding_study import fit_findings, measure_findings, normal_written, rows_of
-from scripts.studies.section_captions import section_items
+from scripts.studies.section_captions import counted, section_items
 
 if TYPE_CHECKING:
     from scripts.concepts.similar_cases import SimilarCase
-    from scripts.predictor import CaptionPredictor
+    from scripts.predictor import Caption, CaptionPredictor
 
 
 Made = tuple[list[dict[str, Any]], "CaptionPredictor"]
+_TOGETHER = 16  # images a batch
 
 
 def caption_items(bundle_root: Path, items: Sequence[dict[str, Any]], values: dict[str, Any]) -> Made:
     """Records of the items' images, made with the bundle's own settings, and what made them.
 
-    The first unreadable image ends it.
+    Raises:
+        InputError: an image cannot be read.
     """
     from scripts.predictor import CaptionPredictor
 
     values = {"calibration": "", "abstain_below": 0.0, "findings": "always", "anything": True, **values}
     predictor = CaptionPredictor.from_bundle(bundle_root, **values)
-    records = []
-    for number, item in enumerate(items, start=1):
-        records.append(dict(predictor.caption(item["image"]).record))
-        print(f"\r{number} of {len(items)} captioned", end="", flush=True)
-    print()
-    return records, predictor
+    captions = predictor.caption_all([item["image"] for item in items], batch_size=_TOGETHER)
+    return counted(map(_record, captions), len(items)), predictor
+
+
+def _record(caption: Caption | InputError) -> Mapping[str, Any]:
+    if isinstance(caption, InputError):
+        raise caption
+    return caption.record
 
 
 def made_before(bundle_root: Path, items: Sequence[dict[str, Any]], captions: Path) -> Made:

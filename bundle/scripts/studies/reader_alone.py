@@ -59,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise InputError(f"{options.datalist} has no images in {options.section!r}")
     preprocessing = Preprocessing.standard()
 
-    def record_of(_: int, item: Mapping[str, Any]) -> Mapping[str, str]:
+    def record_of(item: Mapping[str, Any]) -> Mapping[str, str]:
         image, _ = preprocessing.load(item["image"])
         return {"image": str(item["image"]), "caption": sentence(named_fields(reader, image))}
 
-    write_captions(items, record_of, options.output)
+    write_captions(map(record_of, items), len(items), options.output)
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,19 @@ def section_items(options: argparse.Namespace) -> list[dict[str, Any]]:
     return load_datalist(options.datalist, section=options.section, dataset_dir=folder)
 
 
-def write_captions(
-    items: Sequence[Mapping[str, Any]], record_of: Callable[[int, Mapping[str, Any]], Mapping[str, Any]], output: Path
-) -> None:
-    """Write the record that ``record_of`` gives of each item, by its number, and say how far it is."""
-    lines = []
-    for number, item in enumerate(items):
-        lines.append(json_line(dict(record_of(number, item))))
-        print(f"\r{number + 1} of {len(items)} captioned", end="", flush=True)
+def counted(records: Iterable[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
+    """All records of ``count`` images; says how far it is as they come."""
+    made = []
+    for record in records:
+        made.append(dict(record))
+        print(f"\r{len(made)} of {count} captioned", end="", flush=True)
+    print()
+    return made
+
+
+def write_captions(records: Iterable[Mapping[str, Any]], count: int, output: Path) -> None:
+    """Write the records of ``count`` images as they are made."""
+    lines = [json_line(record) for record in counted(records, count)]
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomically(output, "".join(lines))
-    print(f"\n{output}")
+    print(output)

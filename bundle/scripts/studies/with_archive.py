@@ -12,7 +12,7 @@ section in the index, as a split by image would have it; only the image itself i
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -81,11 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if found is None:
         raise InputError("captions with an archive need captioned images and an index of similar cases")
 
-    def record_of(number: int, item: Mapping[str, Any]) -> Mapping[str, Any]:
-        predictor.network.concept_reader.cases = found[0].without(number)
-        return predictor.caption(item["image"]).record
+    def records() -> Iterator[Mapping[str, Any]]:
+        for number, item in enumerate(items):  # one by one: each has another index
+            predictor.network.concept_reader.cases = found[0].without(number)
+            yield predictor.caption(item["image"]).record
 
-    write_captions(items, record_of, options.output)
+    write_captions(records(), len(items), options.output)
     return 0
 
 
