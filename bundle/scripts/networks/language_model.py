@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from scripts.distributed import gather
 from scripts.errors import InputError, WeightsError
 from scripts.generation.decoders import base_model
+from scripts.kernels.frozen_head import frozen_head_loss
 from scripts.kernels.int8 import PRECISIONS, to_int8
 from scripts.networks.lora import adapters_in, add_adapters, follow_alpha, with_adapters
 
@@ -139,13 +140,20 @@ class LanguageModel(nn.Module):
         Gathering rows before the output layer saves its largest tensor. A model that post-processes its logits
         (soft capping, scaling) goes through its own forward instead.
         """
-        base = base_model(self.model)
-        config = base.config
-        post_processed = any(getattr(config, key, None) for key in ("final_logit_softcapping", "logit_scale"))
-        if post_processed or getattr(config, "logits_scaling", 1.0) != 1.0:
-            return base(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).logits[rows]
-        hidden = base.base_model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).last_hidden_state
-        return base.get_output_embeddings()(hidden[rows])
+        if self._post_processes:
+            return base_model(self.model)(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).logits[rows]
+        return base_model(self.model).get_output_embeddings()(self._hidden(embeddings, mask, rows))
+
+    def _hidden(self, embeddings: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
+        """States ``[M, D]`` before the output layer, of the positions that ``rows`` ``[B, S]`` marks."""
+        blocks = base_model(self.model).base_model
+        return blocks(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).last_hidden_state[rows]
+
+    @property
+    def _post_processes(self) -> bool:
+        config = base_model(self.model).config
+        capped = any(getattr(config, key, None) for key in ("final_logit_softcapping", "logit_scale"))
+        return capped or getattr(config, "logits_scaling", 1.0) != 1.0
 
     def loss(
         self,
@@ -166,8 +174,14 @@ class LanguageModel(nn.Module):
         mask = torch.cat([prefix_mask.to(attention_mask.dtype), attention_mask], dim=1)
         real = attention_mask.bool()
         rows = F.pad(real, (prefix.shape[1] - 1, 1))  # position P - 1 + t predicts caption token t
-        logits = self.caption_logits(embeddings.to(self.dtype), mask, rows).float()
-        total = F.cross_entropy(logits, input_ids[real], label_smoothing=label_smoothing, reduction="sum")
+        embeddings, words = embeddings.to(self.dtype), input_ids[real]
+        head = base_model(self.model).get_output_embeddings()
+        if type(head) is nn.Linear and not head.weight.requires_grad and not self._post_processes:
+            hidden = self._hidden(embeddings, mask, rows)
+            total = frozen_head_loss(hidden, head.weight, head.bias, words, label_smoothing)
+        else:
+            logits = self.caption_logits(embeddings, mask, rows).float()
+            total = F.cross_entropy(logits, words, label_smoothing=label_smoothing, reduction="sum")
         return total / gather(real.sum().float()[None]).mean()
 
     @torch.no_grad()
