@@ -1,14 +1,18 @@
+from pathlib import Path
+
 import pytest
 import torch
 from ignite.engine import Engine
 from torch import nn
 
+from scripts.checkpoints.stages import export_encoder
 from scripts.concepts.tagger import CaptionConceptsd, ConceptNetwork, mixed
 from scripts.concepts.vocabulary import ConceptVocabulary, phrases
 from scripts.encoders.efficientnet import EfficientNetEncoder
 from scripts.errors import InputError
 from scripts.metrics.tagger_metrics import validation_metrics
 from scripts.weights.loading import trained_names
+from scripts.weights.saving import save_shards, trained_state
 
 CAPTIONS = [
     "Axial T2-weighted MRI of the head showing a cyst.",
@@ -241,3 +245,15 @@ def test_batch_statistics_are_used_and_followed_in_training_only():
     assert not torch.allclose(following(images), start, atol=0.1)
     following.eval()
     torch.testing.assert_close(following(images), following(images))
+
+
+def test_an_encoder_of_which_some_blocks_learned_is_published_whole(tmp_path: Path) -> None:
+    vocabulary = ConceptVocabulary.from_captions(["axial ct", "axial mri"])
+    encoder = EfficientNetEncoder(weights="starter", input_size=64, trainable_blocks=14, batch_statistics=True)
+    network = ConceptNetwork(encoder=encoder, vocabulary=vocabulary)
+    save_shards(trained_state(network), tmp_path / "model.pt", dtype=torch.float32)
+    published = EfficientNetEncoder(weights=export_encoder(tmp_path / "model.pt", "general", tmp_path / "encoder.pt"))
+    stored = published.state_dict()  # in half precision
+    assert stored.keys() == encoder.state_dict().keys()
+    for name, value in encoder.state_dict().items():
+        torch.testing.assert_close(stored[name], value, atol=1e-6, rtol=1e-3, msg=name)

@@ -82,16 +82,21 @@ def _groups(names: Iterable[str]) -> str:
 
 
 def trained_names(network: nn.Module) -> list[str]:
-    """Names of what training changes: parameters that require gradient, and buffers of modules that own such ones."""
+    """Names of what training changes: parameters that require gradient, and buffers of modules that own such ones.
+
+    An encoder of which some blocks learn is named whole: its file is to serve where the one it began with is not known.
+    """
     names = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
     trained = set(names)
-    persistent = set(network.state_dict(keep_vars=True))
+    persistent = network.state_dict(keep_vars=True)
     for prefix, module in network.named_modules():
         own = [f"{prefix}.{name}" if prefix else name for name, _ in module.named_parameters(recurse=False)]
         if any(name in trained for name in own):
             buffers = [f"{prefix}.{name}" if prefix else name for name, _ in module.named_buffers(recurse=False)]
             names += [name for name in buffers if name in persistent]
-    return names
+    tuned = [f"{prefix}." for prefix, module in network.named_modules() if getattr(module, "is_frozen", True) is False]
+    already = set(names)
+    return names + [name for name in persistent if name.startswith(tuple(tuned)) and name not in already]
 
 
 def shards_of(path: str | Path) -> list[Path]:
