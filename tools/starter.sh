@@ -37,7 +37,7 @@ tune() { # NAME SIZE SEED EPOCHS
     for id in training export; do
         OMP_NUM_THREADS=${OMP_NUM_THREADS:-$half} run $id \
             --config_file "['$configs/pretrain.json','$configs/tune_general.json']" --output_dir "$out/$1" \
-            --image_size "$2" --seed "$3" --epochs "$4" --amp_dtype "$amp"
+            --image_size "$2" --seed "$3" --epochs "$4" --amp_dtype "$amp" --similar_cases "" # that of both comes in step 5
     done
 }
 tune reader 256 1 "${READER_EPOCHS:-10}" >"$out/reader.log" 2>&1 &

@@ -102,9 +102,12 @@ def test_the_general_encoder_is_tuned_on_cases_of_several_views(tmp_path: Path) 
     encoder = {"_target_": "scripts.encoders.efficientnet.EfficientNetEncoder", "weights": None, "input_size": 32}
     encoder |= {"trainable_blocks": "all", "batch_statistics": True}
     changes = {"feature_cache_dir": "", "general_encoder": encoder, "concept_min_count": 1, "epochs": 1}
-    run_config(["pretrain.json", "tune_general.json"], data, tmp_path / "run", **changes)
+    names = ["pretrain.json", "tune_general.json"]
+    parser = run_config(names, data, tmp_path / "run", **changes, similar_cases="")
     [epoch] = json.loads((tmp_path / "run" / "history.json").read_text())["epochs"]
     assert epoch["validation_val_loss"] > 0
+    parser.get_parsed_content("export")
+    assert [file.name for file in (tmp_path / "run").glob("*.safetensors")] == ["concept_reader.safetensors"]
 
 
 def test_the_last_epoch_is_published_from_the_run_and_the_best_from_its_file(tmp_path: Path, data: Path) -> None:
