@@ -17,6 +17,7 @@ from scripts.concepts.familiarity import UNFAMILIAR
 from scripts.concepts.stated import Stated, stated_by
 from scripts.concepts.statement_check import contradicts
 from scripts.confidence.evidence import Evidence
+from scripts.kernels.free_cores import settle_threads
 from scripts.kernels.precision import autocast
 from scripts.networks.prompts import spoken
 from scripts.provenance.timing import StepTimer
@@ -113,6 +114,7 @@ def caption_batch(
         written: told after each step of decoding; what it raises ends the work.
         anything: caption whatever the images look like.
     """
+    settle_threads()
     timer = timer or StepTimer()
     with torch.no_grad(), timer.watch(network), autocast(next(network.parameters()).device, dtype):
         encoded = network.encode(image, image_mask, **cached)

@@ -27,6 +27,7 @@ KEYS = {
         "starter_floor",
         "starter_folder_speedup",
     },
+    "busy_machine": {"busy_speedup", "idle_speedup"},
     "caption_loss": {"float32_speedup", "float32_memory"},
     "start": {"import_seconds", "cold_seconds", "first_word_seconds", "command_seconds", "second_call_seconds"},
     "gpu": {"stage 1 from images", "stage 2 from cached tokens", "captions, batch 1", "encoder detail"},

@@ -71,8 +71,11 @@ def _caption(work: Callable[[], CaptionRun], job: Mapping[str, Any]) -> int:
 
 
 def _loaded(what: Mapping[str, Any]) -> CaptionRun:
-    from scripts.commands.caption_run import CaptionRun  # torch, some seconds: not for a command that finds a captioner
+    # torch, some seconds: not for a command that finds a captioner
+    from scripts.commands.caption_run import CaptionRun
+    from scripts.kernels.free_cores import follow_free_cores
 
+    follow_free_cores()
     return CaptionRun(what["bundle"], what["config"], **what["settings"])
 
 

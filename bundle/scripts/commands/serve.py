@@ -37,6 +37,7 @@ from scripts.commands.service.service import Service
 from scripts.errors import InputError, show_sentences
 from scripts.given_values import typed_settings
 from scripts.kernels.allocator import keep_memory
+from scripts.kernels.free_cores import follow_free_cores
 from scripts.predictor import CaptionPredictor
 
 MAX_CONNECTIONS = 256
@@ -128,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     show_sentences()
     keep_memory(arenas=1)
+    follow_free_cores()
     with tempfile.TemporaryDirectory(prefix="msmedcap_") as empty:
         root = Path(empty) if options.root is None else options.root
         if not root.is_dir():

@@ -39,6 +39,7 @@ from scripts.commands.options import options_of
 from scripts.commands.replies import reply_of
 from scripts.errors import InputError, WeightsError, where
 from scripts.kernels.allocator import keep_memory
+from scripts.kernels.free_cores import follow_free_cores
 from scripts.predictor import Caption, CaptionPredictor
 from scripts.reading.dicom.source_plane import images_in
 
@@ -176,6 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", help="another checkpoint than the bundle's")
     given = parser.parse_args(arguments)
     keep_memory()
+    follow_free_cores()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     # What libraries print must not come between replies: they get standard error, replies the true standard output.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
