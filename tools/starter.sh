@@ -53,13 +53,14 @@ step "2. concept reader: the mean of what both encoders read"
 "$python" -m scripts.checkpoints.publish reader "$out/general/concept_reader.safetensors" \
     "$out/reader/concept_reader.safetensors" "$out/concept_reader.safetensors"
 
-step "3. stage 1: both branches, from cached tokens"
-run training --config_file "$configs/pretrain.json" --output_dir "$out/pretrain" --epochs "${PRETRAIN_EPOCHS:-4}" \
+step "3. stage 1: both branches, from cached tokens of two random versions of each image"
+run training --config_file "['$configs/pretrain.json','$configs/augmented.json']" --output_dir "$out/pretrain" --epochs "${PRETRAIN_EPOCHS:-3}" \
     --feature_cache_dir "$out/features" --cache_compute_dtype "$amp" \
     --general_encoder_weights "$out/general_encoder.pt" --amp_dtype "$amp"
 
 step "4. stage 2: captions"
-run training --config_file "$configs/train.json" --output_dir "$out/train" --epochs "${CAPTION_EPOCHS:-3}" \
+run training --config_file "['$configs/train.json','$configs/augmented.json']" --output_dir "$out/train" \
+    --epochs "${CAPTION_EPOCHS:-5}" \
     --feature_cache_dir "$out/features" --cache_compute_dtype "$amp" \
     --general_encoder_weights "$out/general_encoder.pt" --amp_dtype "$amp" \
     --language_model_dtype "$amp" --pretrained "$out/pretrain/model.pt"
