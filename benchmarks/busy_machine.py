@@ -66,10 +66,14 @@ def captioner(way: str, words: int) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
-        if process.stdout.readline() != "ready\n":
-            raise RuntimeError("the captioner did not start: what it said stands above")
         yield process
         process.stdin.close()
+
+
+def wait_for(process: subprocess.Popen[str]) -> None:
+    """Until it has loaded its network."""
+    if process.stdout.readline() != "ready\n":
+        raise RuntimeError("the captioner did not start: what it said stands above")
 
 
 def seconds(process: subprocess.Popen[str]) -> float:
@@ -98,6 +102,8 @@ def main(given: Sequence[str] | None = None) -> int:
     figures: dict[str, float] = {}
     with ExitStack() as stack:
         processes = {way: stack.enter_context(captioner(way, words)) for way in WAYS}
+        for process in processes.values():
+            wait_for(process)
         for state, others in (("busy", max(1, cores - 1)), ("idle", 0)):
             with busy(others):
                 found = medians(processes, repeats, pause)
