@@ -37,10 +37,6 @@ def main() -> None:
         found["load"] = described(network, image)
         del network
         gc.collect()
-        network = load(name, bundle_dir=bundles, device="cpu")  # its default: the network of configs/train.json
-        found["train"] = tensors(network)
-        del network
-        gc.collect()
     except Exception as error:
         found["refused"] = f"{type(error).__name__}: {error}"
     if "refused" not in found:
@@ -48,6 +44,11 @@ def main() -> None:
         parser.read_config(str(root / "configs" / "inference.json"))
         found["own"] = described(parser.get_parsed_content("network"), image)
         del parser
+        gc.collect()
+        # after all captions: a training run lets the whole process multiply float32 faster and less exactly
+        network = load(name, bundle_dir=bundles, device="cpu")  # its default: the network of configs/train.json
+        found["train"] = tensors(network)
+        del network
         gc.collect()
         parser = ConfigParser()
         parser.read_config(str(root / "configs" / "train.json"))

@@ -11,6 +11,7 @@ import torch
 from scripts.captioning import caption_batch
 from scripts.errors import InputError
 from scripts.explanation import explain
+from scripts.explanation.occlusion_use import surrounded
 from scripts.explanation.prefix_use import attention_use, gradients, token_logprobs, word_logprobs
 from scripts.explanation.qformer_attention import read_tokens, rollout
 from scripts.explanation.token_relevance import token_relevance
@@ -106,11 +107,31 @@ def test_a_planted_dependency_is_found(patch: int) -> None:
     relevance = token_relevance(network.branches["general"], network.projections["general"], tokens, mask, gradient)
     assert relevance.abs().argmax(1).tolist() == [patch] * 3
     supported = relevance[:, patch] > 0
-    fell = (before - hidden)[:3] > 0.01  # the words that hiding the patch lowers
-    assert found["occlusion"].flatten(1).argmax(1)[fell].tolist() == [patch] * int(fell.sum())
     maps = found["gradient"].flatten(1)
     assert bool((maps[supported, patch] > 0.9).all())
     assert bool((maps[~supported] < 0.1).all())  # nothing supports such a word: its map is even
+
+
+@pytest.mark.parametrize("patch", [0, 6, 15])
+@pytest.mark.parametrize("bright", [False, True])
+def test_occlusion_finds_a_planted_dependency(patch: int, bright: bool) -> None:
+    """Words that the patch's surroundings in its place make less likely rest on it; others, on no place."""
+    network = tiny.planted(patch)
+    row, column = divmod(patch, 4)
+    box = (4 * row, 4 * column, 4 * row + 4, 4 * column + 4)
+    pixels = 0.2 * image() + (0.0 if bright else 0.8)
+    pixels[0, :, box[0] : box[2], box[1] : box[3]] += 0.8 if bright else -0.8  # nothing that covers it looks like it
+    with torch.no_grad():
+        shown, hidden = (
+            token_logprobs(network.language_model, network.prefix(network.encode(x))[0], tiny.IDS[0])[0, :3]
+            for x in (pixels, surrounded(pixels[0], [box]))
+        )
+    (found,) = explain(network, network.encode(pixels), pixels, tiny.IDS, tiny.LENGTHS, "occlusion")
+    maps = found.combined(4)[:, 0].flatten(1)
+    fell = hidden < shown
+    assert 0 < int(fell.sum()) < 3  # what one makes likelier makes another less likely
+    assert maps[fell].argmax(1).tolist() == [patch] * int(fell.sum())
+    torch.testing.assert_close(maps[~fell], torch.full_like(maps[~fell], 1 / 16))
 
 
 def test_relevance_is_the_fall_to_first_order() -> None:
