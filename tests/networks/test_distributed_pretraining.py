@@ -72,7 +72,9 @@ def losses_and_gradients(
     model: PretrainingNetwork, images: dict[str, Tensor], part: slice, length: int = LENGTH
 ) -> dict[str, Any]:
     _, ids, mask = (values[part] for values in cases())
-    losses = model(**images, input_ids=ids[:, :length], attention_mask=mask[:, :length])
+    given = {"input_ids": ids[:, :length], "attention_mask": mask[:, :length]}
+    for _ in range(1 + (model.branches["general"].memory is not None)):  # once to remember, once to learn from it
+        losses = model(**images, **given)
     losses["loss"].backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     return {"losses": {name: value.detach() for name, value in losses.items()}, "gradients": gradients}
@@ -111,6 +113,10 @@ def assert_halves_equal_the_whole(folder: Path, options: dict[str, Any], images:
 @pytest.mark.parametrize("duplicates", [False, True])
 def test_two_halves_equal_the_whole(tmp_path: Path, duplicates: bool) -> None:
     assert_halves_equal_the_whole(tmp_path, {"duplicates_are_positives": duplicates})
+
+
+def test_all_processes_remember_the_same_pairs(tmp_path: Path) -> None:
+    assert_halves_equal_the_whole(tmp_path, {"remembered_pairs": 12, "duplicates_are_positives": True})
 
 
 @pytest.mark.parametrize(

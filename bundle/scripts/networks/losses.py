@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from scripts.distributed import gather, gather_with_gradient, rank
 from scripts.errors import InputError
+from scripts.networks.pair_memory import Remembered
 
 
 def packed_mask(queries: int, attention_mask: Tensor) -> Tensor:
@@ -151,13 +152,16 @@ class ImageTextContrast(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             return torch.einsum("bqe,me->bqm", images.float(), texts.float()).amax(dim=1)
 
-    def forward(self, images: Tensor, texts: Tensor, positives: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, images: Tensor, texts: Tensor, positives: Tensor, remembered: Remembered | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss and similarities of this process's rows against all processes' columns.
 
         Args:
             images: ``[B, Q, E]`` from :meth:`embed_image`.
             texts: ``[B, E]`` from :meth:`embed_text`.
             positives: ``[B, G]`` bool, True where caption j is right for image i (its own, and its duplicates).
+            remembered: pairs of earlier batches, further columns of the loss.
 
         Returns:
             ``(loss, image_to_text [B, G], text_to_image [B, G])``, the latter two divided by the temperature.
@@ -165,10 +169,15 @@ class ImageTextContrast(nn.Module):
         all_images, all_texts = gather_with_gradient(images), gather_with_gradient(texts)
         image_to_text = self.similarity(images, all_texts) / self.temperature
         text_to_image = self.similarity(all_images, texts).T / self.temperature
+        of_images, of_texts = image_to_text, text_to_image
+        if remembered is not None:
+            positives = torch.cat([positives, remembered.positives], dim=1)
+            of_images = torch.cat([of_images, self.similarity(images, remembered.texts) / self.temperature], dim=1)
+            of_texts = torch.cat([of_texts, self.similarity(remembered.images, texts).T / self.temperature], dim=1)
         targets = positives.float() / positives.sum(1, keepdim=True)
         loss = 0.5 * (
-            F.cross_entropy(image_to_text, targets, label_smoothing=self.label_smoothing)
-            + F.cross_entropy(text_to_image, targets, label_smoothing=self.label_smoothing)
+            F.cross_entropy(of_images, targets, label_smoothing=self.label_smoothing)
+            + F.cross_entropy(of_texts, targets, label_smoothing=self.label_smoothing)
         )
         return loss, image_to_text, text_to_image
 

@@ -23,6 +23,7 @@ from scripts.networks.losses import (
     same_text,
     sameness,
 )
+from scripts.networks.pair_memory import PairMemory
 from scripts.networks.qformer import EncoderMemory
 from scripts.weights.whole import take_trained
 
@@ -79,6 +80,7 @@ class PretrainingBranch(nn.Module):
             the diagonal does, as published.
         contrastive_chunk: above 0, activations exist for so many pairs at a time whatever the batch size
             (:mod:`.grad_cache`): same losses and gradients, one more forward pass.
+        remembered_pairs: of earlier batches, which stay as further wrong partners for ITC (:mod:`.pair_memory`).
         seed: of the hard-negative draws.
     """
 
@@ -96,6 +98,7 @@ class PretrainingBranch(nn.Module):
         hard_negatives: bool = True,
         duplicates_are_positives: bool = False,
         contrastive_chunk: int = 0,
+        remembered_pairs: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -114,6 +117,14 @@ class PretrainingBranch(nn.Module):
             query_pool=query_pool,
             text_pool=text_pool,
         )
+        self.memory = None
+        if remembered_pairs > 0:
+            self.memory = PairMemory(
+                size=remembered_pairs,
+                queries=branch.qformer.query_count if query_pool == "max" else 1,
+                embedding=embedding,
+                duplicates_are_positives=duplicates_are_positives,
+            )
         self.matching = ImageTextMatching(width=width, seed=seed, hard_negatives=hard_negatives)
         self.generation = ImageGroundedGeneration(width=width, vocabulary=vocabulary, label_smoothing=label_smoothing)
 
@@ -165,7 +176,7 @@ class PretrainingBranch(nn.Module):
         else:
             states, images, texts, written = in_chunks(self._read_chunk, own, chunk)
         positives = self.positives(input_ids)
-        itc, image_to_text, text_to_image = self.contrast(images, texts, positives)
+        itc, image_to_text, text_to_image = self._contrast(images, texts, positives, input_ids, attention_mask)
         itg = written.sum() / self.generation.token_count(attention_mask)
         wrong_image, wrong_text = self.matching.draw(image_to_text, text_to_image, positives)
         wrong_ids, wrong_mask = gather(input_ids)[wrong_text], gather(attention_mask)[wrong_text]
@@ -181,6 +192,16 @@ class PretrainingBranch(nn.Module):
         matching = logits.transpose(0, 1)
         itm = self.matching(matching.flatten(0, 1), has_negative)
         return Scored({"itc": itc, "itm": itm, "itg": itg}, states, images, texts, matching, has_negative)
+
+    def _contrast(
+        self, images: Tensor, texts: Tensor, positives: Tensor, input_ids: Tensor, attention_mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """ITC; against remembered pairs, too, while the branch learns. Validation losses do without, to compare."""
+        if self.memory is None or not self.training:
+            return self.contrast(images, texts, positives)
+        remembered = self.memory.partners(input_ids, attention_mask)
+        self.memory.keep(images, texts, input_ids, attention_mask)
+        return self.contrast(images, texts, positives, remembered)
 
     def _read(self, memory: EncoderMemory, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """The pass for ITC and ITG: states ``[B, Q, H]``, vectors ``[B, Q, E]`` and ``[B, E]``, ITG's sum ``[1]``."""
