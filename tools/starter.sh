@@ -47,11 +47,17 @@ trap 'exit 130' INT TERM
 tune general 224 0 "${ENCODER_EPOCHS:-12}"
 wait $reader || { echo "The second encoder stopped: see $out/reader.log"; exit 1; }
 trap - EXIT INT TERM
-"$python" -m scripts.checkpoints.publish encoder "$out/general/model.pt" general "$out/general_encoder.pt"
+publish_encoder() { # FILE
+    "$python" -m scripts.checkpoints.publish encoder "$out/general/model.pt" general "$1"
+}
+publish_encoder "$out/general_encoder.pt"
 
 step "2. concept reader: the mean of what both encoders read"
-"$python" -m scripts.checkpoints.publish reader "$out/general/concept_reader.safetensors" \
-    "$out/reader/concept_reader.safetensors" "$out/concept_reader.safetensors"
+publish_reader() { # FILE
+    "$python" -m scripts.checkpoints.publish reader "$out/general/concept_reader.safetensors" \
+        "$out/reader/concept_reader.safetensors" "$1"
+}
+publish_reader "$out/concept_reader.safetensors"
 
 step "3. stage 1: both branches, from cached tokens of two random versions of each image"
 run training --config_file "['$configs/pretrain.json','$configs/augmented.json']" --output_dir "$out/pretrain" --epochs "${PRETRAIN_EPOCHS:-3}" \
@@ -66,8 +72,9 @@ run training --config_file "['$configs/train.json','$configs/augmented.json']" -
     --language_model_dtype "$amp" --pretrained "$out/pretrain/model.pt"
 
 step "5. into the bundle"
-cp "$out/general_encoder.pt" "$bundle/models/general_encoder.pt"
-cp "$out/concept_reader.safetensors" "$bundle/models/concept_reader.safetensors"
+# Published, not copied: each command below corrects the list of checksums there, or the file would be refused as damaged.
+publish_encoder "$bundle/models/general_encoder.pt"
+publish_reader "$bundle/models/concept_reader.safetensors"
 "$python" benchmarks/strange_pictures.py "$out/strange" --count 840 --first 1001 ${PHOTOGRAPHS:+--photographs "$PHOTOGRAPHS"}
 "$python" -m scripts.studies.fit_familiarity --datalist "$datalist" --dataset_dir "$dataset_dir" --others "$out/strange" \
     --bundle_root "$bundle" # what does not look medical to this reader is withheld

@@ -39,9 +39,6 @@ def steps(tmp_path: Path, data: str) -> list[list[str]]:
     python.write_text(STAND_IN.format(python=sys.executable))
     python.chmod(0o755)
     (bundle / "models").mkdir(parents=True)
-    out.mkdir()
-    for name in ("general_encoder.pt", "concept_reader.safetensors"):
-        (out / name).touch()
     environment = {**os.environ, "PYTHON": str(python), "BUNDLE": str(bundle), "LOG": str(tmp_path / "log")}
     environment["PYTHONPATH"] = str(ROOT / "bundle")
     command = ["sh", str(ROOT / "tools" / "starter.sh"), data, str(out)]
@@ -75,3 +72,12 @@ def test_every_step_reads_the_same_datalist(several: bool, tmp_path: Path) -> No
     assert datalist.is_file()
     if several:
         assert len(json.loads(datalist.read_text())["training"]) == 5
+
+
+def test_weights_come_into_the_bundle_by_commands_that_correct_its_list_of_checksums(tmp_path: Path) -> None:
+    run = steps(tmp_path, str(folder(tmp_path / "a", training=3, validation=2)))
+    models = tmp_path / "bundle" / "models"
+    assert not list(models.iterdir())  # steps are stand-ins here: whatever stands there now was copied by the script
+    written = {step[-2]: step[2] for step in run if "scripts.checkpoints.publish" in step and str(models) in step[-2]}
+    names = {"general_encoder.pt": "encoder", "concept_reader.safetensors": "reader", "model.pt": "model"}
+    assert written == {str(models / name): kind for name, kind in names.items()}
